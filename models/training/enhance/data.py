@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training pictures: photos and frames of clips, kept as 8-bit planes in memory.
+
+Only `train/` is read for training and only `val/` for choosing between nets.
+Everything is shrunk by two or more before it is cropped, which removes most of
+the compression the sources carry.
+"""
+
+import glob
+import os
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from nets import cubic
+
+
+def half(x):
+    """Antialiased bicubic x1/2 of [N,C,H,W], the usual degradation (a = -1/2)."""
+    taps = torch.tensor([cubic((i - 3.5) / 2) / 2 for i in range(8)])
+    taps = (taps / taps.sum()).to(x)
+    c = x.shape[1]
+    x = F.pad(x, (3, 3, 3, 3), mode="reflect")
+    x = F.conv2d(x, taps.view(1, 1, 1, 8).expand(c, 1, 1, 8), stride=(1, 2), groups=c)
+    return F.conv2d(x, taps.view(1, 1, 8, 1).expand(c, 1, 8, 1), stride=(2, 1), groups=c)
+
+
+def half_u8(bgr):
+    h, w = bgr.shape[0] // 2 * 2, bgr.shape[1] // 2 * 2
+    x = torch.from_numpy(bgr[:h, :w].astype(np.float32)).permute(2, 0, 1)[None]
+    return half(x)[0].permute(1, 2, 0).add(0.5).clamp(0, 255).byte().numpy()
+
+
+def ycbcr(bgr):
+    """BT.601 studio range, rounded: [3,H,W] uint8 (the usual luma of benchmarks)."""
+    b, g, r = (bgr[..., i].astype(np.float32) / 255 for i in range(3))
+    y = 16 + 65.481 * r + 128.553 * g + 24.966 * b
+    u = 128 - 37.797 * r - 74.203 * g + 112.0 * b
+    v = 128 + 112.0 * r - 93.786 * g - 18.214 * b
+    return np.stack([y, u, v]).round().clip(0, 255).astype(np.uint8)
+
+
+def sources(root, frames):
+    """Yields (picture BGR, is_photo), already at its source resolution."""
+    for path in sorted(glob.glob(os.path.join(root, "images", "*"))):
+        picture = cv2.imread(path)
+        if picture is not None:
+            yield picture, True
+    for path in sorted(glob.glob(os.path.join(root, "video", "*"))):
+        # Rendered user interfaces teach flat areas and little else.
+        if os.path.basename(path).startswith("flutter__") and "videos" not in path:
+            continue
+        clip = cv2.VideoCapture(path)
+        total = int(clip.get(cv2.CAP_PROP_FRAME_COUNT))
+        wanted = set(np.linspace(0, max(total - 1, 0), frames + 2)[1:-1].astype(int)) if total > 1 else {0}
+        index = 0
+        while True:
+            ok = clip.grab()
+            if not ok or index > max(wanted):
+                break
+            if index in wanted:
+                ok, picture = clip.retrieve()
+                if ok and min(picture.shape[:2]) >= 240:
+                    yield picture, False
+            index += 1
+
+
+def build(root, out, frames=4):
+    """Writes one .npz of YCbCr planes at 1/2, and for photos also 1/4, of the source."""
+    planes = []
+    for picture, photo in sources(root, frames):
+        picture = half_u8(picture)
+        planes.append(ycbcr(picture))
+        if photo:
+            planes.append(ycbcr(half_u8(picture)))
+    tmp = out + ".tmp.npz"
+    np.savez(tmp, *planes)
+    os.replace(tmp, out)
+
+
+def load(data, cache, split):
+    os.makedirs(cache, exist_ok=True)
+    path = os.path.join(cache, f"{split}.npz")
+    if not os.path.exists(path):
+        root = os.path.join(data, split)
+        if not os.path.isdir(root):
+            raise SystemExit(f"no {root}: give the folder that has train/ and val/ with --data")
+        print(f"reading {root} (once)", flush=True)
+        build(root, path)
+    with np.load(path) as z:
+        return [z[k] for k in z.files]
+
+
+class Crops:
+    """Random crops with the eight flips; the generator's state is part of a checkpoint."""
+
+    def __init__(self, planes, size, seed):
+        self.size = size
+        self.planes = [p for p in planes if min(p.shape[1:]) >= size + 16]
+        area = np.array([p.shape[1] * p.shape[2] for p in self.planes], np.float64)
+        self.weights = area / area.sum()
+        self.rng = np.random.default_rng(seed)
+        # Mean absolute gradient: flat crops are mostly thrown away.
+        self.floor = 1.5
+
+    def one(self, channels):
+        s, rng = self.size, self.rng
+        for attempt in range(4):
+            p = self.planes[rng.choice(len(self.planes), p=self.weights)]
+            y = int(rng.integers(0, (p.shape[1] - s) // 2 + 1)) * 2
+            x = int(rng.integers(0, (p.shape[2] - s) // 2 + 1)) * 2
+            crop = p[:channels, y : y + s, x : x + s]
+            luma = crop[0, ::2, ::2].astype(np.int16)
+            if np.abs(np.diff(luma)).mean() + np.abs(np.diff(luma, axis=0)).mean() > 2 * self.floor * 1.5:
+                break
+        k = int(rng.integers(8))
+        crop = np.rot90(crop, k & 3, (1, 2))
+        return crop[:, :, ::-1] if k & 4 else crop
+
+    def batch(self, n, channels):
+        return torch.from_numpy(np.stack([self.one(channels) for _ in range(n)]).astype(np.float32) / 255)
