@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets. Every recipe that needs the environment sources env.sh.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap build demo test bench check deny models-verify install uninstall
+
+PREFIX ?= /usr/local
+# The directory GStreamer reads on this machine; `make install PLUGINDIR=...` overrides it.
+PLUGINDIR ?= $(shell pkg-config --variable=pluginsdir gstreamer-1.0 2>/dev/null || echo $(PREFIX)/lib/gstreamer-1.0)
+DEMO_OUT ?= demo-out
+PLUGINS := aivideo aitransport aifx
+
+help: ## this list
+	@echo "make TARGET"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "variables: VIDEO=clip (demo), DEMO_OUT=dir (demo), PREFIX=, PLUGINDIR=, DESTDIR= (install)"
+
+bootstrap: ## install what is missing: apt packages, Rust, ONNX Runtime, ffmpeg, clips
+	@scripts/bootstrap.sh
+
+build: bootstrap ## compile the plugins and the command-line program
+	@set -e; . ./env.sh; \
+	echo "build: cargo build --release --workspace"; \
+	cargo build --release --workspace; \
+	scripts/link-plugins.sh $(PLUGINS)
+
+demo: build ## the main job on a real clip (VIDEO=path for your own): table and HTML report
+	@set -e; . ./env.sh; \
+	target/release/aivideo demo --out "$(DEMO_OUT)" $(if $(VIDEO),--video "$(VIDEO)")
+
+test: build ## every test that needs nothing but this clone
+	@set -e; . ./env.sh; scripts/test.sh
+
+bench: build ## speed of each element, and its overhead over the bare call
+	@set -e; . ./env.sh; target/release/aivideo bench
+
+check: bootstrap ## formatting and lints, warnings denied
+	@set -e; . ./env.sh; \
+	cargo fmt --all --check; \
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+deny: bootstrap ## licences and advisories of the dependencies (needs cargo-deny)
+	@set -e; . ./env.sh; \
+	command -v cargo-deny >/dev/null 2>&1 || { echo "cargo-deny is not installed: cargo install --locked cargo-deny" >&2; exit 1; }; \
+	cargo deny check
+
+models-verify: build ## compare the shipped models with the hashes in their manifests
+	@set -e; . ./env.sh; target/release/aivideo models verify
+
+install: build ## copy plugins, program and ONNX Runtime (PREFIX, PLUGINDIR, DESTDIR)
+	@set -e; \
+	install -d "$(DESTDIR)$(PLUGINDIR)" "$(DESTDIR)$(PREFIX)/bin"; \
+	for name in $(PLUGINS); do \
+	  install -m 755 "target/release/libgst$$name.so" "$(DESTDIR)$(PLUGINDIR)/"; \
+	done; \
+	install -m 755 target/release/aivideo "$(DESTDIR)$(PREFIX)/bin/"; \
+	. ./env.sh; \
+	install -m 755 "$$ORT_DYLIB_PATH" "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so"; \
+	echo "installed into $(DESTDIR)$(PLUGINDIR) and $(DESTDIR)$(PREFIX)/bin"
+
+uninstall: ## remove what install copied
+	@for name in $(PLUGINS); do rm -f "$(DESTDIR)$(PLUGINDIR)/libgst$$name.so"; done; \
+	rm -f "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so" "$(DESTDIR)$(PREFIX)/bin/aivideo"
