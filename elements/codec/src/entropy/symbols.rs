@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Order, contexts and escapes of a tile's two symbol streams.
+//!
+//! z: channel by channel, row by row; one lane; the table is chosen by quality group and channel.
+//!
+//! y: channels in groups of four (the four that share a scale index), then row by row, position by
+//! position, then the four channels of the group on lanes 0, 1, 0, 1. The order keeps four
+//! independent context chains in flight. Nothing is coded where the index is 0 or the block is
+//! skipped. The context is a sum of neighbouring magnitudes,
+//! `2|W| + 2|N| + |NW| + |NE| + 2|P|`, P being the symbol at the same place in the frame before.
+//!
+//! An escape is the last symbol of a table, followed by equally likely bits: the sign, then
+//! `|v| - max - 1` as an Exp-Golomb number of at most 16 prefix bits.
+//!
+//! A stream without symbols is empty, and so is a z stream of zeros only.
+
+use super::rans::{self, Decoder, Op, push_bits};
+use super::{EntropyError, Table, Tables};
+
+/// Channels that share one scale index.
+pub const GROUP: usize = 4;
+/// Largest scale index.
+const MAX_INDEX: u32 = 31;
+/// Magnitudes are kept up to this: a sum above 16 is the last context anyway.
+const MAGNITUDE_CAP: u32 = 17;
+/// Longest Exp-Golomb prefix.
+const MAX_PREFIX: u32 = 16;
+
+/// Context of a sum of magnitudes, at most 8 times the cap.
+const CONTEXT: [u8; 256] = {
+    let mut table = [5u8; 256];
+    let mut m = 0;
+    while m <= 16 {
+        table[m] = match m {
+            0 => 0,
+            1..=2 => 1,
+            3..=4 => 2,
+            5..=8 => 3,
+            _ => 4,
+        };
+        m += 1;
+    }
+    table
+};
+
+/// Extent of a tile in latent positions (1/16) and hyper-latent positions (1/64).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TileShape {
+    pub channels: usize,
+    pub z_channels: usize,
+    /// Width and height at 1/64; at 1/16 both are four times as many.
+    pub width64: usize,
+    pub height64: usize,
+}
+
+impl TileShape {
+    pub fn width16(&self) -> usize {
+        4 * self.width64
+    }
+
+    pub fn height16(&self) -> usize {
+        4 * self.height64
+    }
+
+    /// Blocks (latent positions) of the tile.
+    pub fn blocks(&self) -> usize {
+        self.width16() * self.height16()
+    }
+
+    /// y symbols of the tile.
+    pub fn y_len(&self) -> usize {
+        self.channels * self.blocks()
+    }
+
+    /// z symbols of the tile.
+    pub fn z_len(&self) -> usize {
+        self.z_channels * self.width64 * self.height64
+    }
+}
+
+/// Magnitudes of a tile's last coded y, capped, with a border of zeros above and at the sides.
+///
+/// Coding a frame replaces them in place: above and left of the current position they belong to the
+/// current frame, elsewhere to the one before.
+#[derive(Debug, Clone)]
+pub struct TileHistory {
+    magnitudes: Vec<[u8; GROUP]>,
+    stride: usize,
+    rows: usize,
+}
+
+impl TileHistory {
+    /// All zero, as at a key frame.
+    pub fn new(shape: &TileShape) -> Self {
+        let stride = shape.width16() + 2;
+        let rows = shape.height16() + 1;
+        Self {
+            magnitudes: vec![[0; GROUP]; shape.channels.div_ceil(GROUP) * rows * stride],
+            stride,
+            rows,
+        }
+    }
+
+    /// Forgets the frame before.
+    pub fn reset(&mut self) {
+        self.magnitudes.fill([0; GROUP]);
+    }
+
+    fn group(&mut self, group: usize) -> &mut [[u8; GROUP]] {
+        let size = self.stride * self.rows;
+        &mut self.magnitudes[group * size..][..size]
+    }
+}
+
+#[inline(always)]
+fn scale_index(z: i8) -> usize {
+    u32::from(z.unsigned_abs()).min(MAX_INDEX) as usize
+}
+
+#[inline(always)]
+fn magnitude(v: i32) -> u8 {
+    v.unsigned_abs().min(MAGNITUDE_CAP) as u8
+}
+
+/// Contexts of the four channels at one position.
+#[inline(always)]
+fn contexts(history: &[[u8; GROUP]], at: usize, stride: usize) -> [u8; GROUP] {
+    let above = at - stride;
+    let (nw, n, ne) = (history[above - 1], history[above], history[above + 1]);
+    let (w, p) = (history[at - 1], history[at]);
+    let mut out = [0; GROUP];
+    for (c, context) in out.iter_mut().enumerate() {
+        let m = 2 * (w[c] + n[c] + p[c]) + nw[c] + ne[c];
+        *context = CONTEXT[usize::from(m)];
+    }
+    out
+}
+
+/// Appends a value: a table's symbol, or an escape and its bits.
+#[inline(always)]
+fn push_value(ops: &mut Vec<Op>, lane: usize, table: &Table, value: i32, max: i32) {
+    if (-max..=max).contains(&value) {
+        ops.push(table.op(lane, (value + max) as usize));
+    } else {
+        push_escape(ops, lane, table, value, max);
+    }
+}
+
+#[cold]
+fn push_escape(ops: &mut Vec<Op>, lane: usize, table: &Table, value: i32, max: i32) {
+    ops.push(table.op(lane, (2 * max + 1) as usize));
+    push_bits(ops, lane, u32::from(value < 0), 1);
+    let excess = value.unsigned_abs() - max as u32 - 1;
+    // Exp-Golomb: as many zeros as there are bits after the leading one of excess + 1.
+    let code = excess + 1;
+    let extra = code.ilog2();
+    debug_assert!(extra <= MAX_PREFIX);
+    for _ in 0..extra {
+        push_bits(ops, lane, 0, 1);
+    }
+    push_bits(ops, lane, 1, 1);
+    for bit in (0..extra).rev() {
+        push_bits(ops, lane, (code >> bit) & 1, 1);
+    }
+}
+
+#[cold]
+fn read_escape<const N: usize>(
+    decoder: &mut Decoder<'_, N>,
+    lane: usize,
+    max: i32,
+    lowest: i32,
+    highest: i32,
+) -> Result<i32, EntropyError> {
+    let negative = decoder.bits(lane, 1) == 1;
+    let mut extra = 0;
+    while decoder.bits(lane, 1) == 0 {
+        extra += 1;
+        if extra > MAX_PREFIX {
+            return Err(EntropyError::EscapeRange);
+        }
+    }
+    let mut code = 1u32;
+    for _ in 0..extra {
+        code = code << 1 | decoder.bits(lane, 1);
+    }
+    let size = (code - 1) as i32 + max + 1;
+    let value = if negative { -size } else { size };
+    if (lowest..=highest).contains(&value) {
+        Ok(value)
+    } else {
+        Err(EntropyError::EscapeRange)
+    }
+}
+
+/// Codes a tile's z (`z_channels` planes of `height64 * width64`).
+pub fn encode_z(tables: &Tables, quality: u8, shape: &TileShape, z: &[i8]) -> Vec<u8> {
+    assert_eq!(z.len(), shape.z_len());
+    if z.iter().all(|&v| v == 0) {
+        return Vec::new();
+    }
+    let mut ops = Vec::with_capacity(z.len());
+    let planes = z.chunks_exact(shape.width64 * shape.height64);
+    for (plane, table) in planes.zip(tables.z_tables(quality)) {
+        for &v in plane {
+            push_value(&mut ops, 0, table, i32::from(v), tables.z_max());
+        }
+    }
+    rans::encode::<1>(&ops)
+}
+
+/// Decodes what [`encode_z`] made.
+pub fn decode_z(
+    tables: &Tables,
+    quality: u8,
+    shape: &TileShape,
+    data: &[u8],
+) -> Result<Vec<i8>, EntropyError> {
+    let mut z = vec![0i8; shape.z_len()];
+    if data.is_empty() {
+        return Ok(z);
+    }
+    let max = tables.z_max();
+    let mut decoder = Decoder::<1>::new(data)?;
+    let planes = z.chunks_exact_mut(shape.width64 * shape.height64);
+    for (plane, table) in planes.zip(tables.z_tables(quality)) {
+        for v in plane {
+            let symbol = decoder.symbol(0, table) as i32;
+            *v = if symbol <= 2 * max {
+                (symbol - max) as i8
+            } else {
+                let (lowest, highest) = (i32::from(i8::MIN), i32::from(i8::MAX));
+                read_escape(&mut decoder, 0, max, lowest, highest)? as i8
+            };
+        }
+    }
+    decoder.finish()?;
+    Ok(z)
+}
+
+/// Codes a tile's y (`channels` planes of `height16 * width16`). `z` is the tile's, `skip` has one
+/// flag a position. Symbols where nothing is coded must be zero.
+pub fn encode_y(
+    tables: &Tables,
+    shape: &TileShape,
+    z: &[i8],
+    skip: &[bool],
+    y: &[i16],
+    history: &mut TileHistory,
+) -> Vec<u8> {
+    check_y(shape, z, skip, y.len());
+    let (width, height) = (shape.width16(), shape.height16());
+    let blocks = shape.blocks();
+    let max = tables.y_max();
+    let mut ops = Vec::with_capacity(y.len() / 4);
+    for group in 0..shape.channels / GROUP {
+        let indices = &z[group * shape.width64 * shape.height64..][..shape.width64 * shape.height64];
+        let planes = &y[group * GROUP * blocks..][..GROUP * blocks];
+        let stride = history.stride;
+        let history = history.group(group);
+        for row in 0..height {
+            for x in 0..width {
+                let at = (row + 1) * stride + x + 1;
+                let index = scale_index(indices[(row / 4) * shape.width64 + x / 4]);
+                let block = row * width + x;
+                if index == 0 || skip[block] {
+                    debug_assert!((0..GROUP).all(|c| planes[c * blocks + block] == 0));
+                    history[at] = [0; GROUP];
+                    continue;
+                }
+                let candidates = tables.y_tables(index);
+                let contexts = contexts(history, at, stride);
+                for c in 0..GROUP {
+                    let value = i32::from(planes[c * blocks + block]);
+                    let table = &candidates[usize::from(contexts[c])];
+                    push_value(&mut ops, c & 1, table, value, max);
+                    history[at][c] = magnitude(value);
+                }
+            }
+        }
+    }
+    rans::encode::<2>(&ops)
+}
+
+/// Decodes what [`encode_y`] made. After an error the history is of no use: reset it.
+pub fn decode_y(
+    tables: &Tables,
+    shape: &TileShape,
+    z: &[i8],
+    skip: &[bool],
+    data: &[u8],
+    history: &mut TileHistory,
+) -> Result<Vec<i16>, EntropyError> {
+    let mut y = vec![0i16; shape.y_len()];
+    check_y(shape, z, skip, y.len());
+    if data.is_empty() {
+        // Right if nothing was to be coded; otherwise the stream is cut.
+        let groups = (shape.channels / GROUP) * shape.width64 * shape.height64;
+        if skip.iter().any(|&s| !s) && z[..groups].iter().any(|&v| v != 0) {
+            let coded = (0..shape.blocks()).any(|block| {
+                let (row, x) = (block / shape.width16(), block % shape.width16());
+                let at = (row / 4) * shape.width64 + x / 4;
+                let planes = z[..groups].chunks_exact(shape.width64 * shape.height64);
+                !skip[block] && planes.into_iter().any(|plane| plane[at] != 0)
+            });
+            if coded {
+                return Err(EntropyError::Truncated);
+            }
+        }
+        history.reset();
+        return Ok(y);
+    }
+    let (width, height) = (shape.width16(), shape.height16());
+    let blocks = shape.blocks();
+    let max = tables.y_max();
+    let mut decoder = Decoder::<2>::new(data)?;
+    for group in 0..shape.channels / GROUP {
+        let indices = &z[group * shape.width64 * shape.height64..][..shape.width64 * shape.height64];
+        let planes = &mut y[group * GROUP * blocks..][..GROUP * blocks];
+        let (p0, rest) = planes.split_at_mut(blocks);
+        let (p1, rest) = rest.split_at_mut(blocks);
+        let (p2, p3) = rest.split_at_mut(blocks);
+        let stride = history.stride;
+        let history = history.group(group);
+        for row in 0..height {
+            if decoder.overrun() {
+                return Err(EntropyError::Truncated);
+            }
+            for x in 0..width {
+                let at = (row + 1) * stride + x + 1;
+                let index = scale_index(indices[(row / 4) * shape.width64 + x / 4]);
+                let block = row * width + x;
+                if index == 0 || skip[block] {
+                    history[at] = [0; GROUP];
+                    continue;
+                }
+                let candidates = tables.y_tables(index);
+                let contexts = contexts(history, at, stride);
+                let mut values = [0i32; GROUP];
+                for c in 0..GROUP {
+                    let table = &candidates[usize::from(contexts[c])];
+                    let symbol = decoder.symbol(c & 1, table) as i32;
+                    values[c] = if symbol <= 2 * max {
+                        symbol - max
+                    } else {
+                        let (lowest, highest) = (i32::from(i16::MIN), i32::from(i16::MAX));
+                        read_escape(&mut decoder, c & 1, max, lowest, highest)?
+                    };
+                }
+                history[at] = values.map(magnitude);
+                p0[block] = values[0] as i16;
+                p1[block] = values[1] as i16;
+                p2[block] = values[2] as i16;
+                p3[block] = values[3] as i16;
+            }
+        }
+    }
+    decoder.finish()?;
+    Ok(y)
+}
+
+fn check_y(shape: &TileShape, z: &[i8], skip: &[bool], y_len: usize) {
+    assert_eq!(y_len, shape.y_len());
+    assert_eq!(z.len(), shape.z_len());
+    assert_eq!(skip.len(), shape.blocks());
+    assert_eq!(shape.channels % GROUP, 0);
+    assert!(shape.z_channels * GROUP >= shape.channels);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tables::synthetic;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tables() -> Tables {
+        Tables::parse(&synthetic::file(32, 20, 12)).unwrap()
+    }
+
+    const SHAPE: TileShape = TileShape {
+        channels: 48,
+        z_channels: 32,
+        width64: 3,
+        height64: 2,
+    };
+
+    /// A small deterministic generator, so that large inputs need no large proptest values.
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self) -> u32 {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (self.0 >> 33) as u32
+        }
+
+        fn skewed(&mut self, spread: u32) -> i32 {
+            let value = (self.next() % (1 + self.next() % (1 + spread))) as i32;
+            if self.next() & 1 == 0 { value } else { -value }
+        }
+    }
+
+    fn frame(noise: &mut Noise, spread: u32, skips: u32) -> (Vec<i8>, Vec<bool>, Vec<i16>) {
+        let z: Vec<i8> = (0..SHAPE.z_len())
+            .map(|_| noise.skewed(spread).clamp(-128, 127) as i8)
+            .collect();
+        let skip: Vec<bool> = (0..SHAPE.blocks()).map(|_| noise.next() % 100 < skips).collect();
+        let mut y = vec![0i16; SHAPE.y_len()];
+        for (i, v) in y.iter_mut().enumerate() {
+            let (channel, block) = (i / SHAPE.blocks(), i % SHAPE.blocks());
+            let (row, x) = (block / SHAPE.width16(), block % SHAPE.width16());
+            let index = z[((channel / 4) * SHAPE.height64 + row / 4) * SHAPE.width64 + x / 4];
+            if index != 0 && !skip[block] {
+                *v = match noise.next() % 1000 {
+                    0 => i16::MIN,
+                    1 => i16::MAX,
+                    _ => noise.skewed(spread.min(4000)) as i16,
+                };
+            }
+        }
+        (z, skip, y)
+    }
+
+    proptest! {
+        #[test]
+        fn frames_round_trip(seed in any::<u64>(), spread in 0u32..300, skips in 0u32..101, quality in 0u8..64) {
+            let tables = tables();
+            let mut noise = Noise(seed);
+            let mut sent = TileHistory::new(&SHAPE);
+            let mut got = TileHistory::new(&SHAPE);
+            for _ in 0..3 {
+                let (z, skip, y) = frame(&mut noise, spread, skips);
+                let z_bytes = encode_z(&tables, quality, &SHAPE, &z);
+                let y_bytes = encode_y(&tables, &SHAPE, &z, &skip, &y, &mut sent);
+                prop_assert_eq!(&decode_z(&tables, quality, &SHAPE, &z_bytes).unwrap(), &z);
+                prop_assert_eq!(&decode_y(&tables, &SHAPE, &z, &skip, &y_bytes, &mut got).unwrap(), &y);
+                prop_assert_eq!(&sent.magnitudes, &got.magnitudes);
+            }
+        }
+
+        #[test]
+        fn random_bytes_are_safe(seed in any::<u64>(), bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let tables = tables();
+            let (z, skip, _) = frame(&mut Noise(seed), 40, 10);
+            let _ = decode_z(&tables, 0, &SHAPE, &bytes);
+            let _ = decode_y(&tables, &SHAPE, &z, &skip, &bytes, &mut TileHistory::new(&SHAPE));
+        }
+
+        #[test]
+        fn truncation_is_noticed(seed in any::<u64>(), cut in 1usize..100) {
+            let tables = tables();
+            let (z, skip, y) = frame(&mut Noise(seed), 30, 10);
+            let bytes = encode_y(&tables, &SHAPE, &z, &skip, &y, &mut TileHistory::new(&SHAPE));
+            let kept = bytes.len().saturating_sub(cut);
+            let result = decode_y(&tables, &SHAPE, &z, &skip, &bytes[..kept], &mut TileHistory::new(&SHAPE));
+            prop_assert!(bytes.is_empty() || result.is_err());
+        }
+    }
+
+    #[test]
+    fn silence_is_free() {
+        let tables = tables();
+        let z = vec![0i8; SHAPE.z_len()];
+        let y = vec![0i16; SHAPE.y_len()];
+        let skip = vec![false; SHAPE.blocks()];
+        assert!(encode_z(&tables, 30, &SHAPE, &z).is_empty());
+        assert!(encode_y(&tables, &SHAPE, &z, &skip, &y, &mut TileHistory::new(&SHAPE)).is_empty());
+    }
+
+    #[test]
+    fn contexts_follow_the_sum() {
+        let expected = |m: usize| match m {
+            0 => 0,
+            1..=2 => 1,
+            3..=4 => 2,
+            5..=8 => 3,
+            9..=16 => 4,
+            _ => 5,
+        };
+        for (m, &context) in CONTEXT.iter().enumerate() {
+            assert_eq!(context, expected(m), "{m}");
+        }
+    }
+}

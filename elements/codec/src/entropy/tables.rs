@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tables' file: static frequencies, fitted by the trainer and shipped as integers.
+//!
+//! Little endian: `AICT`, `u16` version (1), probability bits (14), z channels, z quality groups,
+//! z maximum, y index count, y context count, y maximum; then for each z table (group major, channel
+//! minor) and each y table (index major, context minor) `2 * max + 2` frequencies: the symbols
+//! `-max..=max` and the escape. Every frequency is at least 1 and a table's sum is `1 << 14`.
+//! The SHA-256 of the whole file is the tables' hash, which streams carry.
+
+use super::rans::{Op, PROB_BITS};
+use sha2::{Digest, Sha256};
+
+const MAGIC: &[u8; 4] = b"AICT";
+const VERSION: u16 = 1;
+const HEADER: usize = 4 + 8 * 2;
+/// Slots of the coarse look-up: the decoder starts its search here.
+const COARSE: usize = 256;
+const COARSE_SHIFT: u32 = PROB_BITS - 8;
+/// Largest `max`: a symbol's index then fits a byte.
+const MAX_LIMIT: u16 = 127;
+/// Scale indices that are coded (1 to 31; index 0 means a zero that is not coded).
+pub const Y_INDEX_COUNT: usize = 31;
+/// Neighbour contexts of y.
+pub const Y_CONTEXT_COUNT: usize = 6;
+/// Qualities in one group of z tables.
+pub const QUALITIES: usize = 64;
+
+/// Why a tables file was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TablesError {
+    #[error("not an entropy tables file: it does not begin with \"AICT\"")]
+    Magic,
+    #[error("entropy tables of version {0}; this build reads version {VERSION}")]
+    Version(u16),
+    #[error("entropy tables: {field} is {value}, expected {expected}")]
+    Field {
+        field: &'static str,
+        value: u16,
+        expected: &'static str,
+    },
+    #[error("entropy tables of {actual} bytes, but their header asks for {expected}")]
+    Size { actual: usize, expected: usize },
+    #[error("entropy table {table}: {reason}")]
+    Frequencies { table: usize, reason: &'static str },
+}
+
+/// One static distribution, arranged for fast search.
+#[derive(Clone)]
+pub struct Table {
+    /// For each of 256 coarse slots, the symbol at its first position.
+    coarse: [u8; COARSE],
+    /// Cumulated frequencies; entries after the last symbol are `1 << PROB_BITS`.
+    starts: [u16; 257],
+    symbols: u16,
+}
+
+impl Table {
+    /// Builds a table, or says why the frequencies are not one.
+    pub fn from_frequencies(freqs: &[u16]) -> Result<Self, &'static str> {
+        if freqs.len() < 2 || freqs.len() > 256 {
+            return Err("2 to 256 symbols are possible");
+        }
+        if freqs.contains(&0) {
+            return Err("a frequency is 0");
+        }
+        let sum: u32 = freqs.iter().map(|&f| u32::from(f)).sum();
+        if sum != 1 << PROB_BITS {
+            return Err("the frequencies do not sum to 16384");
+        }
+        let mut starts = [1 << PROB_BITS; 257];
+        let mut start = 0u16;
+        for (slot, &freq) in starts.iter_mut().zip(freqs) {
+            *slot = start;
+            start += freq;
+        }
+        let mut coarse = [0u8; COARSE];
+        let mut symbol = 0usize;
+        for (slot, entry) in coarse.iter_mut().enumerate() {
+            let first = (slot << COARSE_SHIFT) as u16;
+            while starts[symbol + 1] <= first {
+                symbol += 1;
+            }
+            *entry = symbol as u8;
+        }
+        Ok(Self {
+            coarse,
+            starts,
+            symbols: freqs.len() as u16,
+        })
+    }
+
+    /// Number of symbols, escape included.
+    pub fn len(&self) -> usize {
+        usize::from(self.symbols)
+    }
+
+    /// A table has two symbols at least.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Symbol, start and frequency of a slot below `1 << PROB_BITS`.
+    #[inline(always)]
+    pub(super) fn find(&self, slot: u16) -> (usize, u16, u16) {
+        let mut symbol = self.coarse[usize::from(slot >> COARSE_SHIFT) & (COARSE - 1)];
+        let mut end = self.starts[usize::from(symbol) + 1];
+        // Ends: the entry after the last symbol is 1 << PROB_BITS, above every slot.
+        while end <= slot {
+            symbol = symbol.wrapping_add(1);
+            end = self.starts[usize::from(symbol) + 1];
+        }
+        let start = self.starts[usize::from(symbol)];
+        (usize::from(symbol), start, end.wrapping_sub(start))
+    }
+
+    /// The coding step for a symbol.
+    #[inline(always)]
+    pub fn op(&self, lane: usize, symbol: usize) -> Op {
+        let symbol = symbol & 255;
+        let start = self.starts[symbol];
+        Op::new(lane, start, self.starts[symbol + 1].wrapping_sub(start))
+    }
+
+    /// Cost of a symbol in bits.
+    pub fn bits(&self, symbol: usize) -> f32 {
+        let symbol = symbol & 255;
+        PROB_BITS as f32 - f32::from(self.starts[symbol + 1] - self.starts[symbol]).log2()
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Table({} symbols)", self.symbols)
+    }
+}
+
+/// All tables of a model.
+#[derive(Debug)]
+pub struct Tables {
+    z: Vec<Table>,
+    y: Vec<Table>,
+    z_channels: usize,
+    z_groups: usize,
+    z_max: i32,
+    y_max: i32,
+    hash: [u8; 32],
+}
+
+impl Tables {
+    /// Parses a tables file. Its size is fixed by its header and checked before anything is kept.
+    pub fn parse(data: &[u8]) -> Result<Self, TablesError> {
+        let (magic, rest) = data.split_at_checked(4).ok_or(TablesError::Magic)?;
+        if magic != MAGIC {
+            return Err(TablesError::Magic);
+        }
+        let (header, body) = rest.split_at_checked(HEADER - 4).ok_or(TablesError::Size {
+            actual: data.len(),
+            expected: HEADER,
+        })?;
+        let mut fields = header
+            .chunks_exact(2)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]));
+        let mut next = || fields.next().unwrap_or_default();
+        let (version, prob_bits) = (next(), next());
+        let (z_channels, z_groups, z_max) = (next(), next(), next());
+        let (y_index_count, y_context_count, y_max) = (next(), next(), next());
+        if version != VERSION {
+            return Err(TablesError::Version(version));
+        }
+        let check = |ok: bool, field, value, expected| {
+            if ok {
+                Ok(())
+            } else {
+                Err(TablesError::Field {
+                    field,
+                    value,
+                    expected,
+                })
+            }
+        };
+        check(prob_bits == 14, "probability bits", prob_bits, "14")?;
+        check((1..=256).contains(&z_channels), "z channels", z_channels, "1 to 256")?;
+        let groups_ok = matches!(z_groups, 1 | 2 | 4 | 8 | 16 | 32 | 64);
+        check(groups_ok, "z quality groups", z_groups, "a power of two up to 64")?;
+        let maximum = 1..=MAX_LIMIT;
+        check(maximum.contains(&z_max), "z maximum", z_max, "1 to 127")?;
+        check(maximum.contains(&y_max), "y maximum", y_max, "1 to 127")?;
+        let y_indices_ok = usize::from(y_index_count) == Y_INDEX_COUNT;
+        check(y_indices_ok, "y index count", y_index_count, "31")?;
+        let y_contexts_ok = usize::from(y_context_count) == Y_CONTEXT_COUNT;
+        check(y_contexts_ok, "y context count", y_context_count, "6")?;
+
+        let z_tables = usize::from(z_groups) * usize::from(z_channels);
+        let y_tables = Y_INDEX_COUNT * Y_CONTEXT_COUNT;
+        let z_symbols = 2 * usize::from(z_max) + 2;
+        let y_symbols = 2 * usize::from(y_max) + 2;
+        let expected = HEADER + 2 * (z_tables * z_symbols + y_tables * y_symbols);
+        if data.len() != expected {
+            return Err(TablesError::Size {
+                actual: data.len(),
+                expected,
+            });
+        }
+        let (z_body, y_body) = body.split_at(2 * z_tables * z_symbols);
+        let read = |bytes: &[u8], symbols: usize, first: usize| {
+            bytes
+                .chunks_exact(2 * symbols)
+                .enumerate()
+                .map(|(i, chunk)| {
+                    let freqs: Vec<u16> = chunk
+                        .chunks_exact(2)
+                        .map(|b| u16::from_le_bytes([b[0], b[1]]))
+                        .collect();
+                    Table::from_frequencies(&freqs).map_err(|reason| TablesError::Frequencies {
+                        table: first + i,
+                        reason,
+                    })
+                })
+                .collect::<Result<Vec<_>, _>>()
+        };
+        Ok(Self {
+            z: read(z_body, z_symbols, 0)?,
+            y: read(y_body, y_symbols, z_tables)?,
+            z_channels: usize::from(z_channels),
+            z_groups: usize::from(z_groups),
+            z_max: i32::from(z_max),
+            y_max: i32::from(y_max),
+            hash: Sha256::digest(data).into(),
+        })
+    }
+
+    /// SHA-256 of the file.
+    pub fn hash(&self) -> &[u8; 32] {
+        &self.hash
+    }
+
+    /// What streams carry: the first 8 bytes of the hash.
+    pub fn id(&self) -> [u8; 8] {
+        let mut id = [0; 8];
+        id.copy_from_slice(&self.hash[..8]);
+        id
+    }
+
+    pub fn z_channels(&self) -> usize {
+        self.z_channels
+    }
+
+    pub fn z_max(&self) -> i32 {
+        self.z_max
+    }
+
+    pub fn y_max(&self) -> i32 {
+        self.y_max
+    }
+
+    /// The z tables of one quality (0 to 63), one a channel.
+    pub fn z_tables(&self, quality: u8) -> &[Table] {
+        let quality = usize::from(quality).min(QUALITIES - 1);
+        let group = quality * self.z_groups / QUALITIES;
+        &self.z[group * self.z_channels..][..self.z_channels]
+    }
+
+    /// The y tables of one scale index (1 to 31), one a context.
+    #[inline(always)]
+    pub fn y_tables(&self, index: usize) -> &[Table; Y_CONTEXT_COUNT] {
+        let index = index.clamp(1, Y_INDEX_COUNT) - 1;
+        let tables = &self.y[index * Y_CONTEXT_COUNT..][..Y_CONTEXT_COUNT];
+        tables.first_chunk().expect("six contexts were parsed")
+    }
+}
+
+/// Tables with the shape of a real file and made-up, Laplace-like contents, for tests and benches.
+#[doc(hidden)]
+pub mod synthetic {
+    /// The bytes of a tables file.
+    pub fn file(z_channels: u16, z_max: u16, y_max: u16) -> Vec<u8> {
+        let mut out = b"AICT".to_vec();
+        for v in [1, 14, z_channels, 8, z_max, 31, 6, y_max] {
+            out.extend_from_slice(&u16::to_le_bytes(v));
+        }
+        let mut push = |max: u16, spread: f64| {
+            let weights: Vec<f64> = (-i32::from(max)..=i32::from(max) + 1)
+                .map(|v| (-f64::from(v.abs()) / spread).exp())
+                .collect();
+            let sum: f64 = weights.iter().sum();
+            let free = 16384.0 - weights.len() as f64;
+            let mut freqs: Vec<u16> = weights
+                .iter()
+                .map(|w| 1 + (w / sum * free) as u16)
+                .collect();
+            let missing = 16384 - freqs.iter().map(|&f| u32::from(f)).sum::<u32>();
+            freqs[usize::from(max)] += missing as u16;
+            for f in freqs {
+                out.extend_from_slice(&f.to_le_bytes());
+            }
+        };
+        for table in 0..8 * z_channels {
+            push(z_max, 0.5 + f64::from(table % 5));
+        }
+        for index in 1..=31u16 {
+            for context in 0..6u16 {
+                push(y_max, 0.1 * f64::from(index) * (0.5 + 0.3 * f64::from(context)));
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_a_file() {
+        let file = synthetic::file(32, 20, 40);
+        let tables = Tables::parse(&file).unwrap();
+        assert_eq!(tables.z_channels(), 32);
+        assert_eq!(tables.z_tables(0).len(), 32);
+        assert_eq!(tables.z_tables(63)[31].len(), 42);
+        assert_eq!(tables.y_tables(31)[5].len(), 82);
+        assert_eq!(tables.hash()[..8], tables.id());
+        for index in 1..=31 {
+            for table in tables.y_tables(index) {
+                for slot in 0..1u16 << 14 {
+                    let (symbol, start, freq) = table.find(slot);
+                    assert!(symbol < table.len() && start <= slot && slot < start + freq);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_wrong() {
+        let file = synthetic::file(32, 20, 40);
+        assert_eq!(Tables::parse(b"").unwrap_err(), TablesError::Magic);
+        assert_eq!(Tables::parse(b"ONNXxxxx").unwrap_err(), TablesError::Magic);
+        assert!(matches!(Tables::parse(&file[..10]), Err(TablesError::Size { .. })));
+        assert!(matches!(Tables::parse(&file[..file.len() - 2]), Err(TablesError::Size { .. })));
+        let mut version = file.clone();
+        version[4] = 9;
+        assert_eq!(Tables::parse(&version).unwrap_err(), TablesError::Version(9));
+        for (at, value) in [(6, 12u16), (8, 0), (10, 3), (12, 0), (14, 30), (16, 7), (18, 128)] {
+            let mut bad = file.clone();
+            bad[at..at + 2].copy_from_slice(&value.to_le_bytes());
+            assert!(matches!(Tables::parse(&bad), Err(TablesError::Field { .. })), "{at}");
+        }
+        let mut sum = file.clone();
+        sum[HEADER] ^= 1;
+        assert!(matches!(Tables::parse(&sum), Err(TablesError::Frequencies { table: 0, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_safe(mut bytes in prop::collection::vec(any::<u8>(), 0..600), magic in any::<bool>()) {
+            if magic && bytes.len() >= 4 {
+                bytes[..4].copy_from_slice(b"AICT");
+            }
+            let _ = Tables::parse(&bytes);
+        }
+
+        #[test]
+        fn damage_is_refused_or_harmless(at in 0usize..20_000, value in any::<u8>()) {
+            let mut file = synthetic::file(32, 20, 40);
+            let at = at % file.len();
+            file[at] = value;
+            let _ = Tables::parse(&file);
+        }
+    }
+}
