@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measures the shipped checkpoints on Set5, Set14 and BSD68, beside their peers.
+
+    python eval.py            # prints the tables
+    python eval.py --write    # and puts them into models/enhance/README.md
+
+Upscaling: RGB shrunk by antialiased bicubic (a = -1/2) and rounded, BT.601
+studio luma, border shave 2.  Denoising: grey BSD68, Gaussian noise from a fixed
+seed; "float" is the published protocol (noise neither clipped nor rounded),
+"8 bit" is what a video frame can carry.  Peers measured here: bicubic, OpenCV's
+fastNlMeans.  Figures of BM3D, FSRCNN and FFDNet are from the literature.
+"""
+
+import argparse
+import glob
+import math
+import os
+import re
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import data as pictures
+import nets
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
+
+
+def load(path):
+    state = torch.load(path, weights_only=True)
+    net = nets.make("denoise" if "denoise" in os.path.basename(path) else "upscale", **state["config"])
+    net.load_state_dict(state["net"])
+    return net.eval()
+
+
+def luma(bgr):
+    return pictures.ycbcr(bgr)[0].astype(np.float64)
+
+
+def psnr(a, b):
+    return 10 * math.log10(255.0**2 / max(np.mean((a - b) ** 2), 1e-10))
+
+
+def bicubic_twice(y):
+    net = nets.Upscale2(16, 0)
+    x = torch.from_numpy(y.astype(np.float32))[None, None]
+    x = F.pad(x, (2, 2 + y.shape[1] % 2, 2, 2 + y.shape[0] % 2), mode="replicate")
+    return F.pixel_shuffle(F.conv2d(x, net.base.detach(), None, 2), 4)[0, 0].numpy().round().clip(0, 255)
+
+
+@torch.no_grad()
+def upscale(net, folder):
+    rows = []
+    for path in sorted(glob.glob(os.path.join(folder, "*.png"))):
+        hr = cv2.imread(path)
+        h, w = hr.shape[0] // 2 * 2, hr.shape[1] // 2 * 2
+        hr = hr[:h, :w]
+        lr = luma(pictures.half_u8(hr))
+        truth = luma(hr)
+        # The net wants even sizes: repeat the edge, cut it off again, as the element does.
+        x = np.pad(lr, ((0, lr.shape[0] % 2), (0, lr.shape[1] % 2)), mode="edge")
+        out = net(torch.from_numpy(x.astype(np.float32) / 255)[None, None])[0, 0].numpy() * 255
+        out = out.round().clip(0, 255)[:h, :w]
+        cut = (slice(2, -2), slice(2, -2))
+        rows.append((psnr(bicubic_twice(lr)[:h, :w][cut], truth[cut]), psnr(out[cut], truth[cut])))
+    return np.mean(rows, axis=0), len(rows)
+
+
+def noise_of(picture, sigma, seed):
+    return picture + np.random.default_rng(seed).normal(0, sigma, picture.shape)
+
+
+@torch.no_grad()
+def run_denoise(net, y, sigma):
+    h, w = y.shape
+    p = np.pad(y, ((0, -h % 8), (0, -w % 8)), mode="edge").astype(np.float32) / 255
+    flat = torch.full((1, 2, p.shape[0] // 2, p.shape[1] // 2), 128 / 255)
+    out, _ = net(torch.from_numpy(p)[None, None], flat, torch.tensor([[sigma / 255, 0.0]]))
+    return out[0, 0].numpy()[:h, :w] * 255
+
+
+def denoise(net, folder, sigma, peers=True):
+    rows = []
+    for i, path in enumerate(sorted(glob.glob(os.path.join(folder, "*.png")))):
+        clean = cv2.cvtColor(cv2.imread(path), cv2.COLOR_BGR2GRAY).astype(np.float64)
+        noisy = noise_of(clean, sigma, i)
+        bytes_ = noisy.round().clip(0, 255)
+        row = [psnr(bytes_, clean)]
+        if peers:
+            row.append(psnr(cv2.fastNlMeansDenoising(bytes_.astype(np.uint8), None, 0.9 * sigma, 5, 15), clean))
+        row.append(psnr(run_denoise(net, noisy, sigma).clip(0, 255), clean))
+        row.append(psnr(run_denoise(net, bytes_, sigma).round().clip(0, 255), clean))
+        rows.append(row)
+    return np.mean(rows, axis=0), len(rows)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--data", default=os.path.join(ROOT, "..", "shared", "data"))
+    p.add_argument("--models", default=os.path.join(ROOT, "models", "enhance"))
+    p.add_argument("--write", action="store_true", help="replace the tables in the models' README.md")
+    p.add_argument("--quick", action="store_true", help="leave out the slow peer")
+    a = p.parse_args()
+    bench = os.path.join(a.data, "benchmark")
+    if not os.path.isdir(bench):
+        raise SystemExit(f"no {bench}: give the folder that has benchmark/ with --data")
+    lines = []
+    path = os.path.join(a.models, "upscale-x2.pt")
+    if os.path.exists(path):
+        net = load(path)
+        lines += ["| upscale x2, PSNR-Y dB | pictures | bicubic | this net | FSRCNN (literature) |", "|---|---|---|---|---|"]
+        for name, other in (("Set5", "37.00"), ("Set14", "32.63")):
+            (cubic, ours), n = upscale(net, os.path.join(bench, name))
+            lines.append(f"| {name} | {n} | {cubic:.2f} | {ours:.2f} | {other} |")
+        lines.append("")
+    path = os.path.join(a.models, "denoise.pt")
+    if os.path.exists(path):
+        net = load(path)
+        lines += [
+            "| grey BSD68, PSNR dB | noisy | fastNlMeans, 8 bit | this net, float | this net, 8 bit | BM3D, FFDNet (literature) |",
+            "|---|---|---|---|---|---|",
+        ]
+        for sigma, other in ((15, "31.07, 31.63"), (25, "28.57, 29.19"), (50, "25.62, 26.29")):
+            row, n = denoise(net, os.path.join(bench, "BSD68"), sigma, not a.quick)
+            row = list(row)
+            if a.quick:
+                row.insert(1, float("nan"))
+            lines.append(f"| sigma {sigma}, {n} pictures | " + " | ".join(f"{v:.2f}" for v in row) + f" | {other} |")
+    text = "\n".join(lines)
+    print(text)
+    if a.write:
+        card = os.path.join(a.models, "README.md")
+        with open(card) as f:
+            old = f.read()
+        new = re.sub(r"(<!-- figures -->\n).*?(\n<!-- end -->)", lambda m: m[1] + text + m[2], old, flags=re.S)
+        with open(card, "w") as f:
+            f.write(new)
+
+
+if __name__ == "__main__":
+    main()
