@@ -103,14 +103,23 @@ install_rust() {
     remember_rust "$(dirname "$rustup")" stable
   else
     say "no Rust >= $RUST_MINIMUM found: installing it with rustup (https://rustup.rs) into $(dirname "$(dirname "$home_cargo")")"
-    curl --proto '=https' --tlsv1.2 -sSf --retry 3 https://sh.rustup.rs -o "$deps/rustup-init.sh" ||
-      die "rustup could not be downloaded from https://sh.rustup.rs; install Rust >= $RUST_MINIMUM by other means, so that cargo is in PATH"
+    fetch_rustup || die "rustup could not be downloaded; install Rust >= $RUST_MINIMUM by other means, so that cargo is in PATH"
     sh "$deps/rustup-init.sh" -y --no-modify-path --profile minimal --component clippy --component rustfmt --default-toolchain stable
     remember_rust "$(dirname "$home_cargo")" ""
   fi
   cargo=$(cat "$deps/cargo-bin")/cargo
   [ "$(RUSTUP_TOOLCHAIN=$(cat "$deps/rustup-toolchain") rust_number "$cargo")" -ge "$need" ] ||
     [ "$(rust_number "$cargo")" -ge "$need" ] || die "$cargo is still older than $RUST_MINIMUM"
+}
+
+# Two official addresses of one script: networks that allow only package registries often
+# know the second, where rustup itself fetches everything else.
+fetch_rustup() {
+  for url in https://sh.rustup.rs https://static.rust-lang.org/rustup/rustup-init.sh; do
+    curl --proto '=https' --tlsv1.2 -sSfL --retry 2 "$url" -o "$deps/rustup-init.sh" && return 0
+    say "no answer from $url"
+  done
+  return 1
 }
 
 # env.sh reads these two files, so that make and a person's shell use the same compiler.
