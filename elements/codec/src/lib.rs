@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 pub mod entropy;
+pub mod motion;
 
 /// Registers the parser and the typefinder, which need no ONNX Runtime.
 pub fn register_transport(_plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {

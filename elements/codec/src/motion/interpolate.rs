@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Motion compensation with HEVC's interpolation filters.
+//!
+//! Luma has eight taps at quarter positions, chroma (4:2:0) four taps at eighth positions. Filters
+//! are separable: horizontal first, its sums kept whole, then vertical. Two passes end with
+//! `(v + 2048) >> 12`, a single one with `(v + 32) >> 6`, and the result is limited to 0..=255.
+//! [`reference`] is that definition, written plainly; the blocks' version is held equal to it by
+//! tests.
+
+use super::plane::Plane;
+use super::{BLOCK, Field, Vector, simd};
+use rayon::prelude::*;
+
+/// Border of the luma reference: 128 pels of motion and the taps. Chroma has half of it.
+pub const BORDER: usize = 144;
+
+pub(super) const LUMA: [[i16; 8]; 4] = [
+    [0, 0, 0, 64, 0, 0, 0, 0],
+    [-1, 4, -10, 58, 17, -5, 1, 0],
+    [-1, 4, -11, 40, 40, -11, 4, -1],
+    [0, 1, -5, 17, 58, -10, 4, -1],
+];
+
+const CHROMA: [[i16; 4]; 8] = [
+    [0, 64, 0, 0],
+    [-2, 58, 10, -2],
+    [-4, 54, 16, -2],
+    [-6, 46, 28, -4],
+    [-4, 36, 36, -4],
+    [-4, 28, 46, -6],
+    [-2, 16, 54, -4],
+    [-2, 10, 58, -2],
+];
+
+/// A decoded picture as the reference for prediction.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    pub y: Plane,
+    pub u: Plane,
+    pub v: Plane,
+}
+
+impl Reference {
+    /// For a coded size (multiples of 64).
+    pub fn new(width: usize, height: usize) -> Self {
+        let chroma = Plane::new(width / 2, height / 2, BORDER / 2);
+        Self {
+            y: Plane::new(width, height, BORDER),
+            u: chroma.clone(),
+            v: chroma,
+        }
+    }
+
+    /// Takes a picture over: `uv` is the U plane followed by the V plane.
+    pub fn load(&mut self, y: &[u8], uv: &[u8]) {
+        let (u, v) = uv.split_at(uv.len() / 2);
+        let chroma = (&mut self.u, &mut self.v);
+        rayon::join(
+            || self.y.load(y),
+            || {
+                chroma.0.load(u);
+                chroma.1.load(v);
+            },
+        );
+    }
+}
+
+/// Predicts a whole picture: `y` and `uv` (U, then V) are written block row by block row.
+pub fn compensate(reference: &Reference, field: &Field, y: &mut [u8], uv: &mut [u8]) {
+    let (width, height) = (reference.y.width(), reference.y.height());
+    assert_eq!(y.len(), width * height);
+    assert_eq!(uv.len(), width * height / 2);
+    assert_eq!(field.width * BLOCK, width);
+    assert_eq!(field.vectors.len() * BLOCK * BLOCK, width * height);
+    assert!(field.vectors.iter().all(|v| v.in_range()));
+    let (u, v) = uv.split_at_mut(width * height / 4);
+    let luma = y.par_chunks_mut(width * BLOCK);
+    let chroma_rows = width / 2 * BLOCK / 2;
+    let chroma = u.par_chunks_mut(chroma_rows).zip(v.par_chunks_mut(chroma_rows));
+    let vectors = field.vectors.par_chunks(field.width);
+    luma.zip(chroma).zip(vectors).enumerate().for_each(|(row, ((y, (u, v)), vectors))| {
+        simd::block_row(reference, row, vectors, y, u, v);
+    });
+}
+
+/// One row of blocks, to be compiled for several instruction sets.
+#[inline(always)]
+pub(super) fn block_row(
+    reference: &Reference,
+    row: usize,
+    vectors: &[Vector],
+    y: &mut [u8],
+    u: &mut [u8],
+    v: &mut [u8],
+) {
+    let stride = vectors.len() * BLOCK;
+    for (x, &vector) in vectors.iter().enumerate() {
+        let at = x * BLOCK;
+        luma_block(&reference.y, at, row * BLOCK, vector, &mut y[at..], stride);
+        let (at, top) = (at / 2, row * BLOCK / 2);
+        chroma_block(&reference.u, at, top, vector, &mut u[at..], stride / 2);
+        chroma_block(&reference.v, at, top, vector, &mut v[at..], stride / 2);
+    }
+}
+
+/// Predicts one luma block into `out`.
+#[inline(always)]
+pub(super) fn luma_block(
+    plane: &Plane,
+    x: usize,
+    y: usize,
+    vector: Vector,
+    out: &mut [u8],
+    stride: usize,
+) {
+    let left = x as isize + isize::from(vector.x >> 2);
+    let top = y as isize + isize::from(vector.y >> 2);
+    let phase = ((vector.x & 3) as usize, (vector.y & 3) as usize);
+    let filters = (&LUMA[phase.0], &LUMA[phase.1]);
+    filter_block::<BLOCK, 8>(plane, (left, top), phase, filters, out, stride);
+}
+
+#[inline(always)]
+fn chroma_block(
+    plane: &Plane,
+    x: usize,
+    y: usize,
+    vector: Vector,
+    out: &mut [u8],
+    stride: usize,
+) {
+    let left = x as isize + isize::from(vector.x >> 3);
+    let top = y as isize + isize::from(vector.y >> 3);
+    let phase = ((vector.x & 7) as usize, (vector.y & 7) as usize);
+    let filters = (&CHROMA[phase.0], &CHROMA[phase.1]);
+    filter_block::<{ BLOCK / 2 }, 4>(plane, (left, top), phase, filters, out, stride);
+}
+
+/// An `N` x `N` block through `T` taps. A row's sums fit 16 bits: the taps' magnitudes sum to at
+/// most 112, so no partial sum leaves -6120..=22440.
+#[inline(always)]
+fn filter_block<const N: usize, const T: usize>(
+    plane: &Plane,
+    (left, top): (isize, isize),
+    phase: (usize, usize),
+    filters: (&[i16; T], &[i16; T]),
+    out: &mut [u8],
+    stride: usize,
+) {
+    let before = (T / 2 - 1) as isize;
+    let source_stride = plane.stride();
+    match phase {
+        (0, 0) => {
+            let source = plane.from(left, top);
+            for i in 0..N {
+                out[i * stride..][..N].copy_from_slice(&source[i * source_stride..][..N]);
+            }
+        }
+        (_, 0) => {
+            let source = plane.from(left - before, top);
+            for i in 0..N {
+                let sums = horizontal::<N, T>(&source[i * source_stride..], filters.0);
+                let out: &mut [u8; N] = first_mut(&mut out[i * stride..]);
+                for j in 0..N {
+                    out[j] = ((sums[j] + 32) >> 6).clamp(0, 255) as u8;
+                }
+            }
+        }
+        (0, _) => {
+            let source = plane.from(left, top - before);
+            for i in 0..N {
+                let mut sums = [0i16; N];
+                for (t, &tap) in filters.1.iter().enumerate() {
+                    let row: &[u8; N] = first(&source[(i + t) * source_stride..]);
+                    for j in 0..N {
+                        sums[j] += i16::from(row[j]) * tap;
+                    }
+                }
+                let out: &mut [u8; N] = first_mut(&mut out[i * stride..]);
+                for j in 0..N {
+                    out[j] = ((sums[j] + 32) >> 6).clamp(0, 255) as u8;
+                }
+            }
+        }
+        _ => {
+            let source = plane.from(left - before, top - before);
+            // N + T - 1 rows at most: 23.
+            let mut rows = [[0i16; N]; 24];
+            for (i, row) in rows.iter_mut().enumerate().take(N + T - 1) {
+                *row = horizontal::<N, T>(&source[i * source_stride..], filters.0);
+            }
+            for i in 0..N {
+                let mut sums = [2048i32; N];
+                for (t, &tap) in filters.1.iter().enumerate() {
+                    let row = &rows[i + t];
+                    for j in 0..N {
+                        sums[j] += i32::from(row[j]) * i32::from(tap);
+                    }
+                }
+                let out: &mut [u8; N] = first_mut(&mut out[i * stride..]);
+                for j in 0..N {
+                    out[j] = (sums[j] >> 12).clamp(0, 255) as u8;
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn horizontal<const N: usize, const T: usize>(source: &[u8], filter: &[i16; T]) -> [i16; N] {
+    let source = &source[..N + T - 1];
+    let mut sums = [0i16; N];
+    for (t, &tap) in filter.iter().enumerate() {
+        let shifted: &[u8; N] = first(&source[t..]);
+        for j in 0..N {
+            sums[j] += i16::from(shifted[j]) * tap;
+        }
+    }
+    sums
+}
+
+#[inline(always)]
+fn first<const N: usize>(slice: &[u8]) -> &[u8; N] {
+    slice.first_chunk().expect("the border is wide enough")
+}
+
+#[inline(always)]
+fn first_mut<const N: usize>(slice: &mut [u8]) -> &mut [u8; N] {
+    slice.first_chunk_mut().expect("a block inside the picture")
+}
+
+/// The definition, sample by sample; slow, and what the fast version is tested against.
+pub mod reference {
+    use super::{CHROMA, LUMA, Vector};
+
+    /// Predicted luma sample at `(x, y)` of a picture of `width` columns.
+    pub fn luma(samples: &[u8], width: usize, x: usize, y: usize, vector: Vector) -> u8 {
+        let (dx, dy) = (i32::from(vector.x), i32::from(vector.y));
+        let filters = (&LUMA[(dx & 3) as usize][..], &LUMA[(dy & 3) as usize][..]);
+        sample(samples, width, x as i32 + (dx >> 2), y as i32 + (dy >> 2), dx & 3, dy & 3, filters)
+    }
+
+    /// Predicted chroma sample; `width` is that of the chroma plane, the vector is luma's.
+    pub fn chroma(samples: &[u8], width: usize, x: usize, y: usize, vector: Vector) -> u8 {
+        let (dx, dy) = (i32::from(vector.x), i32::from(vector.y));
+        let filters = (&CHROMA[(dx & 7) as usize][..], &CHROMA[(dy & 7) as usize][..]);
+        sample(samples, width, x as i32 + (dx >> 3), y as i32 + (dy >> 3), dx & 7, dy & 7, filters)
+    }
+
+    fn sample(
+        samples: &[u8],
+        width: usize,
+        x: i32,
+        y: i32,
+        phase_x: i32,
+        phase_y: i32,
+        filters: (&[i16], &[i16]),
+    ) -> u8 {
+        let height = samples.len() / width;
+        let at = |x: i32, y: i32| {
+            let x = x.clamp(0, width as i32 - 1) as usize;
+            let y = y.clamp(0, height as i32 - 1) as usize;
+            i32::from(samples[y * width + x])
+        };
+        let before = filters.0.len() as i32 / 2 - 1;
+        let across = |y: i32| -> i32 {
+            let taps = filters.0.iter().enumerate();
+            taps.map(|(t, &tap)| i32::from(tap) * at(x - before + t as i32, y)).sum()
+        };
+        let value = match (phase_x, phase_y) {
+            (0, 0) => at(x, y),
+            (_, 0) => (across(y) + 32) >> 6,
+            (0, _) => {
+                let taps = filters.1.iter().enumerate();
+                let sum: i32 = taps
+                    .map(|(t, &tap)| i32::from(tap) * at(x, y - before + t as i32))
+                    .sum();
+                (sum + 32) >> 6
+            }
+            _ => {
+                let taps = filters.1.iter().enumerate();
+                let sum: i32 = taps
+                    .map(|(t, &tap)| i32::from(tap) * across(y - before + t as i32))
+                    .sum();
+                (sum + 2048) >> 12
+            }
+        };
+        value.clamp(0, 255) as u8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn filters_sum_to_64() {
+        assert!(LUMA.iter().all(|f| f.iter().sum::<i16>() == 64));
+        assert!(CHROMA.iter().all(|f| f.iter().sum::<i16>() == 64));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn equals_the_definition(seed in any::<u64>(), extreme in any::<bool>(),
+            vectors in prop::collection::vec((-511i16..512, -511i16..512), 32)) {
+            let (width, height) = (128, 64);
+            let mut state = seed | 1;
+            let mut next = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                if extreme { if state & 256 == 0 { 0 } else { 255 } } else { state as u8 }
+            };
+            let y: Vec<u8> = (0..width * height).map(|_| next()).collect();
+            let uv: Vec<u8> = (0..width * height / 2).map(|_| next()).collect();
+            let mut field = Field::still(width / 16, height / 16);
+            for (i, (v, &(x, y))) in field.vectors.iter_mut().zip(&vectors).enumerate() {
+                // All phases and all edges: some vectors short, some at the limits.
+                *v = match i % 4 {
+                    0 => Vector::new(x % 16, y % 16),
+                    1 => Vector::new(if x < 0 { -511 } else { 511 }, if y < 0 { -511 } else { 511 }),
+                    2 => Vector::new(x & !3, y),
+                    _ => Vector::new(x, y),
+                };
+            }
+            let mut reference_picture = Reference::new(width, height);
+            reference_picture.load(&y, &uv);
+            let mut got_y = vec![0; y.len()];
+            let mut got_uv = vec![0; uv.len()];
+            compensate(&reference_picture, &field, &mut got_y, &mut got_uv);
+            for py in 0..height {
+                for px in 0..width {
+                    let v = field.vectors[py / 16 * field.width + px / 16];
+                    prop_assert_eq!(got_y[py * width + px], reference::luma(&y, width, px, py, v));
+                }
+            }
+            let (half, size) = (width / 2, width * height / 4);
+            for plane in 0..2 {
+                let source = &uv[plane * size..][..size];
+                let got = &got_uv[plane * size..][..size];
+                for py in 0..height / 2 {
+                    for px in 0..half {
+                        let v = field.vectors[py / 8 * field.width + px / 8];
+                        prop_assert_eq!(got[py * half + px], reference::chroma(source, half, px, py, v));
+                    }
+                }
+            }
+        }
+    }
+}
