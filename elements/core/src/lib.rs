@@ -1,1 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
+//! Parts shared by the gst-aivideo elements.
+//!
+//! * [`pixels`]: pictures whatever their strides and chroma layout. Needs nothing else.
+//!
+//! With the feature `onnx` (on by default):
+//! * [`runtime`]: finding and loading ONNX Runtime, once a process;
+//! * [`model`]: model files, embedded or on disk;
+//! * [`tensor`]: tensors that own their memory;
+//! * [`settings`]: the one group of inference properties;
+//! * [`provider`]: CPU, CUDA and TensorRT, and what is missing when they are refused;
+//! * [`engine`]: one model loaded once, shared by its users, run by one worker thread;
+//! * [`stats`]: what an engine did, as a `GstStructure`;
+//! * [`meta`]: the classification result that rides on buffers;
+//! * [`error`]: what went wrong, as a GStreamer error message.
+
+pub mod pixels;
+
+#[cfg(feature = "onnx")]
+pub mod engine;
+#[cfg(feature = "onnx")]
+pub mod error;
+#[cfg(feature = "onnx")]
+pub mod meta;
+#[cfg(feature = "onnx")]
+pub mod model;
+#[cfg(feature = "onnx")]
+pub mod provider;
+#[cfg(feature = "onnx")]
+pub mod runtime;
+#[cfg(feature = "onnx")]
+pub mod settings;
+#[cfg(feature = "onnx")]
+pub mod stats;
+#[cfg(feature = "onnx")]
+pub mod tensor;

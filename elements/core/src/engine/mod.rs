@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Engines: a model loaded once, shared by its users, run by one worker thread.
+//!
+//! [`Engine::acquire`] gives the engine that fits the settings, loading the model if nobody has
+//! it yet; that can take minutes (TensorRT), so elements call it in `start()`. Requests go through
+//! a bounded queue; the worker joins compatible ones into batches. When the last user (engine
+//! handle or pending request) is gone, the worker ends and the model is freed.
+//!
+//! `Session::run` of ONNX Runtime's bindings is exclusive, and its GPU providers are not safe
+//! under concurrent runs: hence one thread a model.
+
+mod batch;
+mod oneshot;
+pub(crate) mod options;
+mod registry;
+mod session;
+mod validate;
+mod worker;
+
+use std::{
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+
+use self::{
+    batch::Batching,
+    options::Options,
+    registry::Signature,
+    session::{LoadedModel, ModelInfo},
+    worker::{Answer, Job, Worker},
+};
+use crate::{
+    model,
+    settings::InferenceSettings,
+    stats::{Counters, EngineStats},
+};
+
+pub use crate::{
+    error::EngineError,
+    model::ModelSource,
+    stats,
+    tensor::{ElementType, Tensor, TensorData, TensorInfo},
+};
+
+/// Outputs of a model by name, in its order.
+pub type Outputs = Vec<(String, Tensor)>;
+
+/// A shared model. Cloning makes another user of the same one.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What the users of one engine share.
+struct Shared {
+    info: ModelInfo,
+    batching: Batching,
+    counters: Arc<Counters>,
+    /// `None` only while dropping: closing the queue is what ends the worker.
+    queue: Option<Sender<Job>>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(worker) = self.worker.take() {
+            // Wait for the run in progress, so that memory and device are free afterwards and no
+            // thread is left inside ONNX Runtime when the process exits. Panics are contained in
+            // the worker; there is nobody to tell of one that was not.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl worker::Model for LoadedModel {
+    fn run(&mut self, inputs: batch::Inputs) -> Answer {
+        LoadedModel::run(self, inputs)
+    }
+
+    fn origin(&self) -> &str {
+        LoadedModel::origin(self)
+    }
+}
+
+impl Engine {
+    /// The engine for this model and these settings: one that others use already, or a new one.
+    pub fn acquire(model: &ModelSource, settings: &InferenceSettings) -> Result<Self, EngineError> {
+        let options = Options::new(settings)?;
+        let bytes = model.load()?;
+        let signature = Signature {
+            hash: model::sha256(&bytes),
+            options: options.clone(),
+        };
+        let hash = signature.hash;
+        let shared = registry::acquire(settings.model_instance_id.as_deref(), signature, || {
+            let (session, mut info) = session::load(model, &bytes, hash, &options)?;
+            let (batching, warning) =
+                Batching::plan(options.batch_size, &info.inputs, &info.outputs);
+            info.warnings.extend(warning);
+            Shared::start(session, info, batching, options.batch_timeout).map(Arc::new)
+        })?;
+        Ok(Self { shared })
+    }
+
+    pub fn inputs(&self) -> &[TensorInfo] {
+        &self.shared.info.inputs
+    }
+
+    pub fn outputs(&self) -> &[TensorInfo] {
+        &self.shared.info.outputs
+    }
+
+    /// An entry of the model's `metadata_props`.
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        self.shared.info.metadata.get(key).cloned()
+    }
+
+    /// SHA-256 of the model's bytes.
+    pub fn model_hash(&self) -> &[u8; 32] {
+        &self.shared.info.hash
+    }
+
+    /// Where the model really runs: "cpu", "cuda:0", "tensorrt:0".
+    pub fn device_in_use(&self) -> &str {
+        &self.shared.info.device
+    }
+
+    /// What could not be done as asked; to be posted as an element warning.
+    pub fn warnings(&self) -> &[String] {
+        &self.shared.info.warnings
+    }
+
+    /// Runs the model and waits for the result. Outputs are in the model's order.
+    pub fn run(&self, inputs: Vec<(&str, Tensor)>) -> Result<Outputs, EngineError> {
+        self.submit(inputs)?.wait()
+    }
+
+    /// Queues a request; blocks while the queue is full.
+    pub fn submit(&self, inputs: Vec<(&str, Tensor)>) -> Result<Pending, EngineError> {
+        let (job, pending) = self.job(inputs)?;
+        match self.shared.queue() {
+            Some(queue) => queue.send(job).map_err(|_| self.shared.stopped())?,
+            None => return Err(self.shared.stopped()),
+        }
+        Ok(pending)
+    }
+
+    /// Queues a request, or gives `None` (and drops it) when the queue is full.
+    pub fn try_submit(&self, inputs: Vec<(&str, Tensor)>) -> Result<Option<Pending>, EngineError> {
+        let Some(queue) = self.shared.queue() else {
+            return Err(self.shared.stopped());
+        };
+        let (job, pending) = self.job(inputs)?;
+        match queue.try_send(job) {
+            Ok(()) => Ok(Some(pending)),
+            Err(TrySendError::Full(_)) => {
+                self.shared.counters.refused();
+                Ok(None)
+            }
+            Err(TrySendError::Disconnected(_)) => Err(self.shared.stopped()),
+        }
+    }
+
+    /// Counters of all users of this engine.
+    pub fn stats(&self) -> EngineStats {
+        EngineStats {
+            queue_depth: self.shared.queue().map_or(0, |queue| queue.len() as u64),
+            device: self.shared.info.device.clone(),
+            model: model::hex(&self.shared.info.hash),
+            ..self.shared.counters.snapshot()
+        }
+    }
+
+    /// Whether both handles use the same loaded model.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    fn job(&self, inputs: Vec<(&str, Tensor)>) -> Result<(Job, Pending), EngineError> {
+        let info = &self.shared.info;
+        let inputs = validate::inputs(&info.origin, &info.inputs, self.shared.batching, inputs)?;
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
+            inputs,
+            submitted: Instant::now(),
+            reply,
+        };
+        let pending = Pending {
+            answer,
+            engine: self.clone(),
+        };
+        Ok((job, pending))
+    }
+}
+
+impl Shared {
+    fn start<M: worker::Model>(
+        model: M,
+        info: ModelInfo,
+        batching: Batching,
+        timeout: Duration,
+    ) -> Result<Self, EngineError> {
+        // Room for the batch that comes next while one runs.
+        let (sender, receiver) = bounded((2 * batching.limit()).max(4));
+        let counters = Arc::new(Counters::default());
+        let worker = Worker {
+            model,
+            queue: receiver,
+            batching,
+            timeout,
+            counters: counters.clone(),
+        };
+        let handle = thread::Builder::new()
+            .name("aivideo-engine".to_string())
+            .spawn(move || worker.serve())
+            .map_err(|err| EngineError::Run {
+                model: info.origin.clone(),
+                reason: format!("its thread cannot be started: {err}"),
+            })?;
+        Ok(Self {
+            info,
+            batching,
+            counters,
+            queue: Some(sender),
+            worker: Some(handle),
+        })
+    }
+
+    fn queue(&self) -> Option<&Sender<Job>> {
+        self.queue.as_ref()
+    }
+
+    fn stopped(&self) -> EngineError {
+        EngineError::Stopped {
+            model: self.info.origin.clone(),
+        }
+    }
+}
+
+/// A request under way. Dropping it abandons the request; if it has not begun it is skipped.
+pub struct Pending {
+    answer: oneshot::Receiver<Answer>,
+    engine: Engine,
+}
+
+impl Pending {
+    /// Waits for the result.
+    pub fn wait(self) -> Result<Outputs, EngineError> {
+        let Self { answer, engine } = self;
+        answer
+            .recv()
+            .unwrap_or_else(|| Err(engine.shared.stopped()))
+    }
+
+    /// The result if it is there; it can be taken once.
+    pub fn try_take(&mut self) -> Option<Result<Outputs, EngineError>> {
+        self.wait_timeout(Duration::ZERO)
+    }
+
+    /// The result if it comes within `timeout`; it can be taken once.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<Outputs, EngineError>> {
+        self.answer
+            .recv_timeout(timeout)
+            .map(|answer| answer.unwrap_or_else(|| Err(self.engine.shared.stopped())))
+    }
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Access to 4:2:0 pictures whatever their strides, chroma layout and size.
+//!
+//! The element code never assumes a stride: it reads a mapped frame into tightly packed planes
+//! (the shape a network wants) and writes packed planes back into a mapped frame.
+
+use gst_video::prelude::*;
+use thiserror::Error;
+
+/// Why a frame could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PixelError {
+    #[error(
+        "pixel format {got} is not supported here: expected one of I420, YV12, NV12, NV21 (put `videoconvert` in front)"
+    )]
+    Format { got: String },
+    #[error("the frame is {got_width}x{got_height} but {width}x{height} was expected")]
+    Size {
+        width: usize,
+        height: usize,
+        got_width: usize,
+        got_height: usize,
+    },
+    #[error("plane {plane} of the frame is too short: {needed} bytes needed, {got} mapped")]
+    Short {
+        plane: usize,
+        needed: usize,
+        got: usize,
+    },
+    #[error("plane {plane} of the frame has stride {stride}, less than its width of {width} bytes")]
+    Stride {
+        plane: usize,
+        stride: i32,
+        width: usize,
+    },
+}
+
+/// A read-only 8 bit plane, one byte a sample.
+#[derive(Debug, Clone, Copy)]
+pub struct PlaneRef<'a> {
+    pub data: &'a [u8],
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+/// A writable 8 bit plane, one byte a sample.
+#[derive(Debug)]
+pub struct PlaneMut<'a> {
+    pub data: &'a mut [u8],
+    pub stride: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl<'a> PlaneRef<'a> {
+    /// A plane without padding.
+    pub fn packed(data: &'a [u8], width: usize, height: usize) -> Self {
+        Self {
+            data,
+            stride: width,
+            width,
+            height,
+        }
+    }
+
+    /// Row `y`, `width` bytes long.
+    ///
+    /// # Panics
+    /// When `y` is outside the plane, as slice indexing does.
+    pub fn row(&self, y: usize) -> &'a [u8] {
+        let start = y * self.stride;
+        &self.data[start..start + self.width]
+    }
+}
+
+impl<'a> PlaneMut<'a> {
+    /// A plane without padding.
+    pub fn packed(data: &'a mut [u8], width: usize, height: usize) -> Self {
+        Self {
+            data,
+            stride: width,
+            width,
+            height,
+        }
+    }
+
+    /// Row `y`, `width` bytes long.
+    ///
+    /// # Panics
+    /// When `y` is outside the plane, as slice indexing does.
+    pub fn row(&self, y: usize) -> &[u8] {
+        let start = y * self.stride;
+        &self.data[start..start + self.width]
+    }
+
+    /// Row `y` for writing, `width` bytes long.
+    ///
+    /// # Panics
+    /// When `y` is outside the plane, as slice indexing does.
+    pub fn row_mut(&mut self, y: usize) -> &mut [u8] {
+        let start = y * self.stride;
+        &mut self.data[start..start + self.width]
+    }
+
+    /// The same plane for reading.
+    pub fn as_ref(&self) -> PlaneRef<'_> {
+        PlaneRef {
+            data: self.data,
+            stride: self.stride,
+            width: self.width,
+            height: self.height,
+        }
+    }
+}
+
+/// An owned 8 bit 4:2:0 picture with tightly packed planes.
+///
+/// Width and height may be odd: the chroma planes then are `(width + 1) / 2` by
+/// `(height + 1) / 2`, as in GStreamer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Yuv420 {
+    pub width: usize,
+    pub height: usize,
+    pub y: Vec<u8>,
+    pub u: Vec<u8>,
+    pub v: Vec<u8>,
+}
+
+/// Where the two chroma components of a frame lie.
+enum Chroma {
+    /// Own planes, by plane index.
+    Planar { u: usize, v: usize },
+    /// Interleaved in plane 1; `u` and `v` are the byte offsets in a pair.
+    Interleaved { u: usize, v: usize },
+}
+
+fn chroma_of(format: gst_video::VideoFormat) -> Result<Chroma, PixelError> {
+    match format {
+        gst_video::VideoFormat::I420 => Ok(Chroma::Planar { u: 1, v: 2 }),
+        gst_video::VideoFormat::Yv12 => Ok(Chroma::Planar { u: 2, v: 1 }),
+        gst_video::VideoFormat::Nv12 => Ok(Chroma::Interleaved { u: 0, v: 1 }),
+        gst_video::VideoFormat::Nv21 => Ok(Chroma::Interleaved { u: 1, v: 0 }),
+        other => Err(PixelError::Format {
+            got: other.to_str().to_string(),
+        }),
+    }
+}
+
+/// Checks that `data` holds `height` rows of `width` bytes at `stride` and returns the stride.
+fn check(
+    plane: usize,
+    data: &[u8],
+    stride: i32,
+    width: usize,
+    height: usize,
+) -> Result<usize, PixelError> {
+    let bad_stride = PixelError::Stride {
+        plane,
+        stride,
+        width,
+    };
+    let stride = usize::try_from(stride).map_err(|_| bad_stride.clone())?;
+    if stride < width {
+        return Err(bad_stride);
+    }
+    // The last row need not be padded.
+    let needed = match height.checked_sub(1) {
+        Some(full) => full * stride + width,
+        None => 0,
+    };
+    if data.len() < needed {
+        return Err(PixelError::Short {
+            plane,
+            needed,
+            got: data.len(),
+        });
+    }
+    Ok(stride)
+}
+
+fn mapped<'a>(
+    frame: &'a gst_video::VideoFrameRef<&gst::BufferRef>,
+    plane: usize,
+    width: usize,
+    height: usize,
+) -> Result<PlaneRef<'a>, PixelError> {
+    let stride = frame.plane_stride()[plane];
+    let data = frame
+        .plane_data(plane as u32)
+        .map_err(|_| PixelError::Short {
+            plane,
+            needed: width * height,
+            got: 0,
+        })?;
+    let stride = check(plane, data, stride, width, height)?;
+    Ok(PlaneRef {
+        data,
+        stride,
+        width,
+        height,
+    })
+}
+
+fn mapped_mut<'a>(
+    frame: &'a mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+    plane: usize,
+    width: usize,
+    height: usize,
+) -> Result<PlaneMut<'a>, PixelError> {
+    let stride = frame.plane_stride()[plane];
+    let data = frame
+        .plane_data_mut(plane as u32)
+        .map_err(|_| PixelError::Short {
+            plane,
+            needed: width * height,
+            got: 0,
+        })?;
+    let stride = check(plane, data, stride, width, height)?;
+    Ok(PlaneMut {
+        data,
+        stride,
+        width,
+        height,
+    })
+}
+
+fn pack(source: PlaneRef<'_>, target: &mut [u8]) {
+    if source.stride == source.width {
+        target.copy_from_slice(&source.data[..source.width * source.height]);
+        return;
+    }
+    for (y, row) in target.chunks_exact_mut(source.width).enumerate() {
+        row.copy_from_slice(source.row(y));
+    }
+}
+
+fn unpack(source: &[u8], target: &mut PlaneMut<'_>) {
+    if target.stride == target.width {
+        target.data[..source.len()].copy_from_slice(source);
+        return;
+    }
+    for (y, row) in source.chunks_exact(target.width).enumerate() {
+        target.row_mut(y).copy_from_slice(row);
+    }
+}
+
+impl Yuv420 {
+    /// A picture of `width` x `height`, black (luma 0, chroma 128).
+    pub fn new(width: usize, height: usize) -> Self {
+        let chroma = width.div_ceil(2) * height.div_ceil(2);
+        Self {
+            width,
+            height,
+            y: vec![0; width * height],
+            u: vec![128; chroma],
+            v: vec![128; chroma],
+        }
+    }
+
+    pub fn chroma_width(&self) -> usize {
+        self.width.div_ceil(2)
+    }
+
+    pub fn chroma_height(&self) -> usize {
+        self.height.div_ceil(2)
+    }
+
+    pub fn y_plane(&self) -> PlaneRef<'_> {
+        PlaneRef::packed(&self.y, self.width, self.height)
+    }
+
+    pub fn u_plane(&self) -> PlaneRef<'_> {
+        PlaneRef::packed(&self.u, self.chroma_width(), self.chroma_height())
+    }
+
+    pub fn v_plane(&self) -> PlaneRef<'_> {
+        PlaneRef::packed(&self.v, self.chroma_width(), self.chroma_height())
+    }
+
+    fn check_size(&self, width: u32, height: u32) -> Result<(), PixelError> {
+        let (got_width, got_height) = (width as usize, height as usize);
+        if (got_width, got_height) != (self.width, self.height) {
+            return Err(PixelError::Size {
+                width: self.width,
+                height: self.height,
+                got_width,
+                got_height,
+            });
+        }
+        Ok(())
+    }
+
+    /// Copies a mapped frame (I420, YV12, NV12 or NV21, any stride) into this picture. The frame
+    /// must have this picture's size.
+    pub fn read_frame(
+        &mut self,
+        frame: &gst_video::VideoFrameRef<&gst::BufferRef>,
+    ) -> Result<(), PixelError> {
+        let chroma = chroma_of(frame.format())?;
+        self.check_size(frame.width(), frame.height())?;
+        let (cw, ch) = (self.chroma_width(), self.chroma_height());
+        if cw == 0 || ch == 0 {
+            return Ok(()); // nothing to copy, and rows of no bytes cannot be iterated
+        }
+        pack(mapped(frame, 0, self.width, self.height)?, &mut self.y);
+        match chroma {
+            Chroma::Planar { u, v } => {
+                pack(mapped(frame, u, cw, ch)?, &mut self.u);
+                pack(mapped(frame, v, cw, ch)?, &mut self.v);
+            }
+            Chroma::Interleaved { u, v } => {
+                let plane = mapped(frame, 1, cw * 2, ch)?;
+                let rows = self.u.chunks_exact_mut(cw).zip(self.v.chunks_exact_mut(cw));
+                for (y, (to_u, to_v)) in rows.enumerate() {
+                    let pairs = plane.row(y).chunks_exact(2);
+                    for ((pair, to_u), to_v) in pairs.zip(to_u).zip(to_v) {
+                        *to_u = pair[u];
+                        *to_v = pair[v];
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies this picture into a mapped frame (I420, YV12, NV12 or NV21, any stride) of the same
+    /// size.
+    pub fn write_frame(
+        &self,
+        frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Result<(), PixelError> {
+        let chroma = chroma_of(frame.format())?;
+        self.check_size(frame.width(), frame.height())?;
+        let (cw, ch) = (self.chroma_width(), self.chroma_height());
+        if cw == 0 || ch == 0 {
+            return Ok(());
+        }
+        unpack(&self.y, &mut mapped_mut(frame, 0, self.width, self.height)?);
+        match chroma {
+            Chroma::Planar { u, v } => {
+                unpack(&self.u, &mut mapped_mut(frame, u, cw, ch)?);
+                unpack(&self.v, &mut mapped_mut(frame, v, cw, ch)?);
+            }
+            Chroma::Interleaved { u, v } => {
+                let mut plane = mapped_mut(frame, 1, cw * 2, ch)?;
+                let rows = self.u.chunks_exact(cw).zip(self.v.chunks_exact(cw));
+                for (y, (from_u, from_v)) in rows.enumerate() {
+                    let pairs = plane.row_mut(y).chunks_exact_mut(2);
+                    for ((pair, from_u), from_v) in pairs.zip(from_u).zip(from_v) {
+                        pair[u] = *from_u;
+                        pair[v] = *from_v;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
