@@ -1,0 +1,589 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the shipped files: two ONNX graphs and the entropy tables.
+
+    python export.py --run ../runs/codec-s --out ../../codec
+
+The graphs are written node by node: plain operators, nothing that depends on
+an exporter's mood, and the same order of shared layers in both.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import random
+import struct
+import time
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+import data
+import model as codec
+from motion import Warp
+
+OPSET = 17
+PROB_BITS = 14
+Y_MAX = 20
+
+
+class Graph:
+    def __init__(self):
+        self.nodes, self.inits, self.count, self.known = [], [], 0, {}
+
+    def name(self, hint):
+        self.count += 1
+        return f"{hint}_{self.count}"
+
+    def const(self, value, hint="c", dtype=np.float32):
+        array = np.asarray(value, dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self.known:
+            self.known[key] = self.name(hint)
+            self.inits.append(numpy_helper.from_array(array, self.known[key]))
+        return self.known[key]
+
+    def weight(self, value, hint):
+        """Stored as fp16, computed as fp32."""
+        half = self.const(value.detach().float().numpy(), hint, np.float16)
+        return self.op("Cast", [half], to=TensorProto.FLOAT)
+
+    def op(self, kind, inputs, n=1, out=None, **attrs):
+        outs = [out] if out else [self.name(kind.lower()) for _ in range(n)]
+        self.nodes.append(helper.make_node(kind, inputs, outs, **attrs))
+        return outs[0] if n == 1 else outs
+
+    def f(self, kind, a, b):
+        return self.op(kind, [a, self.const(b)])
+
+    def linear(self, x, layer, weight=None, bias=None, scale_in=1.0):
+        w = layer.weight if weight is None else weight
+        b = layer.bias if bias is None else bias
+        w = self.weight((w * scale_in)[:, :, None, None], "w")
+        return self.op("Conv", [x, w, self.const(b.detach().numpy(), "b")], kernel_shape=[1, 1])
+
+    def gather_linear(self, x, layer):
+        """Linear over 2x2 groups (dy, dx, C) as a strided convolution."""
+        o, k = layer.weight.shape
+        w = layer.weight.reshape(o, 2, 2, k // 4).permute(0, 3, 1, 2)
+        return self.op(
+            "Conv",
+            [x, self.weight(w, "w"), self.const(layer.bias.detach().numpy(), "b")],
+            kernel_shape=[2, 2],
+            strides=[2, 2],
+        )
+
+    def conv3(self, x, conv, stride=1):
+        return self.op(
+            "Conv",
+            [x, self.weight(conv.weight, "w"), self.const(conv.bias.detach().numpy(), "b")],
+            kernel_shape=[3, 3],
+            pads=[1, 1, 1, 1],
+            strides=[stride, stride],
+            group=conv.groups,
+        )
+
+    def relu(self, x):
+        return self.op("Relu", [x])
+
+    def add(self, a, b):
+        return self.op("Add", [a, b])
+
+    def mul(self, a, b):
+        return self.op("Mul", [a, b])
+
+    def spread(self, x):
+        return self.op("DepthToSpace", [x], blocksize=2, mode="DCR")
+
+    def block(self, x, b):
+        h = self.relu(self.linear(x, b.a))
+        x = self.add(x, self.linear(self.conv3(h, b.d.conv), b.b))
+        # Two halves as two products: cheaper than splitting a tensor.
+        half = b.u.weight.shape[0] // 2
+        p = self.linear(x, b.u, b.u.weight[:half], b.u.bias[:half])
+        g = self.relu(self.linear(x, b.u, b.u.weight[half:], b.u.bias[half:]))
+        return self.add(x, self.linear(self.mul(p, g), b.v))
+
+    def clip(self, x, low, high):
+        return self.op("Clip", [x, self.const(low), self.const(high)])
+
+
+def planes_order(w, dim):
+    """Chroma channels (c, dy, dx) -> (dy, dx, c), the order of SpaceToDepth."""
+    y, uv = w.split([64, 32], dim)
+    shape = list(uv.shape)
+    uv = uv.reshape(shape[:dim] + [2, 16] + shape[dim + 1 :]).transpose(dim, dim + 1).reshape(shape)
+    return torch.cat([y, uv], dim)
+
+
+def all_knots(table):
+    q = torch.arange(codec.QUALITIES).float() * ((codec.KNOTS - 1) / (codec.QUALITIES - 1))
+    low = q.floor().clamp(max=codec.KNOTS - 2).long()
+    f = (q - low)[:, None]
+    return table[low] * (1 - f) + table[low + 1] * f
+
+
+class Builder(Graph):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+        self.t = net.tier
+
+    def pixels(self, y, uv):
+        """Planes -> [1,96,H/8,W/8] in network units about mid grey."""
+        y = self.op("SpaceToDepth", [self.op("Cast", [y], to=TensorProto.FLOAT)], blocksize=8)
+        uv = self.op("SpaceToDepth", [self.op("Cast", [uv], to=TensorProto.FLOAT)], blocksize=4)
+        x = self.op("Concat", [y, uv], axis=1)
+        return self.f("Mul", self.f("Sub", x, 128.0), codec.PIXEL_SCALE)
+
+    def by_quality(self, table, q, n):
+        row = self.op("Gather", [self.const(table.detach().numpy(), "q"), q], axis=0)
+        return self.op("Reshape", [row, self.const([1, n, 1, 1], dtype=np.int64)])
+
+    def context(self, pred, q):
+        net = self.net
+        s = self.op("Cast", ["state"], to=TensorProto.FLOAT)
+        s = self.linear(self.f("Mul", s, 1 / codec.STATE_SCALE), net.state_in)
+        p = self.linear(pred, net.pred_in, planes_order(net.pred_in.weight, 1))
+        h = self.add(self.add(p, s), self.by_quality(all_knots(net.q_bias), q, self.t.c))
+        for b in net.context:
+            h = self.block(h, b)
+        return h
+
+    def prior(self, ctx, q):
+        net = self.net
+        h = self.gather_linear(ctx, net.prior_in)
+        h = self.relu(self.add(h, self.by_quality(all_knots(net.q_prior), q, self.t.p)))
+        return self.block(h, net.prior)
+
+    def hyper(self, z, prior):
+        net, y = self.net, self.t.y
+        h = self.relu(self.spread(self.linear(self.f("Mul", z, 0.125), net.hyper_d)))
+        h = self.spread(self.linear(h, net.hyper_e))
+        f = self.linear(self.op("Concat", [prior, h], axis=1), net.fuse_in)
+        for b in net.fuse:
+            f = self.block(f, b)
+        mean = self.linear(f, net.fuse_out, net.fuse_out.weight[:y], net.fuse_out.bias[:y])
+        step = self.linear(f, net.fuse_out, net.fuse_out.weight[y:], net.fuse_out.bias[y:])
+        step = self.op("Exp", [self.f("Mul", self.clip(step, -1.0, 1.0), math.log(2))])
+        return mean, step, f
+
+    def refine(self, anchors, f):
+        net = self.net
+        r = self.relu(self.add(self.conv3(anchors, net.check.conv), self.linear(f, net.check_in)))
+        return self.linear(self.relu(self.linear(r, net.check_mid)), net.check_out)
+
+    def board(self, z):
+        """1 on anchors, at 1/16; z gives the size."""
+        pattern = (np.indices((4, 4)).sum(0) % 2 == 0).astype(np.float32)[None, None]
+        shape = self.op("Shape", [z])
+        hw = self.op("Slice", [shape] + [self.const([v], dtype=np.int64) for v in (2, 4)])
+        times = self.op("Concat", [self.const([1, 1], dtype=np.int64), hw], axis=0)
+        one = self.op("Tile", [self.const(pattern, "board"), times])
+        return one, self.op("Sub", [self.const(1.0), one])
+
+    def live(self, z):
+        """0 where the index of a symbol's group is 0."""
+        n = self.net.n_idx
+        head = self.op("Slice", [z] + [self.const([v], dtype=np.int64) for v in (0, n, 1)])
+        head = self.clip(self.op("Abs", [head]), 0.0, 1.0)
+        head = self.op("Gather", [head, self.const(np.arange(4 * n) // 4, dtype=np.int64)], axis=1)
+        scales = self.const([1, 1, 4, 4])
+        return self.op(
+            "Resize", [head, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+        )
+
+    def synthesis(self, y, ctx, pred, q):
+        net = self.net
+        y = self.mul(y, self.by_quality(torch.exp2(all_knots(net.q_back)), q, self.t.y))
+        h = self.op("Concat", [self.spread(self.linear(y, net.up)), ctx], axis=1)
+        h = self.linear(h, net.dec_in)
+        for b in net.dec:
+            h = self.block(h, b)
+        s = self.f("Mul", self.linear(h, net.state_out), codec.STATE_SCALE)
+        s = self.op("Round", [self.clip(s, -127.0, 127.0)])
+        self.op("Cast", [s], out="new_state", to=TensorProto.INT8)
+        for b in net.recon:
+            h = self.block(h, b)
+        out = self.linear(h, net.out, planes_order(net.out.weight, 0), planes_order(net.out.bias[:, None], 0)[:, 0])
+        gate = self.linear(h, net.gate, planes_order(net.gate.weight, 0), planes_order(net.gate.bias[:, None], 0)[:, 0])
+        out = self.add(out, self.mul(self.op("Sigmoid", [gate]), pred))
+        out = self.f("Add", self.f("Mul", out, 1 / codec.PIXEL_SCALE), 128.5)
+        out = self.clip(self.op("Floor", [out]), 0.0, 255.0)
+        y, uv = self.op("Split", [out, self.const([64, 32], dtype=np.int64)], n=2, axis=1)
+        y = self.op("DepthToSpace", [y], blocksize=8, mode="DCR")
+        uv = self.op("DepthToSpace", [uv], blocksize=4, mode="DCR")
+        self.op("Cast", [y], out="rec_y", to=TensorProto.UINT8)
+        self.op("Cast", [uv], out="rec_uv", to=TensorProto.UINT8)
+
+    def quantise(self, v):
+        return self.mul(self.op("Sign", [v]), self.op("Floor", [self.f("Add", self.op("Abs", [v]), codec.DEAD_ZONE)]))
+
+    def common_inputs(self):
+        t = self.t
+        return [
+            ("pred_y", TensorProto.UINT8, [1, 1, "H", "W"]),
+            ("pred_uv", TensorProto.UINT8, [1, 2, "H2", "W2"]),
+            ("state", TensorProto.INT8, [1, t.m, "H8", "W8"]),
+            ("quality", TensorProto.INT64, [1]),
+        ]
+
+    def pictures(self):
+        return [
+            ("rec_y", TensorProto.UINT8, [1, 1, "H", "W"]),
+            ("rec_uv", TensorProto.UINT8, [1, 2, "H2", "W2"]),
+            ("new_state", TensorProto.INT8, [1, self.t.m, "H8", "W8"]),
+        ]
+
+    def model(self, inputs, outputs, props):
+        info = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            self.nodes, "aicodec", [info(*i) for i in inputs], [info(*o) for o in outputs], self.inits
+        )
+        m = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="gst-aivideo")
+        m.ir_version = 8
+        helper.set_model_props(m, props)
+        onnx.checker.check_model(m, full_check=True)
+        return m
+
+
+def decode_graph(net, props):
+    g = Builder(net)
+    t = net.tier
+    q = "quality"
+    pred = g.pixels("pred_y", "pred_uv")
+    z = g.op("Cast", ["z"], to=TensorProto.FLOAT)
+    sym = g.op("Cast", ["sym"], to=TensorProto.FLOAT)
+    ctx = g.context(pred, q)
+    prior = g.prior(ctx, q)
+    mean, step, f = g.hyper(z, prior)
+    one, other = g.board(z)
+    scaled = g.mul(sym, step)
+    anchors = g.mul(g.add(scaled, mean), one)
+    mean2 = g.add(mean, g.mul(g.refine(anchors, f), other))
+    g.synthesis(g.add(scaled, mean2), ctx, pred, q)
+    inputs = [("z", TensorProto.INT8, [1, t.z, "H64", "W64"]), ("sym", TensorProto.INT16, [1, t.y, "H16", "W16"])]
+    return g.model(inputs + g.common_inputs(), g.pictures(), props)
+
+
+def encode_graph(net, props):
+    g = Builder(net)
+    t = net.tier
+    q = "quality"
+    pred = g.pixels("pred_y", "pred_uv")
+    x = g.pixels("y", "uv")
+    ctx = g.context(pred, q)
+    e = g.linear(g.op("Sub", [x, pred]), net.embed, planes_order(net.embed.weight, 1))
+    h = g.linear(g.op("Concat", [e, ctx], axis=1), net.enc_in)
+    for b in net.enc:
+        h = g.block(h, b)
+    y = g.mul(g.conv3(h, net.down.conv, 2), g.by_quality(torch.exp2(all_knots(net.q_scale)), q, t.y))
+    prior = g.prior(ctx, q)
+    # The hyper-encoder.
+    r = g.op("Abs", [g.op("Sub", [y, g.linear(prior, net.prior_mean)])])
+    level = g.op("AveragePool", [r], kernel_shape=[4, 4], strides=[4, 4])
+    group = np.kron(np.eye(net.n_idx), np.full((1, 4), 0.25)).astype(np.float32)[:, :, None, None]
+    level = g.op("Conv", [level, g.const(group, "group")], kernel_shape=[1, 1])
+    n = codec.IDX_MAX - 1
+    slope = n / math.log2(40 / 0.02)
+    idx = g.f("Mul", g.op("Log", [g.f("Add", level, 0.012)]), slope / math.log(2))
+    idx = g.f("Add", idx, 1 - slope * math.log2(0.02))
+    gain = (1 + net.level_gain).detach().numpy()[None, :, None, None]
+    idx = g.f("Add", g.op("Mul", [idx, g.const(gain)]), -1.0)
+    k = g.f("Mul", g.clip(g.op("Concat", [y, r], axis=1), -24.0, 24.0), 0.25)
+    k = g.relu(g.linear(k, net.hyper_a))
+    k = g.gather_linear(g.relu(g.gather_linear(k, net.hyper_b)), net.hyper_c)
+    head, tail = g.op("Split", [k, g.const([net.n_idx, t.z - net.n_idx], dtype=np.int64)], n=2, axis=1)
+    head = g.relu(g.add(g.f("Mul", head, 4.0), idx))
+    z = g.op("Concat", [head, tail], axis=1)
+    z = g.op("Round", [g.clip(z, -float(codec.Z_MAX), float(codec.Z_MAX))])
+    g.op("Cast", [z], out="z", to=TensorProto.INT8)
+    # Symbols, anchors first.
+    mean, step, f = g.hyper(z, prior)
+    keep = g.op("Sub", [g.const(1.0), g.op("Cast", ["skip"], to=TensorProto.FLOAT)])
+    live = g.mul(g.live(z), keep)
+    one, other = g.board(z)
+    s1 = g.mul(g.quantise(g.op("Div", [g.op("Sub", [y, mean]), step])), g.mul(live, one))
+    anchors = g.mul(g.add(g.mul(s1, step), mean), one)
+    mean2 = g.add(mean, g.mul(g.refine(anchors, f), other))
+    s2 = g.mul(g.quantise(g.op("Div", [g.op("Sub", [y, mean2]), step])), g.mul(live, other))
+    sym = g.clip(g.add(s1, s2), -32000.0, 32000.0)
+    g.op("Cast", [sym], out="sym", to=TensorProto.INT16)
+    g.synthesis(g.add(g.mul(sym, step), mean2), ctx, pred, q)
+    inputs = [("y", TensorProto.UINT8, [1, 1, "H", "W"]), ("uv", TensorProto.UINT8, [1, 2, "H2", "W2"])]
+    skip = [("skip", TensorProto.UINT8, [1, 1, "H16", "W16"])]
+    outputs = [("z", TensorProto.INT8, [1, t.z, "H64", "W64"]), ("sym", TensorProto.INT16, [1, t.y, "H16", "W16"])]
+    return g.model(inputs + g.common_inputs() + skip, outputs + g.pictures(), props)
+
+
+# --- entropy tables --------------------------------------------------------------------------
+
+
+def normalise(counts):
+    """Counts [n] -> u16 frequencies >= 1 that sum to 1 << PROB_BITS."""
+    total = 1 << PROB_BITS
+    n = len(counts)
+    p = counts / counts.sum()
+    freq = 1 + np.floor(p * (total - n)).astype(np.int64)
+    rest = total - freq.sum()
+    order = np.argsort(-(p * (total - n) - np.floor(p * (total - n))), kind="stable")
+    freq[order[:rest]] += 1
+    assert freq.sum() == total and freq.min() >= 1
+    return freq.astype(np.uint16)
+
+
+def laplace_row(scale, top):
+    k = np.arange(top + 1)
+    mass = np.where(k == 0, 1 - np.exp(-0.58 / scale), np.exp(-(k - 0.42) / scale) - np.exp(-(k + 0.58) / scale))
+    tail = np.exp(-(top + 0.58) / scale)
+    row = np.concatenate([mass[:0:-1] / 2, mass[:1], mass[1:] / 2, [tail]])
+    return np.maximum(row, 1e-9)
+
+
+class Counts:
+    """Symbol counts of real coded frames, in the contexts of the bitstream."""
+
+    def __init__(self, tier):
+        self.z = np.zeros((codec.GROUPS, tier.z, 2 * codec.Z_MAX + 2))
+        self.y = np.zeros((codec.IDX_MAX, codec.CTX, 2 * Y_MAX + 2))
+
+    def add(self, net, z, sym, skip, last, q, tile_rows=8):
+        n = net.n_idx
+        idx = z[..., :n].abs().repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3).long()
+        coded = idx > 0
+        if skip is not None:
+            coded = coded & (skip == 0).expand_as(coded)
+        ctx = net.contexts(sym, last, tile_rows)
+        s = sym.long()
+        s = torch.where(s.abs() > Y_MAX, Y_MAX + 1, s) + Y_MAX
+        width = 2 * Y_MAX + 2
+        flat = (((idx - 1) * codec.CTX + ctx) * width + s)[coded]
+        self.y += np.bincount(flat.numpy(), minlength=self.y.size).reshape(self.y.shape)
+        zc = z.reshape(z.shape[0], -1, z.shape[-1]).long() + codec.Z_MAX
+        for b in range(z.shape[0]):
+            g = int(q[b]) // codec.GROUPS
+            flat = torch.arange(z.shape[-1])[None] * self.z.shape[2] + zc[b]
+            self.z[g] += np.bincount(flat.reshape(-1).numpy(), minlength=self.z[g].size).reshape(self.z[g].shape)
+
+    def tables(self):
+        """Smoothed: each context leans on its index, each index on a Laplace ladder; z leans on its neighbours in quality."""
+        y = np.zeros(self.y.shape, np.uint16)
+        sym = self.y.copy()
+        # No sign is more likely than the other.
+        sym[..., :-1] = (sym[..., :-1] + sym[..., -2::-1]) / 2
+        scales = codec.ladder().numpy()[1:]
+        for i in range(codec.IDX_MAX):
+            near = sym[max(0, i - 1) : i + 2].sum((0, 1))
+            base = laplace_row(float(scales[i]), Y_MAX)
+            whole = sym[i].sum(0) + 0.1 * near + 60 * base / base.sum()
+            for c in range(codec.CTX):
+                y[i, c] = normalise(sym[i, c] + 25 * whole / whole.sum())
+        z = np.zeros(self.z.shape, np.uint16)
+        for g in range(codec.GROUPS):
+            for c in range(self.z.shape[1]):
+                near = self.z[max(0, g - 1) : g + 2, c].sum(0) + 0.2 * self.z[:, c].sum(0)
+                k = np.arange(-codec.Z_MAX, codec.Z_MAX + 2)
+                broad = near.sum() and np.convolve(near, [0.05, 0.1, 0.7, 0.1, 0.05], "same")
+                row = self.z[g, c] + 12 * (broad / max(near.sum(), 1)) + 0.6 * np.exp(-np.abs(k) / 6.0)
+                row[-1] = 0.01
+                z[g, c] = normalise(row)
+        return z, y
+
+
+def table_bytes(z, y):
+    head = struct.pack(
+        "<4s8H", b"AICT", 1, PROB_BITS, z.shape[1], z.shape[0], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
+    )
+    return head + z.astype("<u2").tobytes() + y.astype("<u2").tobytes()
+
+
+def read_tables(raw):
+    magic, version, bits, zc, groups, z_max, idx, ctx, y_max = struct.unpack_from("<4s8H", raw)
+    assert magic == b"AICT" and version == 1 and bits == PROB_BITS
+    body = np.frombuffer(raw, "<u2", offset=20)
+    n = groups * zc * (2 * z_max + 2)
+    return body[:n].reshape(groups, zc, -1), body[n:].reshape(idx, ctx, 2 * y_max + 2)
+
+
+def decide_skip(y, py, q):
+    """The encoder's rule of thumb for copied blocks: little luma left, against the quantiser step."""
+    sad = torch.nn.functional.avg_pool2d((y - py).abs(), 16)
+    steps = torch.tensor([codec.start_step(float(v)) for v in q])
+    return (sad < 0.06 * steps[:, None, None, None]).float()
+
+
+def code_frame(net, warp, y, uv, mv, rec, state, last, q, use_skip=True):
+    """One frame in torch, as the Rust encoder drives the graph. Planes float [B,...]."""
+    x = codec.to_net(y, uv)
+    skip = None
+    if rec is None:
+        pred = torch.zeros_like(x)
+        state = torch.zeros(*x.shape[:3], net.tier.m)
+        last = None
+    else:
+        py, puv = warp(rec[0], rec[1], mv)
+        pred = codec.to_net(py, puv)
+        if use_skip:
+            skip = decide_skip(y, py, q).permute(0, 2, 3, 1)
+    out, state, sym, by, bz, z = net.frame(x, pred, state, q, skip=skip, last=last, hard=True)
+    ry, ruv = codec.from_net(out)
+    ry, ruv = torch.floor(ry + 0.5).clamp(0, 255), torch.floor(ruv + 0.5).clamp(0, 255)
+    if skip is not None:
+        big = skip.permute(0, 3, 1, 2)
+        ky = big.repeat_interleave(16, 2).repeat_interleave(16, 3)
+        kc = big.repeat_interleave(8, 2).repeat_interleave(8, 3)
+        ry, ruv = ry * (1 - ky) + py * ky, ruv * (1 - kc) + puv * kc
+    return (ry, ruv), state, sym, z, skip
+
+
+def fit_tables(net, cache, batches, frames=12, seed=11):
+    """Counts over training segments, qualities spread."""
+    segments = data.Segments(cache)
+    counts = Counts(net.tier)
+    warp = Warp()
+    rng = random.Random(seed)
+    for i in range(batches):
+        ys, uvs, mvs = (torch.from_numpy(v) for v in segments.batch(rng, 4, frames, 256, 192))
+        q = torch.tensor([(16 * b + rng.randrange(16)) for b in range(4)])
+        rec = state = last = None
+        for t in range(frames):
+            qt = (q + (6 if t == 0 else 0)).clamp(0, 63)
+            y, uv = ys[:, t : t + 1].float(), uvs[:, t].float()
+            rec, state, sym, z, skip = code_frame(net, warp, y, uv, mvs[:, t], rec, state, last, qt)
+            counts.add(net, z, sym, skip, last, qt)
+            last = sym
+    return counts
+
+
+def half_weights(net):
+    """What the graphs hold: matrices rounded to fp16."""
+    with torch.no_grad():
+        for m in net.modules():
+            if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d)):
+                m.weight.copy_(m.weight.half().float())
+
+
+def load_net(path, ema=True):
+    saved = torch.load(path, map_location="cpu", weights_only=False)
+    net = codec.Codec(saved["tier"])
+    net.load_state_dict({k: v.float() for k, v in saved["ema" if ema else "net"].items()})
+    half_weights(net)
+    return net.eval(), saved
+
+
+def verify(out, tier, w=1280, h=768):
+    """Symbols cross without loss and pictures agree between sessions, options, threads and torch."""
+    import onnxruntime as ort
+
+    net, _ = verify.net
+    rng = np.random.default_rng(3)
+    sessions = {}
+    for level in ("off", "on"):
+        for threads in (1, 2):
+            o = ort.SessionOptions()
+            o.intra_op_num_threads = threads
+            o.graph_optimization_level = (
+                ort.GraphOptimizationLevel.ORT_DISABLE_ALL if level == "off" else ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+            )
+            o.add_session_config_entry("session.set_denormal_as_zero", "1")
+            for side in ("encode", "decode"):
+                path = os.path.join(out, f"{tier.lower()}-{side}.onnx")
+                sessions[side, level, threads] = ort.InferenceSession(path, o, providers=["CPUExecutionProvider"])
+    y = np.kron(rng.integers(30, 220, (h // 32, w // 32)), np.ones((32, 32))) + rng.normal(0, 4, (h, w))
+    y = torch.nn.functional.avg_pool2d(torch.from_numpy(y)[None, None], 5, 1, 2).numpy().clip(0, 255)
+    uv = y.reshape(h // 2, 2, w // 2, 2).mean((1, 3))
+    uv = np.stack([uv * 0.3 + 90, 160 - uv * 0.3])
+    frame = {"y": y[0, 0][None, None], "uv": uv[None]}
+    frame = {k: v.astype(np.uint8) for k, v in frame.items()}
+    pred = {"pred_y": np.full((1, 1, h, w), 128, np.uint8), "pred_uv": np.full((1, 2, h // 2, w // 2), 128, np.uint8)}
+    state = np.zeros((1, net.tier.m, h // 8, w // 8), np.int8)
+    skip = np.zeros((1, 1, h // 16, w // 16), np.uint8)
+    result = {}
+    for i in range(3):
+        quality = np.array([30], np.int64)
+        enc_in = {**frame, **pred, "state": state, "quality": quality, "skip": skip}
+        names = ("z", "sym", "rec_y", "rec_uv", "new_state")
+        e = dict(zip(names, sessions["encode", "on", 2].run(names, enc_in)))
+        worst, state_worst = 0, 0
+        dec_in = {**pred, "state": state, "quality": quality, "z": e["z"], "sym": e["sym"]}
+        for level in ("off", "on"):
+            for threads in (1, 2):
+                dy, duv, ds = sessions["decode", level, threads].run(("rec_y", "rec_uv", "new_state"), dec_in)
+                worst = max(worst, np.abs(dy.astype(int) - e["rec_y"]).max(), np.abs(duv.astype(int) - e["rec_uv"]).max())
+                state_worst = max(state_worst, np.abs(ds.astype(int) - e["new_state"]).max())
+        with torch.no_grad():
+            t = lambda a: torch.from_numpy(a)
+            x = codec.to_net(t(frame["y"]).float(), t(frame["uv"]).float())
+            p = codec.to_net(t(pred["pred_y"]).float(), t(pred["pred_uv"]).float())
+            s = t(state).float().permute(0, 2, 3, 1) / codec.STATE_SCALE
+            o, _, sym, _, _, z = net.frame(x, p, s, t(quality), skip=t(skip).float().permute(0, 2, 3, 1), hard=True)
+            ry, _ = codec.from_net(o)
+            ry = torch.floor(ry + 0.5).clamp(0, 255).numpy()
+        differ = (sym.permute(0, 3, 1, 2).numpy() != e["sym"]).mean()
+        far = np.abs(ry - e["rec_y"])
+        result[f"frame{i}"] = {
+            "encoder_decoder_max": int(worst),
+            "state_max": int(state_worst),
+            "torch_symbols_differ": float(differ),
+            "torch_picture_mean_abs": float(far.mean()),
+        }
+        pred = {"pred_y": e["rec_y"], "pred_uv": e["rec_uv"]}
+        state = e["new_state"]
+        frame = {k: np.roll(v, 3, -1) for k, v in frame.items()}
+    for side, feed in (("encode", enc_in), ("decode", dec_in)):
+        s = sessions[side, "on", 2]
+        s.run(None, feed)
+        cpu, wall = time.process_time(), time.time()
+        for _ in range(5):
+            s.run(None, feed)
+        result[side + "_ms"] = round((time.time() - wall) * 200, 1)
+        result[side + "_cpu_ms"] = round((time.process_time() - cpu) * 200, 1)
+    return result
+
+
+def write(net, saved, out, cache, batches):
+    os.makedirs(out, exist_ok=True)
+    tier = saved["tier"].lower()
+    with torch.no_grad():
+        counts = fit_tables(net, cache, batches)
+    tables = table_bytes(*counts.tables())
+    weights = hashlib.sha256()
+    for k, v in sorted(net.state_dict().items()):
+        weights.update(k.encode() + v.numpy().tobytes())
+    props = {
+        "aicodec.version": "1",
+        "aicodec.tier": saved["tier"],
+        "aicodec.tables-sha256": hashlib.sha256(tables).hexdigest(),
+        "aicodec.steps": str(saved["step"]),
+        "aicodec.weights-sha256": weights.hexdigest(),
+    }
+    files = {
+        f"{tier}-encode.onnx": encode_graph(net, props).SerializeToString(),
+        f"{tier}-decode.onnx": decode_graph(net, props).SerializeToString(),
+        f"{tier}-tables.bin": tables,
+    }
+    for name, raw in files.items():
+        temp = os.path.join(out, name + ".part")
+        with open(temp, "wb") as f:
+            f.write(raw)
+        os.replace(temp, os.path.join(out, name))
+    return {n: hashlib.sha256(r).hexdigest() for n, r in files.items()}, props
+
+
+if __name__ == "__main__":
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", default=os.path.join(here, "..", "runs", "codec-s"))
+    parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"))
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--batches", type=int, default=24, help="batches of 4 segments for the tables")
+    parser.add_argument("--raw", action="store_true", help="the current weights instead of their average")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    net, saved = load_net(os.path.join(args.run, "last.pt"), not args.raw)
+    hashes, props = write(net, saved, args.out, args.cache, args.batches)
+    verify.net = (net, saved)
+    print(json.dumps({"files": hashes, "props": props, "verify": verify(args.out, saved["tier"])}, indent=1))

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Block motion: the search on source frames, and the warp of the decoded frame.
+
+The warp uses the interpolation filters of the bitstream (HEVC's DCT-IF) in
+float; rounding its result gives the integer decoder's picture exactly, because
+every product and sum is an integer below 2**24.
+"""
+
+import cv2
+import numpy as np
+import torch
+
+BLOCK = 16
+
+LUMA_TAPS = np.array(
+    [
+        [0, 0, 0, 64, 0, 0, 0, 0],
+        [-1, 4, -10, 58, 17, -5, 1, 0],
+        [-1, 4, -11, 40, 40, -11, 4, -1],
+        [0, 1, -5, 17, 58, -10, 4, -1],
+    ],
+    dtype=np.int32,
+)
+CHROMA_TAPS = np.array(
+    [
+        [0, 64, 0, 0],
+        [-2, 58, 10, -2],
+        [-4, 54, 16, -2],
+        [-6, 46, 28, -4],
+        [-4, 36, 36, -4],
+        [-4, 28, 46, -6],
+        [-2, 16, 54, -4],
+        [-2, 10, 58, -2],
+    ],
+    dtype=np.int32,
+)
+
+
+def warp_reference(plane, mv, block, taps):
+    """Integer reference in numpy: one plane, one vector a block.
+
+    `mv` is [rows, cols, 2] (dx, dy) in units of 1/len(taps) sample.
+    """
+    h, w = plane.shape
+    n, k = taps.shape
+    lead = k // 2 - 1
+    out = np.zeros((h, w), np.uint8)
+    for by in range(h // block):
+        for bx in range(w // block):
+            dx, dy = int(mv[by, bx, 0]), int(mv[by, bx, 1])
+            ys = np.clip(np.arange(block + k - 1) + by * block + dy // n - lead, 0, h - 1)
+            xs = np.clip(np.arange(block + k - 1) + bx * block + dx // n - lead, 0, w - 1)
+            patch = plane[np.ix_(ys, xs)].astype(np.int32)
+            tx, ty = taps[dx % n], taps[dy % n]
+            rows = sum(patch[:, i : i + block] * tx[i] for i in range(k))
+            both = sum(rows[i : i + block] * ty[i] for i in range(k))
+            out[by * block : (by + 1) * block, bx * block : (bx + 1) * block] = np.clip(
+                (both + 2048) >> 12, 0, 255
+            )
+    return out
+
+
+def _bands(taps, block):
+    """[phases, block + k - 1, block] matrices: filtering as a matrix product."""
+    n, k = taps.shape
+    m = np.zeros((n, block + k - 1, block), np.float32)
+    for p in range(n):
+        for i in range(block):
+            m[p, i : i + k, i] = taps[p] / 64.0
+    return torch.from_numpy(m)
+
+
+class Warp:
+    """Differentiable motion compensation of [B, C, H, W] planes by block vectors."""
+
+    def __init__(self, device="cpu"):
+        self.luma = _bands(LUMA_TAPS, BLOCK).to(device)
+        self.chroma = _bands(CHROMA_TAPS, BLOCK // 2).to(device)
+
+    def plane(self, ref, mv, bands, block):
+        b, c, h, w = ref.shape
+        n, span, _ = bands.shape
+        k = span - block + 1
+        rows, cols = h // block, w // block
+        dev = ref.device
+        whole = torch.div(mv, n, rounding_mode="floor")
+        phase = mv - whole * n
+        off = torch.arange(span, device=dev) - (k // 2 - 1)
+        by = (torch.arange(rows, device=dev) * block)[None, :, None, None]
+        bx = (torch.arange(cols, device=dev) * block)[None, None, :, None]
+        ys = (by + whole[..., 1:2] + off).clamp(0, h - 1)  # B, rows, cols, span
+        xs = (bx + whole[..., 0:1] + off).clamp(0, w - 1)
+        index = (ys[..., :, None] * w + xs[..., None, :]).reshape(b, 1, -1).expand(b, c, -1)
+        patch = ref.reshape(b, c, h * w).gather(2, index)
+        patch = patch.view(b, c, rows * cols, span, span)
+        fx = bands[phase[..., 0].reshape(b, 1, -1)]  # B, 1, blocks, span, block
+        fy = bands[phase[..., 1].reshape(b, 1, -1)].transpose(-1, -2)
+        out = fy @ (patch @ fx)
+        out = out.view(b, c, rows, cols, block, block).permute(0, 1, 2, 4, 3, 5)
+        return out.reshape(b, c, h, w)
+
+    def __call__(self, y, uv, mv):
+        """y [B,1,H,W], uv [B,2,H/2,W/2] in 0..255, mv int64 [B,H/16,W/16,2] quarter-pel."""
+        py = self.plane(y.float(), mv, self.luma, BLOCK)
+        puv = self.plane(uv.float(), mv, self.chroma, BLOCK // 2)
+        return round_through(py).clamp(0, 255), round_through(puv).clamp(0, 255)
+
+
+def round_through(x):
+    """Rounds half up, as the integer code does; the gradient passes."""
+    return x + (torch.floor(x + 0.5) - x).detach()
+
+
+class Search:
+    """Quarter-pel 16x16 vectors from `ref` to `cur`, chosen by SAD + lambda * bits.
+
+    Dense flow proposes, neighbours vote, and a small pattern refines. Bicubic
+    interpolation stands in for the eight taps: only the choice depends on it.
+    """
+
+    def __init__(self, penalty=4.0, limit=511):
+        # Penalty: SAD of a 16x16 block per bit of vector.
+        self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self.penalty = penalty
+        self.limit = limit
+
+    def __call__(self, cur, ref):
+        h, w = cur.shape
+        rows, cols = h // BLOCK, w // BLOCK
+        gx, gy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
+        flow = self.flow.calc(cur, ref, None)
+        tiles = flow.reshape(rows, BLOCK, cols, BLOCK, 2).transpose(0, 2, 1, 3, 4)
+        tiles = tiles.reshape(rows, cols, BLOCK * BLOCK, 2)
+        median = np.median(tiles[:, :, ::5], axis=2)
+        mean = tiles.mean(axis=2)
+
+        def quant(v):
+            return np.clip(np.rint(v * 4), -self.limit, self.limit).astype(np.float32)
+
+        def sad(mv):
+            big = cv2.resize(mv / 4, (w, h), interpolation=cv2.INTER_NEAREST)
+            warped = cv2.remap(
+                ref, gx + big[..., 0], gy + big[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+            )
+            diff = cv2.absdiff(cur, warped)
+            return diff.reshape(rows, BLOCK, cols, BLOCK).sum((1, 3), dtype=np.float32)
+
+        def smooth(mv):
+            return np.stack([cv2.medianBlur(np.ascontiguousarray(mv[..., i]), 3) for i in (0, 1)], -1)
+
+        def bits(mv, around):
+            return (2 * np.log2(1 + np.abs(mv - around))).sum(-1)
+
+        best = quant(median)
+        around = smooth(best)
+        cost = sad(best) + self.penalty * bits(best, around)
+
+        def offer(mv):
+            nonlocal best, cost
+            mv = np.clip(mv, -self.limit, self.limit).astype(np.float32)
+            c = sad(mv) + self.penalty * bits(mv, around)
+            take = c < cost
+            best = np.where(take[..., None], mv, best)
+            cost = np.where(take, c, cost)
+
+        offer(np.zeros_like(best))
+        offer(quant(mean))
+        offer(around)
+        around = smooth(best)
+        cost = sad(best) + self.penalty * bits(best, around)
+        for axis in (0, 1):
+            for way in (1, -1):
+                offer(np.roll(best, way, axis=axis))
+        for step in (2, 1):
+            for dx, dy in ((step, 0), (-step, 0), (0, step), (0, -step)):
+                offer(best + np.array([dx, dy], np.float32))
+        return best.astype(np.int16)
+
+
+def vector_bits(mv):
+    """Rough cost in bits of a vector field: median prediction, signed exp-Golomb-like, merge-aware."""
+    mv = mv.astype(np.int64)
+    pad = np.pad(mv, ((1, 0), (1, 1), (0, 0)))
+    left, top, right = pad[1:, :-2], pad[:-1, 1:-1], pad[:-1, 2:]
+    pred = np.median(np.stack([left, top, right]), axis=0)
+    diff = np.abs(mv - pred)
+    zero = (diff == 0).all(-1)
+    size = np.where(diff == 0, 1.0, 2 + 2 * np.floor(np.log2(np.maximum(diff, 1)))).sum(-1)
+    p = float(np.clip(zero.mean(), 0.01, 0.99))
+    return float(np.where(zero, -np.log2(p), size - np.log2(1 - p)).sum())

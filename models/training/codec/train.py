@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the codec. Resumes by itself from RUN/last.pt after a kill at any moment.
+
+    python data.py --data ../../../../shared/data/train     # may keep running
+    python train.py --hours 2 --workers 2
+
+Each worker is one process with its own CPU threads; gradients meet once a
+step, which is kinder to a busy machine than a barrier in each layer. Every
+random choice depends on (seed, step, worker) alone.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+import data
+import model as codec
+from motion import Warp, round_through
+
+WIDTH, HEIGHT = 256, 192
+
+
+def stage(progress):
+    """(frames, batch a worker) by position in the schedule; pixels a step stay alike."""
+    if progress < 0.15:
+        return 2, 8
+    if progress < 0.35:
+        return 3, 5
+    if progress < 0.65:
+        return 5, 3
+    return 8, 2
+
+
+def learning_rate(progress, step, peak):
+    warm = min(1.0, (step + 1) / 100)
+    fall = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+    return peak * warm * (0.03 + 0.97 * fall)
+
+
+def draw_quality(rng, batch, progress):
+    """A few qualities first, then all 64."""
+    if progress < 0.1:
+        return [rng.randrange(codec.KNOTS) * 9 for _ in range(batch)]
+    return [rng.randrange(codec.QUALITIES) for _ in range(batch)]
+
+
+class Sequence:
+    """Codes a batch of short runs, each frame from the decoded one before it."""
+
+    def __init__(self, net, device, bf16=True):
+        self.net, self.device, self.bf16 = net, device, bf16
+        self.warp = Warp(device)
+
+    def __call__(self, batch, quality, rng=None, hard=False, key_boost=6, cycle=None):
+        ys, uvs, mvs = batch
+        dev = self.device
+        ys = torch.from_numpy(ys).to(dev).float()
+        uvs = torch.from_numpy(uvs).to(dev).float()
+        mvs = torch.from_numpy(mvs).to(dev)
+        b, t, h, w = ys.shape
+        base = torch.tensor(quality, device=dev)
+        state = torch.zeros(b, h // 8, w // 8, self.net.tier.m, device=dev)
+        ry = ruv = last = None
+        frames = []
+        for i in range(t):
+            y, uv = ys[:, i : i + 1], uvs[:, i]
+            x = codec.to_net(y, uv)
+            skip = None
+            key = i == 0 or (rng is not None and i > 1 and rng.random() < 0.04)
+            offset = key_boost if key else (cycle[i % len(cycle)] if cycle else 0)
+            q = (base + offset).clamp(0, codec.QUALITIES - 1)
+            if key:
+                pred = torch.zeros_like(x)
+                state = torch.zeros_like(state)
+                last = None
+            else:
+                py, puv = self.warp(ry, ruv, mvs[:, i])
+                pred = codec.to_net(py, puv)
+                if rng is not None and rng.random() < 0.5:
+                    # Blocks that an encoder would skip: little left to code.
+                    sad = torch.nn.functional.avg_pool2d((y - py.detach()).abs(), 16)
+                    steps = torch.tensor([codec.start_step(float(v)) for v in q], device=dev)
+                    limit = steps[:, None, None, None] * rng.uniform(0.03, 0.12)
+                    skip = (sad < limit).float().permute(0, 2, 3, 1)
+                    if rng.random() < 0.06:  # a lost tile decodes as all zeros
+                        rows = skip.shape[1] // 4
+                        r = rng.randrange(rows) * 4
+                        skip[:, r : r + 4] = 1
+            with torch.autocast(dev.type, torch.bfloat16, enabled=self.bf16):
+                out, state, sym, by, bz, z = self.net.frame(x, pred, state, q, skip=skip, last=last, hard=hard)
+            ry, ruv = codec.from_net(out)
+            ry, ruv = round_through(ry.clamp(0, 255)), round_through(ruv.clamp(0, 255))
+            if skip is not None:
+                big = skip.permute(0, 3, 1, 2)
+                ky = big.repeat_interleave(16, 2).repeat_interleave(16, 3)
+                kc = big.repeat_interleave(8, 2).repeat_interleave(8, 3)
+                ry = ry * (1 - ky) + py * ky
+                ruv = ruv * (1 - kc) + puv * kc
+            last = sym.detach()
+            mse_y = (ry - y).square().mean((1, 2, 3))
+            mse_uv = (ruv - uv).square().mean((2, 3))
+            frames.append(
+                {
+                    "key": key,
+                    "mse": mse_y,
+                    "distortion": (10 * mse_y + mse_uv[:, 0] + mse_uv[:, 1]) / 12,
+                    "bpp": (by + bz) / (h * w),
+                    "bpp_z": bz / (h * w),
+                    "lambda": torch.tensor([codec.quality_lambda(float(v)) for v in q], device=dev),
+                    "q": q,
+                    "z": z,
+                }
+            )
+        return frames
+
+
+def loss_of(frames):
+    """Mean log of the Lagrangian: every clip, quality and frame type counts by its relative gain."""
+    parts = [torch.log(f["bpp"] + f["lambda"] * f["distortion"] + 0.01) for f in frames]
+    return torch.stack(parts).mean()
+
+
+def psnr(mse):
+    return 10 * torch.log10(255**2 / mse.clamp(min=1e-3))
+
+
+def save(path, payload):
+    temp = f"{path}.{os.getpid()}.part"
+    torch.save(payload, temp)
+    os.replace(temp, path)
+
+
+def check(net, device, held, bf16):
+    """Held-out sources, fixed crops: [q, psnr, bpp] with hard symbols, key frames apart."""
+    seq = Sequence(net, device, bf16)
+    rows = []
+    with torch.no_grad():
+        for q in (8, 24, 40, 56):
+            frames = seq(held, [q] * held[0].shape[0], hard=True)
+            key, rest = frames[0], frames[1:]
+            rows.append(
+                {
+                    "q": q,
+                    "key_psnr": round(psnr(key["mse"]).mean().item(), 3),
+                    "key_bpp": round(key["bpp"].mean().item(), 5),
+                    "psnr": round(torch.stack([psnr(f["mse"]) for f in rest]).mean().item(), 3),
+                    "bpp": round(torch.stack([f["bpp"] for f in rest]).mean().item(), 5),
+                    "bpp_z": round(torch.stack([f["bpp_z"] for f in rest]).mean().item(), 5),
+                    "loss": round(loss_of(frames).item(), 5),
+                }
+            )
+    return rows
+
+
+def worker(rank, args):
+    torch.set_num_threads(args.threads)
+    if args.workers > 1:
+        import datetime
+
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{args.run}/meet-{os.getppid() if rank else os.getpid()}",
+            rank=rank,
+            world_size=args.workers,
+            timeout=datetime.timedelta(hours=12),
+        )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(args.seed)
+    net = codec.Codec(args.tier).to(device)
+    ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
+    quick = [net.z_logits]
+    slow = [p for p in net.parameters() if all(p is not k for k in quick)]
+    optimiser = torch.optim.AdamW(
+        [{"params": slow, "scale": 1.0}, {"params": quick, "scale": 10.0, "weight_decay": 0.0}],
+        lr=args.lr,
+        betas=(0.9, 0.98),
+        weight_decay=1e-3,
+    )
+    step, progress, spent = 0, 0.0, 0.0
+    path = os.path.join(args.run, "last.pt")
+    if os.path.exists(path):
+        saved = torch.load(path, map_location=device, weights_only=False)
+        net.load_state_dict(saved["net"])
+        ema = saved["ema"]
+        optimiser.load_state_dict(saved["optimiser"])
+        step, progress, spent = saved["step"], saved["progress"], saved["spent"]
+        if rank == 0:
+            print(f"resumed at step {step}, progress {progress:.3f}", flush=True)
+    segments = data.Segments(args.cache)
+    held = None
+    if rank == 0:
+        try:
+            held = data.Segments(args.cache, "held").batch(random.Random(5), 6, 8, WIDTH, HEIGHT)
+        except SystemExit:
+            print("no held-out segments: no check during training", flush=True)
+    flat = torch.zeros(sum(p.numel() for p in net.parameters()) + 1)
+    shape = {"progress": progress}
+
+    def make(at):
+        if at % 200 == 0 and at != step:
+            segments.refresh()
+        rng = random.Random(f"{args.seed}-{at}-{rank}")
+        # The stage of a batch prepared ahead may lag a step or two behind the schedule.
+        p = at / args.steps if args.steps else shape["progress"]
+        t, b = stage(p)
+        b = max(1, round(b * args.batch_scale))
+        batch = segments.batch(rng, b, t, WIDTH, HEIGHT)
+        return batch, draw_quality(rng, b, p), rng.randrange(1 << 30)
+
+    ahead = data.Ahead(make, step)
+    seq = Sequence(net, device, not args.fp32)
+    log = open(os.path.join(args.run, "log.jsonl"), "a") if rank == 0 else None
+    began, saved_at, checked_at, pixels = time.time(), time.time(), time.time() - 1e9 * (step == 0), 0
+    start_spent, mean = spent, {}
+    if step == 0:
+        checked_at = time.time() - args.check_every * 0.5
+    while progress < 1.0:
+        batch, quality, seed = ahead.get(step)
+        rng = random.Random(seed)
+        torch.manual_seed(seed)
+        cycle = rng.choice([None, None, [0, -5, -2, -5], [2, -3, 0, -3, 1, -3, 0, -3]])
+        frames = seq(batch, quality, rng=rng, key_boost=rng.choice([0, 4, 8]), cycle=cycle)
+        loss = loss_of(frames)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in net.parameters()]
+        if args.steps:
+            progress = (step + 1) / args.steps
+        else:
+            spent = start_spent + time.time() - began
+            progress = spent / (args.hours * 3600)
+        if args.workers > 1:
+            torch.cat([g.reshape(-1).float() for g in grads], out=flat[:-1])
+            flat[-1] = progress if rank == 0 else 0
+            dist.all_reduce(flat)
+            progress = flat[-1].item()
+            at = 0
+            for g in grads:
+                g.copy_(flat[at : at + g.numel()].view_as(g) / args.workers)
+                at += g.numel()
+        shape["progress"] = progress
+        for p, g in zip(net.parameters(), grads):
+            p.grad = g
+        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip).item()
+        if math.isfinite(norm):
+            lr = learning_rate(progress, step, args.lr)
+            for g in optimiser.param_groups:
+                g["lr"] = lr * g["scale"]
+            optimiser.step()
+        elif rank == 0:
+            print(f"step {step}: gradient is not finite; skipped", flush=True)
+        decay = min(args.ema, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for k, v in net.state_dict().items():
+                ema[k].lerp_(v, 1 - decay)
+        step += 1
+        if rank:
+            continue
+        pixels += batch[0].size * args.workers
+        inter = [f for f in frames if not f["key"]]
+        now = {
+            "loss": loss.item(),
+            "norm": norm,
+            "key_psnr": psnr(frames[0]["mse"]).mean().item(),
+            "key_bpp": frames[0]["bpp"].mean().item(),
+        }
+        if inter:
+            now["psnr"] = torch.stack([psnr(f["mse"]) for f in inter]).mean().item()
+            now["bpp"] = torch.stack([f["bpp"] for f in inter]).mean().item()
+            now["bpp_z"] = torch.stack([f["bpp_z"] for f in inter]).mean().item()
+        for k, v in now.items():
+            mean.setdefault(k, []).append(v)
+        if step % 50 == 0:
+            row = {"step": step, "progress": round(progress, 4), "lr": lr, "frames": batch[0].shape[1]}
+            row.update({k: round(float(np.mean(v)), 5) for k, v in mean.items()})
+            row["mpx_s"] = round(pixels / (time.time() - began) / 1e6, 3)
+            mean = {}
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            print(row, flush=True)
+        if held is not None and time.time() - checked_at > args.check_every:
+            checked_at = time.time()
+            current = {k: v.clone() for k, v in net.state_dict().items()}
+            net.load_state_dict(ema)
+            row = {"check": step, "progress": round(progress, 4), "rows": check(net, device, held, not args.fp32)}
+            net.load_state_dict(current)
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            print(row, flush=True)
+        if time.time() - saved_at > args.save_every or progress >= 1.0:
+            saved_at = time.time()
+            save(
+                path,
+                {
+                    "net": net.state_dict(),
+                    "ema": ema,
+                    "optimiser": optimiser.state_dict(),
+                    "step": step,
+                    "progress": progress,
+                    "spent": spent,
+                    "tier": args.tier,
+                    "seed": args.seed,
+                },
+            )
+    if args.workers > 1:
+        dist.barrier()
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"))
+    parser.add_argument("--run", default=os.path.join(here, "..", "runs", "codec-s"))
+    parser.add_argument("--tier", default="S", choices=list(codec.TIERS))
+    parser.add_argument("--hours", type=float, default=2.0, help="time budget of the whole schedule")
+    parser.add_argument("--steps", type=int, default=0, help="schedule by steps instead of time (deterministic)")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch-scale", type=float, default=1.0)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--clip", type=float, default=0.5)
+    parser.add_argument("--ema", type=float, default=0.998)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fp32", action="store_true")
+    parser.add_argument("--save-every", type=float, default=120)
+    parser.add_argument("--check-every", type=float, default=420)
+    args = parser.parse_args()
+    args.run = os.path.abspath(args.run)
+    os.makedirs(args.run, exist_ok=True)
+    children = []
+    for rank in range(1, args.workers):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                worker(rank, args)
+            finally:
+                sys.stdout.flush()
+                os._exit(0)
+        children.append(pid)
+    worker(0, args)
+    for pid in children:
+        os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    main()
