@@ -21,9 +21,9 @@ class Config:
     size: int = 64
     tubelet: int = 2
     patch: int = 16
-    width: int = 192
-    depth: int = 6
-    heads: int = 4
+    width: int = 160
+    depth: int = 5
+    heads: int = 5
     mlp_ratio: int = 4
     pooler_depth: int = 1
     classes: int = 20
@@ -74,6 +74,13 @@ def turned_rows(cfg):
     return rows, sign
 
 
+def attend(q, k, v):
+    """Plain attention: at this many tokens it trains twice as fast on a CPU as with the
+    fused kernel, whose backward pass is slow there."""
+    weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    return weights.softmax(-1).to(v.dtype) @ v
+
+
 class Mlp(nn.Module):
     def __init__(self, cfg):
         super().__init__()
@@ -107,13 +114,12 @@ class SelfAttention(nn.Module):
             weight = torch.cat([weight, weight[self.rows] * self.sign[:, None]])
             bias = torch.cat([bias, bias[self.rows] * self.sign])
         y = F.linear(x, weight, bias).view(b, n, -1, self.heads, d // self.heads)
-        y = y.permute(2, 0, 3, 1, 4)
-        q, k, v = y[0], y[1], y[2]
+        q, k, v, *turned = y.permute(2, 0, 3, 1, 4).unbind(0)
         if self.rotary:
             cos, sin = self.cos.to(q.dtype), self.sin.to(q.dtype)
-            q = q * cos + y[3] * sin
-            k = k * cos + y[4] * sin
-        out = F.scaled_dot_product_attention(q, k, v)
+            q = q * cos + turned[0] * sin
+            k = k * cos + turned[1] * sin
+        out = attend(q, k, v)
         return self.proj(out.transpose(1, 2).reshape(b, n, d))
 
 
@@ -144,7 +150,7 @@ class CrossLayer(nn.Module):
         b, n, d = x.shape
         q = self.q(query).view(b, -1, self.heads, d // self.heads).transpose(1, 2)
         kv = self.kv(self.norm1(x)).view(b, n, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        out = F.scaled_dot_product_attention(q, kv[0], kv[1])
+        out = attend(q, *kv.unbind(0))
         query = query + out.transpose(1, 2).reshape(b, -1, d)
         return query + self.mlp(self.norm2(query))
 
