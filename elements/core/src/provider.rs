@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use ort::ep::{self, ExecutionProviderDispatch};
+use ort::ep::ExecutionProviderDispatch;
 
 use crate::{engine::options::Options, error::EngineError, runtime::Runtime};
 
@@ -80,7 +80,9 @@ pub(crate) fn dispatch(
     _options: &Options,
 ) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
     match device {
-        Device::Cpu => Ok(vec![ep::CPU::default().build().error_on_failure()]),
+        // ONNX Runtime adds the CPU by itself. Registering it again would, with the binding's
+        // defaults, switch its memory arena off and double the time of a run.
+        Device::Cpu => Ok(Vec::new()),
         device => Err(EngineError::Device {
             device: device.to_string(),
             reason: "not supported yet".to_string(),

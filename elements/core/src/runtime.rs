@@ -74,7 +74,8 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn environment(&self) -> &Environment {
+    /// For direct use of `ort`, as in measurements; elements use an engine.
+    pub fn environment(&self) -> &Environment {
         &self.environment
     }
 

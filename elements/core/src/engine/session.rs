@@ -146,7 +146,10 @@ fn configure(source: &ModelSource, options: &Options) -> ort::Result<SessionBuil
     };
     let mut builder = Session::builder(runtime.environment())?
         .with_optimization_level(level)?
-        .with_intra_threads(options.threads())?;
+        .with_intra_threads(options.threads())?
+        // Idle threads that spin take the CPU from the pipeline's other elements.
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?;
     if let Some(folder) = source.folder() {
         // The model is given as bytes (those that were hashed), so say where external data lies.
         builder = builder.with_config_entry(
