@@ -44,15 +44,20 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 # left running in the root vanishes with it.
 if [ "${AIVIDEO_CLEAN_ROOT_INNER:-0}" != 1 ]; then
   [ -n "$dir" ] || dir=$(mktemp -d "/var/tmp/aivideo-$suite-XXXXXX")
-  components=main
+  components=main script=
   case $suite in
     noble|jammy|questing|plucky) components=main,universe; : "${mirror:=http://archive.ubuntu.com/ubuntu}" ;;
     *) : "${mirror:=http://deb.debian.org/debian}" ;;
   esac
   echo "clean-root: making a $suite root in $dir from $mirror"
+  # A debootstrap older than the suite has no script for it; the one all of the family use does.
+  scripts=/usr/share/debootstrap/scripts
+  if [ ! -e "$scripts/$suite" ]; then
+    case $components in *universe) script=$scripts/gutsy ;; *) script=$scripts/sid ;; esac
+  fi
   # shellcheck disable=SC2086
   debootstrap $gpg --variant=minbase --components=$components \
-    --include=git,make,ca-certificates "$suite" "$dir" "$mirror" >"$dir.log" 2>&1 ||
+    --include=git,make,ca-certificates "$suite" "$dir" "$mirror" $script >"$dir.log" 2>&1 ||
     { tail -n 20 "$dir.log" >&2; echo "clean-root: debootstrap failed, see $dir.log" >&2; exit 1; }
   status=0
   AIVIDEO_CLEAN_ROOT_INNER=1 unshare --mount --pid --fork --kill-child \

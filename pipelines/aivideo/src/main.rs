@@ -1,3 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
+//! `aivideo`: the demo, the shipped models and the speed of the elements, for people.
 
-fn main() {}
+mod bench;
+mod demo;
+mod environment;
+mod gstrun;
+mod models;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    version,
+    about = "Command line of the gst-aivideo suite",
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Sends a clip through the whole suite over UDP, and measures it against x265
+    Demo(demo::Options),
+    /// Lists the shipped models, or compares them with their manifests
+    Models(models::Options),
+    /// Speed of each element, and its overhead over the bare model call
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Demo(options) => demo::run(&options),
+        Command::Models(options) => models::run(&options),
+        Command::Bench(options) => bench::run(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("aivideo: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
