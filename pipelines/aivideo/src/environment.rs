@@ -38,16 +38,12 @@ pub fn ffmpeg() -> Result<PathBuf> {
     })
 }
 
-/// The clip used when the user names none.
-pub fn default_clip() -> Result<PathBuf> {
+/// A clip that `make bootstrap` fetched.
+pub fn clip(name: &str) -> Result<PathBuf> {
     dependency("AIVIDEO_CLIPS", "clips")
-        .map(|folder| folder.join("bikes.mp4"))
+        .map(|folder| folder.join(name))
         .filter(|clip| clip.is_file())
-        .ok_or_else(|| {
-            anyhow::anyhow!(
-                "the demo's clip is missing (.deps/clips/bikes.mp4): run `make bootstrap`"
-            )
-        })
+        .ok_or_else(|| anyhow::anyhow!("{name} is missing in .deps/clips: run `make bootstrap`"))
 }
 
 /// Fails with one message that names every element GStreamer does not find, and the cure.

@@ -2,11 +2,11 @@
 //! `aivideo demo`: the main job on a real clip, measured against x265 in the same run.
 
 mod anchors;
-mod clip;
-mod elements;
-mod lines;
-mod metrics;
-mod report;
+pub mod clip;
+pub mod elements;
+pub mod lines;
+pub mod metrics;
+pub mod report;
 mod stream;
 mod table;
 
@@ -76,7 +76,7 @@ pub fn run(options: &Options) -> Result<()> {
     // In the order in which a person can cure them, and before anything is written.
     let video = match &options.video {
         Some(video) => video.clone(),
-        None => environment::default_clip()?,
+        None => environment::clip("bikes.mp4")?,
     };
     let found = clip::probe(&video)?;
     environment::require_elements(NEEDED)?;
