@@ -12,10 +12,11 @@ pub fn root() -> Result<PathBuf> {
     if let Some(root) = std::env::var_os("AIVIDEO_ROOT") {
         return Ok(PathBuf::from(root));
     }
-    // target/release/aivideo
+    // target/release/aivideo, or a test below target/release/deps
     if let Ok(program) = std::env::current_exe()
-        && let Some(root) = program.ancestors().nth(3)
-        && root.join("scripts/bootstrap.sh").is_file()
+        && let Some(root) = program
+            .ancestors()
+            .find(|dir| dir.join("scripts/bootstrap.sh").is_file())
     {
         return Ok(root.to_path_buf());
     }

@@ -272,4 +272,52 @@ mod tests {
             assert!(end == 0.0 || end == CRF_MAX, "stopped at {end}");
         }
     }
+
+    /// With the real encoder: a moving pattern, matched within the tolerance.
+    #[test]
+    fn x265_is_matched_on_a_real_encode() {
+        let ffmpeg =
+            Ffmpeg::new(crate::environment::ffmpeg().expect("ffmpeg comes with `make bootstrap`"));
+        let dir = tempfile::tempdir().unwrap();
+        let (width, height, frames) = (160u32, 96u32, 12u64);
+        let mut raw = Vec::new();
+        for t in 0..frames as u32 {
+            for y in 0..height {
+                for x in 0..width {
+                    raw.push((((x + 2 * t) * 3) ^ (y * 5 + t)) as u8 / 2 + (x / 2) as u8);
+                }
+            }
+            raw.extend(std::iter::repeat_n(128u8, (width * height / 2) as usize));
+        }
+        let path = dir.path().join("pattern.i420");
+        std::fs::write(&path, raw).unwrap();
+        let clip = RawClip {
+            path,
+            width,
+            height,
+            fps: (25, 1),
+            frames,
+        };
+        for anchor in ANCHORS {
+            let found = anchor
+                .match_psnr(&ffmpeg, &clip, 36.0, dir.path(), |_| ())
+                .unwrap();
+            assert!(
+                (found.nearest.psnr_y - 36.0).abs() < 0.5,
+                "{}: {:?}",
+                anchor.name,
+                found.nearest
+            );
+            assert!((found.quality.psnr_y - found.nearest.psnr_y).abs() < 0.01);
+            let bytes = found.bytes.expect("36 dB is within reach");
+            assert!(
+                (bytes / found.nearest.bytes as f64 - 1.0).abs() < 0.2,
+                "{found:?}"
+            );
+            assert!(found.quality.ssim > 0.5 && found.quality.ssim <= 1.0);
+        }
+        // The source against itself.
+        let same = ffmpeg.quality(&clip.ffmpeg_input(), &clip).unwrap();
+        assert_eq!((same.psnr_y, same.ssim), (100.0, 1.0));
+    }
 }

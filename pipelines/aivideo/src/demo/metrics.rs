@@ -119,7 +119,7 @@ impl Ffmpeg {
         let mut args = coded.to_vec();
         args.extend(source.ffmpeg_input());
         args.extend(words(
-            "-lavfi [0:v]setpts=N[a];[1:v]setpts=N[b];[a][b]psnr -f null -",
+            "-lavfi [0:v]settb=1/25,setpts=N[a];[1:v]settb=1/25,setpts=N[b];[a][b]psnr -f null -",
         ));
         let text = self.run(&args)?;
         number(&text, "PSNR y:").context("ffmpeg printed no PSNR")
@@ -130,7 +130,7 @@ impl Ffmpeg {
         let mut args = coded.to_vec();
         args.extend(source.ffmpeg_input());
         args.extend(words(
-            "-lavfi [0:v]setpts=N,split=3[a][b][c];[1:v]setpts=N,split=3[d][e][f];\
+            "-lavfi [0:v]settb=1/25,setpts=N,split=3[a][b][c];[1:v]settb=1/25,setpts=N,split=3[d][e][f];\
              [a][d]psnr[p];[b][e]ssim[s];[c][f]libvmaf=n_threads=2[v] \
              -map [p] -f null - -map [s] -f null - -map [v] -f null -",
         ));
