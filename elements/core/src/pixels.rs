@@ -357,3 +357,185 @@ impl Yuv420 {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gst_video::VideoFormat;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FORMATS: [VideoFormat; 4] = [
+        VideoFormat::I420,
+        VideoFormat::Yv12,
+        VideoFormat::Nv12,
+        VideoFormat::Nv21,
+    ];
+
+    /// A buffer whose planes have `pad` more bytes a row than they need and `gap` bytes between
+    /// them, as hardware and `VideoMeta` may have it.
+    fn buffer(
+        format: VideoFormat,
+        width: usize,
+        height: usize,
+        pad: usize,
+        gap: usize,
+    ) -> (gst_video::VideoInfo, gst::Buffer) {
+        gst::init().unwrap();
+        let info = gst_video::VideoInfo::builder(format, width as u32, height as u32)
+            .build()
+            .unwrap();
+        let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
+        let planes: &[(usize, usize)] = match format {
+            VideoFormat::I420 | VideoFormat::Yv12 => &[(width, height), (cw, ch), (cw, ch)],
+            _ => &[(width, height), (cw * 2, ch)],
+        };
+        let (mut offsets, mut strides, mut size) = (Vec::new(), Vec::new(), gap);
+        for (width, height) in planes {
+            offsets.push(size);
+            strides.push((width + pad) as i32);
+            size += (width + pad) * height + gap;
+        }
+        let mut buffer = gst::Buffer::from_mut_slice(vec![0xa5u8; size]);
+        gst_video::VideoMeta::add_full(
+            buffer.get_mut().unwrap(),
+            gst_video::VideoFrameFlags::empty(),
+            format,
+            width as u32,
+            height as u32,
+            &offsets,
+            &strides,
+        )
+        .unwrap();
+        (info, buffer)
+    }
+
+    fn picture(width: usize, height: usize, seed: u8) -> Yuv420 {
+        let mut picture = Yuv420::new(width, height);
+        let planes = [&mut picture.y, &mut picture.u, &mut picture.v];
+        for (plane, data) in planes.into_iter().enumerate() {
+            for (i, value) in data.iter_mut().enumerate() {
+                *value = (i * 31 + plane * 85) as u8 ^ seed;
+            }
+        }
+        picture
+    }
+
+    proptest! {
+        /// Written with one layout and read with the same: nothing changes, and nothing outside
+        /// the planes is touched.
+        #[test]
+        fn round_trip(
+            format in prop::sample::select(&FORMATS[..]),
+            width in 1usize..70,
+            height in 1usize..40,
+            pad in 0usize..20,
+            gap in 0usize..9,
+            seed: u8,
+        ) {
+            let (info, mut buffer) = buffer(format, width, height, pad, gap);
+            let original = picture(width, height, seed);
+            {
+                let buffer = buffer.get_mut().unwrap();
+                let mut frame =
+                    gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).unwrap();
+                original.write_frame(&mut frame).unwrap();
+            }
+            let frame =
+                gst_video::VideoFrameRef::from_buffer_ref_readable(&buffer, &info).unwrap();
+            let mut copy = Yuv420::new(width, height);
+            copy.read_frame(&frame).unwrap();
+            prop_assert_eq!(&copy, &original);
+            drop(frame);
+            let map = buffer.map_readable().unwrap();
+            let untouched = map[..gap].iter().chain(&map[map.len() - gap..]);
+            prop_assert!(untouched.copied().all(|byte| byte == 0xa5));
+        }
+
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))] // each builds a pipeline
+
+        /// Every format holds the same picture: what is written in one and converted by GStreamer's
+        /// own converter is read in the other.
+        #[test]
+        fn formats_agree_with_gstreamers_converter(
+            from in prop::sample::select(&FORMATS[..]),
+            to in prop::sample::select(&FORMATS[..]),
+            half_width in 1usize..20,
+            half_height in 1usize..20,
+            seed: u8,
+        ) {
+            let (width, height) = (half_width * 2, half_height * 2);
+            let original = picture(width, height, seed);
+            let (info, mut source) = buffer(from, width, height, 3, 0);
+            {
+                let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(
+                    source.get_mut().unwrap(),
+                    &info,
+                )
+                .unwrap();
+                original.write_frame(&mut frame).unwrap();
+            }
+            let caps = gst_video::VideoInfo::builder(to, width as u32, height as u32)
+                .build()
+                .unwrap()
+                .to_caps()
+                .unwrap();
+            let sample = gst::Sample::builder()
+                .buffer(&source)
+                .caps(&info.to_caps().unwrap())
+                .build();
+            let converted =
+                gst_video::convert_sample(&sample, &caps, Some(gst::ClockTime::from_seconds(20))).unwrap();
+            let info = gst_video::VideoInfo::from_caps(converted.caps().unwrap()).unwrap();
+            let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(
+                converted.buffer().unwrap(),
+                &info,
+            )
+            .unwrap();
+            let mut copy = Yuv420::new(width, height);
+            copy.read_frame(&frame).unwrap();
+            prop_assert_eq!(&copy, &original);
+        }
+    }
+
+    #[test]
+    fn other_formats_and_sizes_are_refused_with_a_reason() {
+        let (info, buffer) = buffer(VideoFormat::I420, 8, 6, 0, 0);
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(&buffer, &info).unwrap();
+        let err = Yuv420::new(8, 8).read_frame(&frame).unwrap_err();
+        assert!(err.to_string().contains("8x6") && err.to_string().contains("8x8"));
+
+        let info = gst_video::VideoInfo::builder(VideoFormat::Rgb, 8, 6)
+            .build()
+            .unwrap();
+        let buffer = gst::Buffer::with_size(info.size()).unwrap();
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(&buffer, &info).unwrap();
+        let err = Yuv420::new(8, 6).read_frame(&frame).unwrap_err();
+        assert!(err.to_string().contains("RGB") && err.to_string().contains("NV12"));
+    }
+
+    #[test]
+    fn a_stride_below_the_width_is_an_error() {
+        assert_eq!(
+            check(1, &[0; 100], 7, 8, 2),
+            Err(PixelError::Stride {
+                plane: 1,
+                stride: 7,
+                width: 8
+            })
+        );
+        assert!(check(0, &[0; 100], -8, 8, 2).is_err());
+        assert_eq!(
+            check(0, &[0; 17], 10, 8, 2),
+            Err(PixelError::Short {
+                plane: 0,
+                needed: 18,
+                got: 17
+            })
+        );
+        assert_eq!(check(0, &[0; 18], 10, 8, 2), Ok(10));
+    }
+}

@@ -226,3 +226,105 @@ impl InferenceSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_property_but_stats_is_stored_and_starts_at_its_default() {
+        gst::init().unwrap();
+        let settings = InferenceSettings::default();
+        for pspec in InferenceSettings::properties() {
+            let name = pspec.name();
+            if name == "stats" {
+                assert_eq!(settings.property(name).map(|_| ()), None);
+                assert_eq!(pspec.flags(), glib::ParamFlags::READABLE);
+                continue;
+            }
+            let value = settings.property(name).unwrap();
+            assert_eq!(value.type_(), pspec.value_type(), "{name}");
+            let default = pspec.default_value();
+            let show = |value: &glib::Value| value.serialize().map(|text| text.to_string()).ok();
+            assert_eq!(show(&value), show(default), "{name}");
+            assert!(settings.clone().set_property(name, &value), "{name}");
+            assert!(
+                pspec.blurb().is_some_and(|blurb| blurb.len() > 20),
+                "{name}"
+            );
+            assert!(
+                pspec.flags().contains(gst::PARAM_FLAG_MUTABLE_READY),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_set_and_read_back() {
+        gst::init().unwrap();
+        let mut settings = InferenceSettings::default();
+        assert!(settings.set_property("model-location", &"/m.onnx".to_value()));
+        assert!(settings.set_property("device", &"cuda:1".to_value()));
+        assert!(settings.set_property("precision", &Precision::Fp16.to_value()));
+        assert!(settings.set_property("engine-cache-dir", &"/c".to_value()));
+        assert!(settings.set_property("model-instance-id", &"a".to_value()));
+        assert!(settings.set_property("batch-size", &8u32.to_value()));
+        assert!(settings.set_property("batch-timeout", &5u64.to_value()));
+        assert!(settings.set_property("num-threads", &3u32.to_value()));
+        assert!(settings.set_property("graph-optimization", &false.to_value()));
+        assert_eq!(
+            settings,
+            InferenceSettings {
+                model_location: Some("/m.onnx".into()),
+                device: "cuda:1".to_string(),
+                precision: Precision::Fp16,
+                engine_cache_dir: Some("/c".into()),
+                model_instance_id: Some("a".to_string()),
+                batch_size: 8,
+                batch_timeout: 5,
+                num_threads: 3,
+                graph_optimization: false,
+            }
+        );
+        let mut copy = InferenceSettings::default();
+        for pspec in InferenceSettings::properties() {
+            if let Some(value) = settings.property(pspec.name()) {
+                assert!(copy.set_property(pspec.name(), &value));
+            }
+        }
+        assert_eq!(copy, settings);
+    }
+
+    #[test]
+    fn empty_strings_unset() {
+        let mut settings = InferenceSettings {
+            model_location: Some("/m.onnx".into()),
+            device: "cpu".to_string(),
+            ..InferenceSettings::default()
+        };
+        assert!(settings.set_property("model-location", &"".to_value()));
+        assert!(settings.set_property("device", &None::<String>.to_value()));
+        assert_eq!(settings, InferenceSettings::default());
+    }
+
+    #[test]
+    fn foreign_names_and_types_are_left_alone() {
+        let mut settings = InferenceSettings::default();
+        assert!(!settings.set_property("quality", &1u32.to_value()));
+        assert!(!settings.set_property("batch-size", &"four".to_value()));
+        assert!(settings.property("quality").is_none());
+        assert_eq!(settings, InferenceSettings::default());
+    }
+
+    #[test]
+    fn model_location_replaces_the_default() {
+        let default = ModelSource::Embedded {
+            name: "d",
+            bytes: b"d",
+        };
+        let mut settings = InferenceSettings::default();
+        assert_eq!(settings.model(default.clone()), default);
+        settings.model_location = Some("/m.onnx".into());
+        assert_eq!(settings.model(default), ModelSource::File("/m.onnx".into()));
+    }
+}

@@ -125,16 +125,24 @@ fn commit(
                 device: device.to_string(),
                 reason: err.message().to_string(),
             })?;
-    builder
-        .commit_from_memory(bytes)
-        .map_err(|err| match err.code() {
-            // The model itself was accepted or never looked at: the device's fault.
-            ort::ErrorCode::ExecutionProviderFailure => EngineError::Device {
+    builder.commit_from_memory(bytes).map_err(|err| {
+        use ort::ErrorCode as Code;
+        let device_at_fault = device != Device::Cpu
+            && matches!(
+                err.code(),
+                Code::ExecutionProviderFailure
+                    | Code::RuntimeException
+                    | Code::EngineError
+                    | Code::GenericFailure
+            );
+        if device_at_fault {
+            return EngineError::Device {
                 device: device.to_string(),
-                reason: err.message().to_string(),
-            },
-            _ => invalid(&source.describe(), &err),
-        })
+                reason: format!("{}: {}", source.describe(), err.message()),
+            };
+        }
+        invalid(&source.describe(), &err)
+    })
 }
 
 fn configure(source: &ModelSource, options: &Options) -> ort::Result<SessionBuilder> {

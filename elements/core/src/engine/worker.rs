@@ -156,3 +156,171 @@ impl<M: Model> Worker<M> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::{Sender, bounded};
+
+    use super::*;
+    use crate::tensor::Tensor;
+
+    /// Doubles its input; panics at 13, fails at 99.
+    struct Doubler {
+        runs: Sender<usize>,
+    }
+
+    impl Model for Doubler {
+        fn run(&mut self, mut inputs: Inputs) -> Answer {
+            let tensor = inputs.remove(0);
+            let shape = tensor.shape.clone();
+            let values = tensor.into_i32()?;
+            let _ = self.runs.send(values.len());
+            assert!(!values.contains(&13), "unlucky");
+            if values.contains(&99) {
+                return Err(EngineError::Run {
+                    model: self.origin().to_string(),
+                    reason: "99".to_string(),
+                });
+            }
+            let values = values.into_iter().map(|v| v * 2).collect();
+            Ok(vec![("y".to_string(), Tensor::i32(shape, values))])
+        }
+
+        fn origin(&self) -> &str {
+            "doubler"
+        }
+    }
+
+    struct Setup {
+        queue: Sender<Job>,
+        runs: Receiver<usize>,
+        counters: Arc<Counters>,
+        thread: std::thread::JoinHandle<()>,
+    }
+
+    /// Sends the requests, then starts the worker: what is batched does not depend on timing.
+    fn start(batching: Batching, requests: &[&[i32]]) -> (Setup, Vec<oneshot::Receiver<Answer>>) {
+        let (queue, receiver) = bounded(64);
+        let (runs_sender, runs) = bounded(64);
+        let counters = Arc::new(Counters::default());
+        let answers = requests.iter().map(|values| send(&queue, values)).collect();
+        let worker = Worker {
+            model: Doubler { runs: runs_sender },
+            queue: receiver,
+            batching,
+            timeout: Duration::from_millis(20),
+            counters: counters.clone(),
+        };
+        let thread = std::thread::spawn(move || worker.serve());
+        let setup = Setup {
+            queue,
+            runs,
+            counters,
+            thread,
+        };
+        (setup, answers)
+    }
+
+    fn send(queue: &Sender<Job>, values: &[i32]) -> oneshot::Receiver<Answer> {
+        let (reply, answer) = oneshot::channel();
+        queue
+            .send(Job {
+                inputs: vec![Tensor::i32([values.len()], values.to_vec())],
+                submitted: Instant::now(),
+                reply,
+            })
+            .unwrap();
+        answer
+    }
+
+    fn values(answer: oneshot::Receiver<Answer>) -> Result<Vec<i32>, String> {
+        let outputs = answer.recv().unwrap().map_err(|err| err.to_string())?;
+        Ok(outputs[0].1.as_i32().unwrap().to_vec())
+    }
+
+    /// Ends the worker and gives the sizes of its runs.
+    fn finish(setup: Setup) -> Vec<usize> {
+        drop(setup.queue);
+        setup.thread.join().unwrap();
+        setup.runs.iter().collect()
+    }
+
+    #[test]
+    fn batches_fill_up_to_the_limit() {
+        let (setup, answers) = start(Batching::Dynamic(4), &[&[1], &[2, 3], &[4], &[5]]);
+        let answers: Vec<_> = answers.into_iter().map(values).collect();
+        assert_eq!(
+            answers,
+            [Ok(vec![2]), Ok(vec![4, 6]), Ok(vec![8]), Ok(vec![10])]
+        );
+        assert_eq!(finish(setup), [4, 1]);
+    }
+
+    #[test]
+    fn a_request_that_does_not_fit_opens_the_next_batch() {
+        let (setup, answers) = start(Batching::Dynamic(4), &[&[1, 2, 3], &[4, 5], &[6]]);
+        let answers: Vec<_> = answers.into_iter().map(values).collect();
+        assert_eq!(answers, [Ok(vec![2, 4, 6]), Ok(vec![8, 10]), Ok(vec![12])]);
+        assert_eq!(finish(setup), [3, 3]);
+    }
+
+    #[test]
+    fn without_batching_each_runs_alone() {
+        let (setup, answers) = start(Batching::None, &[&[1], &[2]]);
+        for answer in answers {
+            values(answer).unwrap();
+        }
+        assert_eq!(finish(setup), [1, 1]);
+    }
+
+    #[test]
+    fn an_incomplete_batch_runs_after_the_timeout() {
+        let (setup, mut answers) = start(Batching::Dynamic(8), &[&[1]]);
+        assert_eq!(values(answers.remove(0)), Ok(vec![2]));
+        assert_eq!(finish(setup), [1]);
+    }
+
+    #[test]
+    fn a_fixed_batch_is_filled_up_and_cut() {
+        let (setup, answers) = start(Batching::Fixed(4), &[&[1], &[2]]);
+        let answers: Vec<_> = answers.into_iter().map(values).collect();
+        assert_eq!(answers, [Ok(vec![2]), Ok(vec![4])]);
+        assert_eq!(finish(setup), [4]);
+    }
+
+    #[test]
+    fn only_the_guilty_request_fails() {
+        for (guilty, says) in [(99, "99"), (13, "unlucky")] {
+            let (setup, mut answers) = start(Batching::Dynamic(3), &[&[1], &[guilty], &[3]]);
+            let after = send(&setup.queue, &[4]);
+            assert_eq!(values(answers.remove(0)), Ok(vec![2]));
+            let err = values(answers.remove(0)).unwrap_err();
+            assert!(err.contains(says) && err.contains("doubler"), "{err}");
+            assert_eq!(values(answers.remove(0)), Ok(vec![6]));
+            assert_eq!(values(after), Ok(vec![8]));
+            let stats = setup.counters.snapshot();
+            assert_eq!((stats.frames, stats.failed), (3, 1));
+            finish(setup);
+        }
+    }
+
+    #[test]
+    fn abandoned_requests_are_skipped() {
+        let (queue, receiver) = bounded(8);
+        drop(send(&queue, &[1]));
+        let kept = send(&queue, &[2]);
+        drop(send(&queue, &[3]));
+        drop(queue);
+        let (runs_sender, runs) = bounded(8);
+        Worker {
+            model: Doubler { runs: runs_sender },
+            queue: receiver,
+            batching: Batching::Dynamic(8),
+            timeout: Duration::from_millis(20),
+            counters: Arc::default(),
+        }
+        .serve();
+        assert_eq!(values(kept), Ok(vec![4]));
+        assert_eq!(runs.iter().collect::<Vec<_>>(), [1]);
+    }
+}
