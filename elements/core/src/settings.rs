@@ -85,7 +85,8 @@ impl Default for InferenceSettings {
     }
 }
 
-static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+/// A parameter specification belongs to one class: each needs its own.
+fn specifications() -> Vec<glib::ParamSpec> {
     let default = InferenceSettings::default();
     vec![
         glib::ParamSpecString::builder("model-location")
@@ -158,7 +159,7 @@ static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .read_only()
             .build(),
     ]
-});
+}
 
 /// An empty string means the same as no string in a pipeline description.
 fn string(value: &glib::Value) -> Option<Option<String>> {
@@ -171,7 +172,7 @@ impl InferenceSettings {
     pub fn properties() -> Vec<glib::ParamSpec> {
         // The enumeration is part of the plugin's API, so that its documentation is generated.
         Precision::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
-        PROPERTIES.clone()
+        specifications()
     }
 
     /// Sets the property; `false` if it is not one of these or has another type.

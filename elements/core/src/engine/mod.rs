@@ -215,7 +215,8 @@ impl Shared {
             counters: counters.clone(),
         };
         let handle = thread::Builder::new()
-            .name("aivideo-engine".to_string())
+            // The kernel shows 15 characters: enough to tell the models apart.
+            .name(format!("aie-{}", &model::hex(&info.hash)[..8]))
             .spawn(move || worker.serve())
             .map_err(|err| EngineError::Run {
                 model: info.origin.clone(),
