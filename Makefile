@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build demo test bench check deny models-verify install uninstall
+.PHONY: help bootstrap build check-video demo test bench check deny models-verify install uninstall
 
 PREFIX ?= /usr/local
 # The directory GStreamer reads on this machine; `make install PLUGINDIR=...` overrides it.
@@ -26,7 +26,11 @@ build: bootstrap ## compile the plugins and the command-line program
 	cargo build --release --workspace; \
 	scripts/link-plugins.sh $(PLUGINS)
 
-demo: build ## the main job on a real clip (VIDEO=path for your own): table and HTML report
+# Said before minutes of compiling, not after.
+check-video:
+	@[ -z "$(VIDEO)" ] || [ -r "$(VIDEO)" ] || { echo "demo: cannot read the clip: $(VIDEO)" >&2; exit 1; }
+
+demo: check-video build ## the main job on a real clip (VIDEO=path for your own): table and HTML report
 	@set -e; . ./env.sh; \
 	target/release/aivideo demo --out "$(DEMO_OUT)" $(if $(VIDEO),--video "$(VIDEO)")
 
