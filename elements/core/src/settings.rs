@@ -5,7 +5,7 @@
 //! `set_property`/`property` ask [`InferenceSettings`] first. `stats` is declared here and answered
 //! by the element, from [`crate::engine::Engine::stats`].
 
-use std::{path::PathBuf, sync::LazyLock};
+use std::path::PathBuf;
 
 use glib::prelude::*;
 use gst::prelude::*;
