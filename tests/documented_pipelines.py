@@ -46,18 +46,19 @@ def markdown_blocks(path):
 
 
 def doc_blocks(path):
-    """Lines after `//!` (or `///`) that start with gst-launch-1.0, with their continuations."""
+    """Lines of `//!`, `///` or `/** */` comments that start with gst-launch-1.0, with their
+    continuations."""
     lines = open(path, encoding="utf-8").read().split("\n")
     number = 0
     while number < len(lines):
-        match = re.match(r"\s*//[/!]\s*(?:\$\s*)?(gst-launch-1\.0.*)", lines[number])
+        match = re.match(r"\s*(?://[/!]|\*)\s*(?:\$\s*)?(gst-launch-1\.0.*)", lines[number])
         if not match:
             number += 1
             continue
         start, command = number + 1, [match.group(1)]
         while command[-1].endswith("\\") and number + 1 < len(lines):
             number += 1
-            command.append(re.sub(r"^\s*//[/!]\s?", "", lines[number]))
+            command.append(re.sub(r"^\s*(?://[/!]|\*)\s?", "", lines[number]))
         # A line of documentation may end in a backtick when it is written inside a sentence.
         yield f"{path}:{start}", "\n".join(command).rstrip("`"), None
         number += 1
