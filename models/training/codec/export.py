@@ -283,22 +283,23 @@ def encode_graph(net, props):
     y = g.mul(g.conv3(h, net.down.conv, 2), g.by_quality(torch.exp2(all_knots(net.q_scale)), q, t.y))
     prior = g.prior(ctx, q)
     # The hyper-encoder.
-    r = g.op("Abs", [g.op("Sub", [y, g.linear(prior, net.prior_mean)])])
-    level = g.op("AveragePool", [r], kernel_shape=[4, 4], strides=[4, 4])
-    group = np.kron(np.eye(net.n_idx), np.full((1, 4), 0.25)).astype(np.float32)[:, :, None, None]
+    r = g.op("Sub", [y, g.linear(prior, net.prior_mean)])
+    level = g.op("AveragePool", [g.op("Abs", [g.quantise(r)])], kernel_shape=[4, 4], strides=[4, 4])
+    group = np.kron(np.eye(net.n_idx), np.full((1, 4), 16.0)).astype(np.float32)[:, :, None, None]
     level = g.op("Conv", [level, g.const(group, "group")], kernel_shape=[1, 1])
-    n = codec.IDX_MAX - 1
-    slope = n / math.log2(40 / 0.02)
-    idx = g.f("Mul", g.op("Log", [g.f("Add", level, 0.012)]), slope / math.log(2))
-    idx = g.f("Add", idx, 1 - slope * math.log2(0.02))
+    idx = g.f("Mul", g.op("Log", [g.f("Add", level, 0.3)]), 1 / (codec.LADDER * math.log(2)))
     gain = (1 + net.level_gain).detach().numpy()[None, :, None, None]
-    idx = g.f("Add", g.op("Mul", [idx, g.const(gain)]), -1.0)
+    idx = g.op("Mul", [g.f("Add", idx, 1.0), g.const(gain)])
+    r = g.op("Abs", [r])
     k = g.f("Mul", g.clip(g.op("Concat", [y, r], axis=1), -24.0, 24.0), 0.25)
     k = g.relu(g.linear(k, net.hyper_a))
     k = g.gather_linear(g.relu(g.gather_linear(k, net.hyper_b)), net.hyper_c)
-    head, tail = g.op("Split", [k, g.const([net.n_idx, t.z - net.n_idx], dtype=np.int64)], n=2, axis=1)
-    head = g.relu(g.add(g.f("Mul", head, 4.0), idx))
-    z = g.op("Concat", [head, tail], axis=1)
+    if t.z > net.n_idx:
+        head, tail = g.op("Split", [k, g.const([net.n_idx, t.z - net.n_idx], dtype=np.int64)], n=2, axis=1)
+        head = g.relu(g.add(g.f("Mul", head, 4.0), idx))
+        z = g.op("Concat", [head, tail], axis=1)
+    else:
+        z = g.relu(g.add(g.f("Mul", k, 4.0), idx))
     z = g.op("Round", [g.clip(z, -float(codec.Z_MAX), float(codec.Z_MAX))])
     g.op("Cast", [z], out="z", to=TensorProto.INT8)
     # Symbols, anchors first.
@@ -374,7 +375,7 @@ class Counts:
         sym = self.y.copy()
         # No sign is more likely than the other.
         sym[..., :-1] = (sym[..., :-1] + sym[..., -2::-1]) / 2
-        scales = codec.ladder().numpy()[1:]
+        scales = codec.laplace_scales().numpy()[1:]
         for i in range(codec.IDX_MAX):
             near = sym[max(0, i - 1) : i + 2].sum((0, 1))
             base = laplace_row(float(scales[i]), Y_MAX)

@@ -25,9 +25,9 @@ class Tier:
 
 
 TIERS = {
-    "S": Tier("S", 64, 32, 48, 32, 96),
-    "M": Tier("M", 96, 48, 64, 48, 128),
-    "L": Tier("L", 128, 64, 96, 64, 160),
+    "S": Tier("S", 64, 32, 128, 32, 96),
+    "M": Tier("M", 96, 48, 128, 48, 128),
+    "L": Tier("L", 128, 64, 192, 64, 160),
 }
 
 SAMPLES = 96  # 64 luma + 32 chroma samples of one position at 1/8
@@ -41,6 +41,7 @@ STATE_SCALE = 16.0
 PIXEL_SCALE = 1 / 32.0
 DEAD_ZONE = 0.42  # |v| is rounded down below k + 1 - DEAD_ZONE
 RATE_MIX = 0.5
+LADDER = 0.6  # octaves between scale indices
 LAMBDA_LOW, LAMBDA_HIGH = 0.0012, 0.12
 
 
@@ -54,9 +55,20 @@ def start_step(q):
 
 
 def ladder():
-    """Laplace scale (mean absolute value) of idx 0..31, in symbols."""
-    i = torch.arange(IDX_MAX + 1, dtype=torch.float32)
-    return 0.02 * (40 / 0.02) ** ((i - 1) / (IDX_MAX - 1))
+    """Mean absolute symbol that idx 0..31 stands for; idx 1 is one +-1 in a group of 64."""
+    i = torch.arange(IDX_MAX + 1, dtype=torch.float64)
+    return 2.0 ** (LADDER * (i - 1)) / 64
+
+
+def laplace_scales():
+    """Laplace scale b whose dead-zone symbols have the ladder's mean: e^(-t/b) / (1 - e^(-1/b)), t = 1 - DEAD_ZONE."""
+    want = ladder()
+    low, high = torch.full_like(want, 0.02), torch.full_like(want, 1e4)
+    for _ in range(80):
+        b = (low * high).sqrt()
+        over = torch.exp(-(1 - DEAD_ZONE) / b) / -torch.expm1(-1 / b) > want
+        low, high = torch.where(over, low, b), torch.where(over, b, high)
+    return b.float()
 
 
 def round_st(x):
@@ -92,6 +104,12 @@ def gather2(x):
     """[B,2H,2W,C] -> [B,H,W,4C], the inverse of spread."""
     b, h, w, c = x.shape
     return x.reshape(b, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
+
+
+def both(layer, a, b):
+    """A linear layer over the concatenation of a and b, without the copy."""
+    n = a.shape[-1]
+    return F.linear(a, layer.weight[:, :n], layer.bias) + F.linear(b, layer.weight[:, n:])
 
 
 class Depthwise(nn.Module):
@@ -131,7 +149,9 @@ class Block(nn.Module):
 
     def forward(self, x):
         x = x + self.b(self.d(F.relu(self.a(x))))
-        p, g = self.u(x).chunk(2, -1)
+        n = self.u.weight.shape[0] // 2
+        p = F.linear(x, self.u.weight[:n], self.u.bias[:n])
+        g = F.linear(x, self.u.weight[n:], self.u.bias[n:])
         return x + self.v(p * F.relu(g))
 
 
@@ -236,10 +256,10 @@ class Codec(nn.Module):
         self.q_bias = nn.Parameter(torch.zeros(KNOTS, c))
         self.q_prior = nn.Parameter(torch.zeros(KNOTS, p))
         # Rate models of training; the shipped tables are counts.
-        self.log_scale = nn.Parameter(torch.log2(ladder())[:, None] + torch.linspace(-0.7, 0.7, CTX)[None, :])
+        self.log_scale = nn.Parameter(torch.log2(laplace_scales())[:, None] + torch.linspace(-0.7, 0.7, CTX)[None, :])
         prior = torch.zeros(GROUPS, z, 2 * Z_MAX + 1)
         k = torch.arange(-Z_MAX, Z_MAX + 1, dtype=torch.float32)
-        prior[:, : self.n_idx] = -0.06 * (k - 8).clamp(min=0) - 0.6 * (-k).clamp(min=0)
+        prior[:, : self.n_idx] = torch.where(k < 0, torch.full_like(k, -8.0), -0.3 * k)
         prior[:, self.n_idx :] = -0.9 * k.abs()
         self.z_logits = nn.Parameter(prior)
         with torch.no_grad():
@@ -259,7 +279,7 @@ class Codec(nn.Module):
             self.dec_in.weight[:, :c] += eye
             self.out.weight.copy_((embed / gain[:, None]).T)
             self.gate.weight.mul_(0.05)
-            self.gate.bias.fill_(4.0)
+            self.gate.bias.fill_(6.0)
             for layer in (self.hyper_c, self.fuse_out, self.check_out, self.prior_mean):
                 layer.weight.mul_(0.1)
                 layer.bias.zero_()
@@ -274,13 +294,15 @@ class Codec(nn.Module):
         return (table[low] * (1 - f) + table[low + 1] * f)[:, None, None, :]
 
     def make_context(self, pred, state, q):
-        h = self.pred_in(pred) + self.state_in(state) + self.knots(self.q_bias, q)
+        h = self.pred_in(pred) + self.state_in(state)
+        h = h + self.knots(self.q_bias, q).to(h.dtype)  # the residual stream stays bf16
         for b in self.context:
             h = b(h)
         return h
 
     def make_prior(self, ctx, q):
-        t = F.relu(self.prior_in(gather2(ctx)) + self.knots(self.q_prior, q))
+        t = self.prior_in(gather2(ctx))
+        t = F.relu(t + self.knots(self.q_prior, q).to(t.dtype))
         return self.prior(t)
 
     def hyper_out(self, z, prior):
@@ -299,18 +321,19 @@ class Codec(nn.Module):
 
     def synthesis(self, y, ctx, pred, q):
         u = spread(self.up(y * torch.exp2(self.knots(self.q_back, q))))
-        h = self.dec_in(torch.cat([u, ctx], -1))
+        h = both(self.dec_in, u, ctx)
         for b in self.dec:
             h = b(h)
         state = round_st((self.state_out(h).float() * STATE_SCALE).clamp(-127, 127)) / STATE_SCALE
         for b in self.recon:
             h = b(h)
-        return self.out(h) + torch.sigmoid(self.gate(h)) * pred, state
+        # sigmoid(gate) * pred, written so that bf16 keeps the prediction's last bit.
+        return self.out(h) + (pred - torch.sigmoid(-self.gate(h)) * pred), state
 
     # --- encoder side ----------------------------------------------------------------
 
     def analysis(self, x, pred, ctx, q):
-        h = self.enc_in(torch.cat([self.embed(x - pred), ctx], -1))
+        h = both(self.enc_in, self.embed(x - pred), ctx)
         for b in self.enc:
             h = b(h)
         return self.down(h).float() * torch.exp2(self.knots(self.q_scale, q))
@@ -319,13 +342,12 @@ class Codec(nn.Module):
         """Continuous z. The scale indices start from the measured level of each group."""
         r = y - self.prior_mean(prior).float()
         b, h, w, c = r.shape
-        level = r.abs().reshape(b, h // 4, 4, w // 4, 4, c // 4, 4).mean((2, 4, 6))
-        n = IDX_MAX - 1
-        idx = 1 + n * (torch.log2(level + 0.012) - math.log2(0.02)) / math.log2(40 / 0.02)
+        level = quantise_st(r).abs().reshape(b, h // 4, 4, w // 4, 4, c // 4, 4).sum((2, 4, 6))
+        idx = 1 + torch.log2(level + 0.3) / LADDER
         k = self.hyper_a(torch.cat([y, r.abs()], -1).clamp(-24, 24) * 0.25)
         k = F.relu(self.hyper_b(gather2(F.relu(k))))
         k = self.hyper_c(gather2(k)).float()
-        head = k[..., : self.n_idx] * 4 + idx * (1 + self.level_gain) - 1.0
+        head = k[..., : self.n_idx] * 4 + idx * (1 + self.level_gain)
         # An index is not negative; the slope passes so that a dead group can wake.
         head = head + (F.relu(head) - head).detach()
         return torch.cat([head, k[..., self.n_idx :]], -1)
@@ -367,7 +389,7 @@ class Codec(nn.Module):
             # would charge the dead zone's values for symbols that are never sent.
             mix = (sym + RATE_MIX * (v - sym)).detach()
             v, zn = mix + v - v.detach(), zc
-        bits_y = self.bits_y(v, sym.detach(), near(zc[..., : self.n_idx].abs()), live, last, tile_rows)
+        bits_y = self.bits_y(v, sym.detach(), near((z if hard else zc)[..., : self.n_idx].abs()), live, last, tile_rows)
         bits_z = self.bits_z(zn.clamp(-Z_MAX, Z_MAX), q)
         return out.float(), new_state, sym, bits_y, bits_z, z
 

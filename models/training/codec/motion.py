@@ -92,10 +92,11 @@ class Warp:
         xs = (bx + whole[..., 0:1] + off).clamp(0, w - 1)
         index = (ys[..., :, None] * w + xs[..., None, :]).reshape(b, 1, -1).expand(b, c, -1)
         patch = ref.reshape(b, c, h * w).gather(2, index)
-        patch = patch.view(b, c, rows * cols, span, span)
+        patch = patch.view(b, c, rows * cols, span, span).float()
         fx = bands[phase[..., 0].reshape(b, 1, -1)]  # B, 1, blocks, span, block
         fy = bands[phase[..., 1].reshape(b, 1, -1)].transpose(-1, -2)
-        out = fy @ (patch @ fx)
+        with torch.autocast(ref.device.type, enabled=False):  # exact products
+            out = fy @ (patch @ fx)
         out = out.view(b, c, rows, cols, block, block).permute(0, 1, 2, 4, 3, 5)
         return out.reshape(b, c, h, w)
 

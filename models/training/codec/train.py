@@ -30,12 +30,12 @@ WIDTH, HEIGHT = 256, 192
 
 def stage(progress):
     """(frames, batch a worker) by position in the schedule; pixels a step stay alike."""
-    if progress < 0.15:
-        return 2, 8
+    if progress < 0.12:
+        return 2, 6
     if progress < 0.35:
-        return 3, 5
-    if progress < 0.65:
-        return 5, 3
+        return 3, 4
+    if progress < 0.7:
+        return 5, 2
     return 8, 2
 
 
@@ -59,7 +59,12 @@ class Sequence:
         self.net, self.device, self.bf16 = net, device, bf16
         self.warp = Warp(device)
 
-    def __call__(self, batch, quality, rng=None, hard=False, key_boost=6, cycle=None):
+    def __call__(self, *args, **kwargs):
+        # One autocast region: weights are cast once for all frames.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.run(*args, **kwargs)
+
+    def run(self, batch, quality, rng=None, hard=False, key_boost=6, cycle=None):
         ys, uvs, mvs = batch
         dev = self.device
         ys = torch.from_numpy(ys).to(dev).float()
@@ -94,8 +99,7 @@ class Sequence:
                         rows = skip.shape[1] // 4
                         r = rng.randrange(rows) * 4
                         skip[:, r : r + 4] = 1
-            with torch.autocast(dev.type, torch.bfloat16, enabled=self.bf16):
-                out, state, sym, by, bz, z = self.net.frame(x, pred, state, q, skip=skip, last=last, hard=hard)
+            out, state, sym, by, bz, z = self.net.frame(x, pred, state, q, skip=skip, last=last, hard=hard)
             ry, ruv = codec.from_net(out)
             ry, ruv = round_through(ry.clamp(0, 255)), round_through(ruv.clamp(0, 255))
             if skip is not None:
@@ -222,7 +226,7 @@ def worker(rank, args):
     start_spent, mean = spent, {}
     if step == 0:
         checked_at = time.time() - args.check_every * 0.5
-    while progress < 1.0:
+    while progress < 1.0 and not (args.stop_after and step >= args.stop_after):
         batch, quality, seed = ahead.get(step)
         rng = random.Random(seed)
         torch.manual_seed(seed)
@@ -295,7 +299,7 @@ def worker(rank, args):
             log.write(json.dumps(row) + "\n")
             log.flush()
             print(row, flush=True)
-        if time.time() - saved_at > args.save_every or progress >= 1.0:
+        if time.time() - saved_at > args.save_every or progress >= 1.0 or step == args.stop_after:
             saved_at = time.time()
             save(
                 path,
@@ -322,6 +326,7 @@ def main():
     parser.add_argument("--tier", default="S", choices=list(codec.TIERS))
     parser.add_argument("--hours", type=float, default=2.0, help="time budget of the whole schedule")
     parser.add_argument("--steps", type=int, default=0, help="schedule by steps instead of time (deterministic)")
+    parser.add_argument("--stop-after", type=int, default=0, help="end at this step; the next start goes on")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-scale", type=float, default=1.0)

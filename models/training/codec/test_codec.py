@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quick checks on synthetic data: `python -m unittest test_codec` in this folder."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import numpy as np
+import torch
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import data
+import export
+import model as codec
+from motion import CHROMA_TAPS, LUMA_TAPS, Search, Warp, warp_reference
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def lively_net(seed=0):
+    """The transform start with every layer disturbed, so that nothing is zero by luck."""
+    torch.manual_seed(seed)
+    net = codec.Codec("S")
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(torch.randn_like(p) * 0.02)
+    export.half_weights(net)
+    return net.eval()
+
+
+def picture(rng, h, w):
+    big = rng.integers(20, 235, (h // 16 + 1, w // 16 + 1)).astype(np.float32)
+    y = np.kron(big, np.ones((16, 16), np.float32))[:h, :w] + rng.normal(0, 3, (h, w))
+    uv = np.stack([y[::2, ::2] * 0.3 + 80, 170 - y[::2, ::2] * 0.3])
+    return y.clip(0, 255).astype(np.uint8), uv.clip(0, 255).astype(np.uint8)
+
+
+class Motion(unittest.TestCase):
+    def test_warp_is_the_integer_filter(self):
+        rng = np.random.default_rng(1)
+        h, w = 64, 96
+        y = rng.integers(0, 256, (h, w), dtype=np.uint8)
+        uv = rng.integers(0, 256, (2, h // 2, w // 2), dtype=np.uint8)
+        mv = rng.integers(-200, 200, (h // 16, w // 16, 2)).astype(np.int16)
+        mv[0, 0], mv[0, 1] = (511, -511), (-3, 2)
+        t = lambda a: torch.from_numpy(a.astype(np.float32))[None]
+        py, puv = Warp()(t(y)[None], t(uv), torch.from_numpy(mv.astype(np.int64))[None])
+        np.testing.assert_array_equal(py[0, 0].numpy(), warp_reference(y, mv, 16, LUMA_TAPS))
+        for c in (0, 1):
+            np.testing.assert_array_equal(puv[0, c].numpy(), warp_reference(uv[c], mv, 8, CHROMA_TAPS))
+
+    def test_taps_sum_to_64(self):
+        self.assertTrue((LUMA_TAPS.sum(1) == 64).all() and (CHROMA_TAPS.sum(1) == 64).all())
+
+    def test_search_finds_a_shift(self):
+        rng = np.random.default_rng(2)
+        y, _ = picture(rng, 128, 192)
+        mv = Search()(np.roll(y, (3, -5), (0, 1)), y)
+        inner = mv[2:-2, 2:-2].reshape(-1, 2)
+        self.assertGreater((inner == [20, -12]).all(1).mean(), 0.8)
+
+
+class Entropy(unittest.TestCase):
+    def test_contexts(self):
+        rng = np.random.default_rng(3)
+        s, p = rng.integers(-3, 4, (2, 1, 16, 4, 2))
+        net = codec.Codec("S")
+        got = net.contexts(torch.from_numpy(s).float(), torch.from_numpy(p).float(), 8).numpy()
+        for y in range(16):
+            for x in range(4):
+                for c in range(2):
+                    at = lambda dy, dx: (
+                        abs(s[0, y + dy, x + dx, c]) if 0 <= x + dx < 4 and y + dy >= y // 8 * 8 else 0
+                    )
+                    m = 2 * at(0, -1) + 2 * at(-1, 0) + at(-1, -1) + at(-1, 1) + 2 * abs(p[0, y, x, c])
+                    want = next((i for i, top in enumerate((0, 2, 4, 8, 16)) if m <= top), 5)
+                    self.assertEqual(got[0, y, x, c], want)
+
+    def test_tables(self):
+        counts = export.Counts(codec.TIERS["S"])
+        counts.y[3, 1, 17] = 1e6
+        z, y = counts.tables()
+        raw = export.table_bytes(z, y)
+        z2, y2 = export.read_tables(raw)
+        np.testing.assert_array_equal(z, z2)
+        np.testing.assert_array_equal(y, y2)
+        for t in (z, y):
+            self.assertTrue((t.astype(int).sum(-1) == 1 << export.PROB_BITS).all() and t.min() >= 1)
+
+
+class Graphs(unittest.TestCase):
+    def test_encoder_decoder_and_torch_agree(self):
+        try:
+            import onnxruntime as ort
+        except ImportError:
+            self.skipTest("SKIP: onnxruntime is not installed")
+        net = lively_net()
+        sessions = [
+            ort.InferenceSession(make(net, {"aicodec.version": "1"}).SerializeToString(), providers=["CPUExecutionProvider"])
+            for make in (export.encode_graph, export.decode_graph)
+        ]
+        rng = np.random.default_rng(4)
+        h, w = 128, 192
+        y, uv = picture(rng, h, w)
+        py, puv = picture(np.random.default_rng(4), h, w)
+        feed = {
+            "pred_y": np.roll(py, 2, 1)[None, None],
+            "pred_uv": np.roll(puv, 1, 2)[None],
+            "state": rng.integers(-20, 20, (1, 32, h // 8, w // 8)).astype(np.int8),
+            "quality": np.array([37], np.int64),
+        }
+        skip = (rng.random((1, 1, h // 16, w // 16)) < 0.3).astype(np.uint8)
+        z, sym, ry, ruv, state = sessions[0].run(
+            ["z", "sym", "rec_y", "rec_uv", "new_state"], {**feed, "y": y[None, None], "uv": uv[None], "skip": skip}
+        )
+        self.assertGreater((sym != 0).mean(), 0.001)
+        self.assertEqual(np.abs(sym * skip).max(), 0)
+        idx = np.abs(z[:, : net.n_idx]).repeat(4, 1).repeat(4, 2).repeat(4, 3)
+        self.assertEqual(np.abs(sym[idx == 0]).max(initial=0), 0)
+        dy, duv, dstate = sessions[1].run(["rec_y", "rec_uv", "new_state"], {**feed, "z": z, "sym": sym})
+        for a, b in ((ry, dy), (ruv, duv), (state, dstate)):
+            self.assertLessEqual(np.abs(a.astype(int) - b).max(), 1)
+        t = lambda a: torch.from_numpy(a)
+        with torch.no_grad():
+            out, s, tsym, _, _, tz = net.frame(
+                codec.to_net(t(y)[None, None].float(), t(uv)[None].float()),
+                codec.to_net(t(feed["pred_y"]).float(), t(feed["pred_uv"]).float()),
+                t(feed["state"]).float().permute(0, 2, 3, 1) / codec.STATE_SCALE,
+                t(feed["quality"]),
+                skip=t(skip).float().permute(0, 2, 3, 1),
+                hard=True,
+            )
+        self.assertLess((tsym.permute(0, 3, 1, 2).numpy() != sym).mean(), 1e-3)
+        self.assertLess((tz.permute(0, 3, 1, 2).numpy() != z).mean(), 1e-2)
+        got = np.floor(codec.from_net(out)[0].numpy() + 0.5).clip(0, 255)
+        self.assertLess(np.abs(got - ry).mean(), 0.05)
+
+
+class Resume(unittest.TestCase):
+    def test_a_stopped_run_ends_where_an_unbroken_one_does(self):
+        with tempfile.TemporaryDirectory() as root:
+            cache = os.path.join(root, "cache")
+            os.mkdir(cache)
+            rng = np.random.default_rng(5)
+            search = Search()
+            for i in range(2):
+                base = rng.integers(0, 256, (16, 20, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+                frames = [np.roll(base, 2 * t, 1)[:208, :272] for t in range(data.FRAMES)]
+                data.save_segment(os.path.join(cache, f"seg_{i}"), frames, search)
+
+            def train(run, *more):
+                command = [sys.executable, os.path.join(HERE, "train.py"), "--cache", cache, "--run", run]
+                command += ["--steps", "5", "--batch-scale", "0.2", *more]
+                subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+                return torch.load(os.path.join(run, "last.pt"), weights_only=False)
+
+            whole = train(os.path.join(root, "a"))
+            train(os.path.join(root, "b"), "--stop-after", "2")
+            parts = train(os.path.join(root, "b"))
+            self.assertEqual((whole["step"], parts["step"]), (5, 5))
+            for kind in ("net", "ema"):
+                for k, v in whole[kind].items():
+                    self.assertTrue(torch.equal(v, parts[kind][k]), f"{kind} {k}")
+
+
+if __name__ == "__main__":
+    unittest.main()
