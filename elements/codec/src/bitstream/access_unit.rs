@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One coded frame: a header with a directory of its tiles, then the tiles.
+
+use super::checksum::{crc32, tile_checksum};
+use super::{BitstreamError, Reader, SequenceHeader, TileError, TileFault, VERSION, push_varint};
+
+/// Most tiles of a frame: rows of 64 in the highest picture.
+pub const MAX_TILES: u16 = super::MAX_SIZE / 64;
+/// Best quality.
+pub const MAX_QUALITY: u8 = 63;
+
+/// First byte of every access unit: a mark, and the version.
+pub(super) const MARK: u8 = 0xa0 | VERSION;
+/// No part of a tile may be longer: more than its samples would take uncompressed.
+const MAX_PART: u32 = 1 << 28;
+const WHAT: &str = "access unit's header";
+
+const LONG_TERM: u8 = 1 << 2;
+const STATE_RESET: u8 = 1 << 3;
+const SEQUENCE: u8 = 1 << 4;
+
+/// What a frame is predicted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FrameType {
+    /// Nothing: decoding can start here.
+    Key = 0,
+    /// The frame `reference_number`.
+    Inter = 1,
+    /// It repeats the frame `reference_number` and has no tiles.
+    Skip = 2,
+    /// A long-term reference, after a loss.
+    Recovery = 3,
+}
+
+impl FrameType {
+    fn from_bits(bits: u8) -> Self {
+        match bits & 3 {
+            0 => Self::Key,
+            1 => Self::Inter,
+            2 => Self::Skip,
+            _ => Self::Recovery,
+        }
+    }
+}
+
+/// The frame's own fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    pub frame_type: FrameType,
+    pub frame_number: u16,
+    pub reference_number: u16,
+    /// This frame is to be kept as the long-term reference.
+    pub long_term: bool,
+    /// The learned state and the entropy coder's history start afresh.
+    pub state_reset: bool,
+    /// 0 (worst) to [`MAX_QUALITY`].
+    pub quality: u8,
+    /// Tiles that the encoder made of this frame, whether or not they arrived.
+    pub tile_count: u16,
+}
+
+impl FrameHeader {
+    /// The flags' byte, without the bit for a sequence header.
+    pub fn flags(&self) -> u8 {
+        let mut flags = self.frame_type as u8;
+        if self.long_term {
+            flags |= LONG_TERM;
+        }
+        if self.state_reset {
+            flags |= STATE_RESET;
+        }
+        flags
+    }
+
+    /// The opposite of [`FrameHeader::flags`], with all that must hold checked.
+    pub fn from_fields(
+        flags: u8,
+        quality: u8,
+        frame_number: u16,
+        reference_number: u16,
+        tile_count: u16,
+    ) -> Result<Self, BitstreamError> {
+        let value = |what, value: u16| BitstreamError::Value {
+            what,
+            value: value.into(),
+        };
+        if flags & !(3 | LONG_TERM | STATE_RESET) != 0 {
+            return Err(value("byte of flags", flags.into()));
+        }
+        if quality > MAX_QUALITY {
+            return Err(value("quality", quality.into()));
+        }
+        let frame_type = FrameType::from_bits(flags);
+        let tiles_fit = match frame_type {
+            FrameType::Skip => tile_count == 0,
+            _ => (1..=MAX_TILES).contains(&tile_count),
+        };
+        if !tiles_fit {
+            return Err(value("number of tiles", tile_count));
+        }
+        Ok(Self {
+            frame_type,
+            frame_number,
+            reference_number,
+            long_term: flags & LONG_TERM != 0,
+            state_reset: flags & STATE_RESET != 0,
+            quality,
+            tile_count,
+        })
+    }
+
+    pub fn is_key(&self) -> bool {
+        self.frame_type == FrameType::Key
+    }
+}
+
+/// One tile's three streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tile<'a> {
+    pub index: u16,
+    pub motion: &'a [u8],
+    pub z: &'a [u8],
+    pub y: &'a [u8],
+}
+
+impl Tile<'_> {
+    /// True where all three streams are empty; such a tile has no checksum.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of the three streams.
+    pub fn len(&self) -> usize {
+        self.motion.len() + self.z.len() + self.y.len()
+    }
+
+    /// Appends the lengths of the three streams.
+    pub fn write_lengths(&self, out: &mut Vec<u8>) {
+        for part in [self.motion, self.z, self.y] {
+            push_varint(out, part.len() as u64);
+        }
+    }
+
+    /// Appends the three streams and their checksum.
+    pub fn write_payload(&self, frame_number: u16, out: &mut Vec<u8>) {
+        if self.is_empty() {
+            return;
+        }
+        for part in [self.motion, self.z, self.y] {
+            out.extend_from_slice(part);
+        }
+        out.extend(tile_checksum(frame_number, self).to_le_bytes());
+    }
+}
+
+/// Where a tile's streams are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TileLengths {
+    motion: usize,
+    z: usize,
+    y: usize,
+}
+
+impl TileLengths {
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, BitstreamError> {
+        Ok(Self {
+            motion: reader.length(MAX_PART)?,
+            z: reader.length(MAX_PART)?,
+            y: reader.length(MAX_PART)?,
+        })
+    }
+
+    /// Bytes of the streams and their checksum.
+    pub fn total(&self) -> usize {
+        match self.motion + self.z + self.y {
+            0 => 0,
+            streams => streams + 4,
+        }
+    }
+
+    /// Cuts the streams out of `payload`, which must be [`TileLengths::total`] long.
+    pub fn cut<'a>(
+        &self,
+        frame_number: u16,
+        index: u16,
+        payload: &'a [u8],
+    ) -> Result<Tile<'a>, TileError> {
+        let error = |fault| TileError { index, fault };
+        if payload.len() != self.total() {
+            return Err(error(TileFault::Truncated));
+        }
+        let (motion, rest) = payload.split_at(self.motion);
+        let (z, rest) = rest.split_at(self.z);
+        let (y, sum) = rest.split_at(self.y);
+        let tile = Tile {
+            index,
+            motion,
+            z,
+            y,
+        };
+        if !sum.is_empty() && tile_checksum(frame_number, &tile).to_le_bytes() != sum {
+            return Err(error(TileFault::Checksum));
+        }
+        Ok(tile)
+    }
+}
+
+/// All of an access unit but its tiles. Reading it costs little.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessUnitHead {
+    pub header: FrameHeader,
+    pub sequence: Option<SequenceHeader>,
+    directory: Vec<(u16, TileLengths)>,
+    size: usize,
+}
+
+impl AccessUnitHead {
+    /// Reads the head at the front of `data`. It is protected by a checksum of its own: what is
+    /// returned is what was written.
+    pub fn parse(data: &[u8]) -> Result<Self, BitstreamError> {
+        let mut reader = Reader::new(data, WHAT);
+        let mark = reader.u8()?;
+        if mark & 0xf0 != MARK & 0xf0 {
+            return Err(BitstreamError::Mark(WHAT));
+        }
+        if mark != MARK {
+            return Err(BitstreamError::Version(mark & 0x0f));
+        }
+        let flags = reader.u8()?;
+        let quality = reader.u8()?;
+        let (frame_number, reference_number) = (reader.u16()?, reader.u16()?);
+        let (tile_count, present) = (reader.u8()?, reader.u8()?);
+        let sequence = match flags & SEQUENCE {
+            0 => None,
+            _ => {
+                let (sequence, size) = SequenceHeader::parse(reader.rest())?;
+                reader.bytes(size)?;
+                Some(sequence)
+            }
+        };
+        let mut directory = Vec::with_capacity(present.into());
+        let mut next = 0u16;
+        for _ in 0..present {
+            let index = next.saturating_add(reader.u8()?.into());
+            if index >= tile_count.into() {
+                return Err(BitstreamError::Value {
+                    what: "tile's index",
+                    value: index.into(),
+                });
+            }
+            directory.push((index, TileLengths::read(&mut reader)?));
+            next = index + 1;
+        }
+        let sum = crc32(&data[..reader.position()]);
+        if reader.u32()? != sum {
+            return Err(BitstreamError::Checksum(WHAT));
+        }
+        let (flags, tile_count) = (flags & !SEQUENCE, tile_count.into());
+        let header =
+            FrameHeader::from_fields(flags, quality, frame_number, reference_number, tile_count)?;
+        if sequence.is_some() && !header.is_key() {
+            return Err(BitstreamError::Value {
+                what: "frame type beside a sequence header",
+                value: header.frame_type as u64,
+            });
+        }
+        Ok(Self {
+            header,
+            sequence,
+            directory,
+            size: reader.position(),
+        })
+    }
+
+    /// Bytes of the whole access unit.
+    pub fn total_size(&self) -> usize {
+        let tiles = self.directory.iter().map(|(_, lengths)| lengths.total());
+        tiles.fold(self.size, usize::saturating_add)
+    }
+}
+
+/// One coded frame, taken apart.
+#[derive(Debug, Clone)]
+pub struct AccessUnit<'a> {
+    pub header: FrameHeader,
+    pub sequence: Option<SequenceHeader>,
+    /// All tiles of the frame in their order, `header.tile_count` of them.
+    pub tiles: Vec<Result<Tile<'a>, TileError>>,
+}
+
+impl<'a> AccessUnit<'a> {
+    /// Strict with the headers, tolerant with the tiles: each is good or bad by itself.
+    pub fn parse(data: &'a [u8]) -> Result<Self, BitstreamError> {
+        let head = AccessUnitHead::parse(data)?;
+        let number = head.header.frame_number;
+        let missing = |index| {
+            Err(TileError {
+                index,
+                fault: TileFault::Missing,
+            })
+        };
+        let mut tiles: Vec<_> = (0..head.header.tile_count).map(missing).collect();
+        let mut rest = &data[head.size..];
+        for &(index, lengths) in &head.directory {
+            let payload;
+            (payload, rest) = rest.split_at(lengths.total().min(rest.len()));
+            tiles[usize::from(index)] = lengths.cut(number, index, payload);
+        }
+        if !rest.is_empty() {
+            return Err(BitstreamError::TrailingBytes(rest.len()));
+        }
+        Ok(Self {
+            header: head.header,
+            sequence: head.sequence,
+            tiles,
+        })
+    }
+
+    /// True where every tile is there and sound.
+    pub fn is_whole(&self) -> bool {
+        self.tiles.iter().all(Result::is_ok)
+    }
+}
+
+/// Puts an access unit together.
+#[derive(Debug)]
+pub struct AccessUnitWriter {
+    header: FrameHeader,
+    head: Vec<u8>,
+    directory: Vec<u8>,
+    present: u8,
+    next: u16,
+    payload: Vec<u8>,
+}
+
+impl AccessUnitWriter {
+    /// A key frame should have its sequence header, other frames must not.
+    pub fn new(header: FrameHeader, sequence: Option<&SequenceHeader>) -> Self {
+        debug_assert!(sequence.is_none() || header.is_key());
+        debug_assert!(header.tile_count <= MAX_TILES && header.quality <= MAX_QUALITY);
+        let mut head = Vec::with_capacity(9 + SequenceHeader::SIZE);
+        let flag = if sequence.is_some() { SEQUENCE } else { 0 };
+        head.extend([MARK, header.flags() | flag, header.quality]);
+        head.extend(header.frame_number.to_le_bytes());
+        head.extend(header.reference_number.to_le_bytes());
+        head.extend([header.tile_count as u8, 0]);
+        if let Some(sequence) = sequence {
+            head.extend(sequence.write());
+        }
+        Self {
+            header,
+            head,
+            directory: Vec::new(),
+            present: 0,
+            next: 0,
+            payload: Vec::new(),
+        }
+    }
+
+    /// Appends a tile. One that was lost is left out.
+    ///
+    /// # Panics
+    /// Where indices do not grow or are not below `tile_count`: the caller's own mistake, which
+    /// would give a stream that no one can read.
+    pub fn push_tile(&mut self, index: u16, motion: &[u8], z: &[u8], y: &[u8]) {
+        assert!(
+            index >= self.next && index < self.header.tile_count,
+            "tile {index} out of order: {} to {} can follow",
+            self.next,
+            self.header.tile_count
+        );
+        let tile = Tile {
+            index,
+            motion,
+            z,
+            y,
+        };
+        self.directory.push((index - self.next) as u8);
+        tile.write_lengths(&mut self.directory);
+        tile.write_payload(self.header.frame_number, &mut self.payload);
+        self.next = index + 1;
+        self.present += 1;
+    }
+
+    pub fn finish(self) -> Vec<u8> {
+        let mut out = self.head;
+        out[8] = self.present;
+        out.reserve(self.directory.len() + 4 + self.payload.len());
+        out.extend(self.directory);
+        out.extend(crc32(&out).to_le_bytes());
+        out.extend(self.payload);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::super::sequence::tests::{any_sequence, example};
+use super::*;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+struct Frame {
+    header: FrameHeader,
+    sequence: Option<SequenceHeader>,
+    /// What arrived.
+    tiles: Vec<(u16, [Vec<u8>; 3])>,
+}
+
+impl Frame {
+    fn write(&self) -> Vec<u8> {
+        let mut writer = AccessUnitWriter::new(self.header, self.sequence.as_ref());
+        for (index, [motion, z, y]) in &self.tiles {
+            writer.push_tile(*index, motion, z, y);
+        }
+        writer.finish()
+    }
+}
+
+prop_compose! {
+    fn any_frame()(
+        kind in 0u8..4,
+        numbers: (u16, u16),
+        flags: (bool, bool),
+        quality in 0..=MAX_QUALITY,
+        sequence in proptest::option::of(any_sequence()),
+        tiles in vec(proptest::option::weighted(0.8, [vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200)]), 1..12),
+    ) -> Frame {
+        let frame_type = FrameType::from_bits(kind);
+        let tiles = if frame_type == FrameType::Skip { Vec::new() } else { tiles };
+        Frame {
+            header: FrameHeader {
+                frame_type,
+                frame_number: numbers.0,
+                reference_number: numbers.1,
+                long_term: flags.0,
+                state_reset: flags.1,
+                quality,
+                tile_count: tiles.len() as u16,
+            },
+            sequence: sequence.filter(|_| frame_type == FrameType::Key),
+            tiles: tiles
+                .into_iter()
+                .enumerate()
+                .filter_map(|(i, t)| Some((i as u16, t?)))
+                .collect(),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn frames_return(frame in any_frame()) {
+        let data = frame.write();
+        prop_assert_eq!(AccessUnitHead::parse(&data).unwrap().total_size(), data.len());
+        let unit = AccessUnit::parse(&data).unwrap();
+        prop_assert_eq!(unit.header, frame.header);
+        prop_assert_eq!(&unit.sequence, &frame.sequence);
+        prop_assert_eq!(unit.tiles.len(), usize::from(frame.header.tile_count));
+        let whole: Vec<_> = unit.tiles.iter().flatten().collect();
+        prop_assert_eq!(whole.len(), frame.tiles.len());
+        for (tile, (index, [motion, z, y])) in whole.into_iter().zip(&frame.tiles) {
+            prop_assert_eq!(*tile, Tile { index: *index, motion, z, y });
+        }
+        for error in unit.tiles.iter().filter_map(|t| t.as_ref().err()) {
+            prop_assert_eq!(error.fault, TileFault::Missing);
+        }
+    }
+
+    #[test]
+    fn a_changed_bit_costs_the_head_or_one_tile(frame in any_frame(), bit: prop::sample::Index) {
+        let mut data = frame.write();
+        let head = AccessUnitHead::parse(&data).unwrap().size;
+        let bit = bit.index(data.len() * 8);
+        data[bit / 8] ^= 1 << (bit % 8);
+        match AccessUnit::parse(&data) {
+            Err(_) => prop_assert!(bit / 8 < head),
+            Ok(unit) => {
+                prop_assert!(bit / 8 >= head);
+                let damaged = unit.tiles.iter().filter(|t| matches!(t, Err(e) if e.fault == TileFault::Checksum));
+                prop_assert_eq!(damaged.count(), 1);
+            }
+        }
+    }
+
+    #[test]
+    fn a_truncated_unit_keeps_its_first_tiles(frame in any_frame(), cut: prop::sample::Index) {
+        let data = frame.write();
+        let head = AccessUnitHead::parse(&data).unwrap().size;
+        let length = cut.index(data.len());
+        match AccessUnit::parse(&data[..length]) {
+            Err(error) => {
+                prop_assert!(length < head, "{error}");
+                prop_assert!(matches!(error, BitstreamError::Truncated(_)), "{error}");
+            }
+            Ok(unit) => {
+                let whole = AccessUnit::parse(&data).unwrap();
+                for (tile, whole) in unit.tiles.iter().zip(&whole.tiles) {
+                    prop_assert!(tile == whole || matches!(tile, Err(e) if e.fault == TileFault::Truncated));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn random_bytes_do_no_harm(mut data in vec(any::<u8>(), 0..300), mark: bool, sum: prop::sample::Index) {
+        if mark && !data.is_empty() {
+            data[0] = MARK;
+        }
+        let _ = AccessUnit::parse(&data);
+        // The same with a right checksum at some place, so that the checks behind it are reached.
+        if data.len() > 13 {
+            let at = 9 + sum.index(data.len() - 12);
+            let crc = crc32(&data[..at]).to_le_bytes();
+            data[at..at + 4].copy_from_slice(&crc);
+            if let Ok(unit) = AccessUnit::parse(&data) {
+                prop_assert!(unit.tiles.len() <= usize::from(MAX_TILES));
+            }
+        }
+    }
+}
+
+fn header(frame_type: FrameType, tile_count: u16) -> FrameHeader {
+    FrameHeader {
+        frame_type,
+        frame_number: 0x1234,
+        reference_number: 0x1233,
+        long_term: false,
+        state_reset: false,
+        quality: 33,
+        tile_count,
+    }
+}
+
+/// The stream's format is a promise: files that were written must stay readable.
+#[test]
+fn the_bytes_are_these() {
+    let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 4), None);
+    writer.push_tile(0, b"m", b"zz", b"");
+    writer.push_tile(3, b"", b"", b"");
+    let mut golden = vec![
+        0xa1, 1, 33, 0x34, 0x12, 0x33, 0x12, 4, 2, // header: 4 tiles of which 2 are here
+        0, 1, 2, 0, // tile 0
+        2, 0, 0, 0, // tile 3: two are left out; empty
+    ];
+    golden.extend(crc32fast::hash(&golden).to_le_bytes());
+    golden.extend(*b"mzz");
+    golden.extend(crc32fast::hash(b"\x34\x12\0\0mzz").to_le_bytes());
+    assert_eq!(writer.finish(), golden);
+
+    let key = AccessUnitWriter::new(header(FrameType::Key, 1), Some(&example())).finish();
+    assert_eq!(key[..9], [0xa1, 0x10, 33, 0x34, 0x12, 0x33, 0x12, 1, 0]);
+    assert_eq!(key[9..9 + SequenceHeader::SIZE], example().write());
+}
+
+#[test]
+fn a_skipped_frame_is_thirteen_bytes() {
+    let data = AccessUnitWriter::new(header(FrameType::Skip, 0), None).finish();
+    assert_eq!(data.len(), 13);
+    assert!(AccessUnit::parse(&data).unwrap().is_whole());
+}
+
+#[test]
+fn lengths_cannot_ask_for_memory() {
+    // A directory that promises gigabytes: nothing is allocated, all tiles are cut off.
+    let mut data = vec![0xa1, 1, 33, 0, 0, 0, 0, 128, 128];
+    for _ in 0..128 {
+        data.push(0);
+        for _ in 0..3 {
+            push_varint(&mut data, MAX_PART.into());
+        }
+    }
+    data.extend(crc32(&data).to_le_bytes());
+    let unit = AccessUnit::parse(&data).unwrap();
+    assert!(
+        unit.tiles
+            .iter()
+            .all(|t| matches!(t, Err(e) if e.fault == TileFault::Truncated))
+    );
+    // One more, and the length itself is refused.
+    let mut data = vec![0xa1, 1, 33, 0, 0, 0, 0, 1, 1, 0];
+    push_varint(&mut data, u64::from(MAX_PART) + 1);
+    data.extend([0, 0, 0, 0, 0, 0]);
+    assert!(matches!(
+        AccessUnit::parse(&data),
+        Err(BitstreamError::Value { .. })
+    ));
+}
+
+#[test]
+#[should_panic(expected = "out of order")]
+fn the_writer_refuses_tiles_out_of_order() {
+    let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 4), None);
+    writer.push_tile(1, b"", b"", b"");
+    writer.push_tile(1, b"", b"", b"");
+}

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use super::checksum::crc32;
+use super::{BitstreamError, Color, Reader};
+
+/// The version of the syntax that is written, and the only one that is read.
+pub const VERSION: u8 = 1;
+/// Smallest width and height.
+pub const MIN_SIZE: u16 = 16;
+/// Largest width and height.
+pub const MAX_SIZE: u16 = 8192;
+
+const MAGIC: [u8; 4] = *b"AICS";
+const WHAT: &str = "sequence header";
+
+/// Size of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Tier {
+    S = 0,
+    M = 1,
+    L = 2,
+}
+
+impl Tier {
+    fn from_code(code: u8) -> Option<Self> {
+        [Self::S, Self::M, Self::L]
+            .into_iter()
+            .find(|t| *t as u8 == code)
+    }
+
+    /// Its name in caps.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::S => "s",
+            Self::M => "m",
+            Self::L => "l",
+        }
+    }
+}
+
+/// Arrangement of the samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Chroma {
+    /// 4:2:0.
+    I420 = 1,
+}
+
+/// What a decoder must know before the first frame. It is repeated in every key frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SequenceHeader {
+    /// [`VERSION`].
+    pub version: u8,
+    pub tier: Tier,
+    /// First bytes of the SHA-256 of the decoder's network.
+    pub model_id: [u8; 8],
+    /// First bytes of the SHA-256 of the entropy tables.
+    pub tables_id: [u8; 8],
+    /// Size of the picture that is shown. The coded size is the next multiple of 64.
+    pub width: u16,
+    pub height: u16,
+    pub bit_depth: u8,
+    pub chroma: Chroma,
+    pub color: Color,
+    /// Frames a second; a numerator of 0 is a variable rate.
+    pub fps_n: u32,
+    pub fps_d: u32,
+    /// Pixel aspect ratio.
+    pub par_n: u16,
+    pub par_d: u16,
+    /// Height of a tile in units of 64 luma rows. The last tile may be lower.
+    pub tile_rows_64: u8,
+}
+
+impl SequenceHeader {
+    /// Bytes of a written header.
+    pub const SIZE: usize = 50;
+
+    pub fn write(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(Self::SIZE);
+        out.extend(MAGIC);
+        out.extend([
+            self.version,
+            self.tier as u8,
+            self.chroma as u8,
+            self.bit_depth,
+        ]);
+        out.extend(self.width.to_le_bytes());
+        out.extend(self.height.to_le_bytes());
+        out.push(self.tile_rows_64);
+        let Color {
+            range,
+            matrix,
+            transfer,
+            primaries,
+        } = self.color;
+        out.extend([range, matrix, transfer, primaries]);
+        // Reserved.
+        out.push(0);
+        out.extend(self.fps_n.to_le_bytes());
+        out.extend(self.fps_d.to_le_bytes());
+        out.extend(self.par_n.to_le_bytes());
+        out.extend(self.par_d.to_le_bytes());
+        out.extend(self.model_id);
+        out.extend(self.tables_id);
+        out.extend(crc32(&out).to_le_bytes());
+        debug_assert_eq!(out.len(), Self::SIZE);
+        out
+    }
+
+    /// Reads a header from the front of `data`; also returns its size.
+    pub fn parse(data: &[u8]) -> Result<(Self, usize), BitstreamError> {
+        let mut reader = Reader::new(data, WHAT);
+        if reader.array()? != MAGIC {
+            return Err(BitstreamError::Mark(WHAT));
+        }
+        let version = reader.u8()?;
+        if version != VERSION {
+            return Err(BitstreamError::Version(version));
+        }
+        let header = data
+            .get(..Self::SIZE)
+            .ok_or(BitstreamError::Truncated(WHAT))?;
+        let (fields, sum) = header.split_at(Self::SIZE - 4);
+        if crc32(fields).to_le_bytes() != sum {
+            return Err(BitstreamError::Checksum(WHAT));
+        }
+        let tier = reader.u8()?;
+        let chroma = reader.u8()?;
+        let bit_depth = reader.u8()?;
+        let (width, height) = (reader.u16()?, reader.u16()?);
+        let tile_rows_64 = reader.u8()?;
+        let [range, matrix, transfer, primaries] = reader.array()?;
+        let reserved = reader.u8()?;
+        let (fps_n, fps_d) = (reader.u32()?, reader.u32()?);
+        let (par_n, par_d) = (reader.u16()?, reader.u16()?);
+        let (model_id, tables_id) = (reader.array()?, reader.array()?);
+
+        let value = |what, value: u32| BitstreamError::Value {
+            what,
+            value: value.into(),
+        };
+        let check = |what, number: u32, good: bool| good.then_some(()).ok_or(value(what, number));
+        let sizes = MIN_SIZE..=MAX_SIZE;
+        check("width", width.into(), sizes.contains(&width))?;
+        check("height", height.into(), sizes.contains(&height))?;
+        check("bit depth", bit_depth.into(), (8..=16).contains(&bit_depth))?;
+        check("tile height", tile_rows_64.into(), tile_rows_64 > 0)?;
+        check("reserved byte", reserved.into(), reserved == 0)?;
+        // GStreamer's fractions are signed.
+        let limit = i32::MAX as u32;
+        check("frame rate's numerator", fps_n, fps_n <= limit)?;
+        check(
+            "frame rate's denominator",
+            fps_d,
+            fps_d > 0 && fps_d <= limit,
+        )?;
+        check(
+            "pixel aspect ratio",
+            par_n.min(par_d).into(),
+            par_n > 0 && par_d > 0,
+        )?;
+        let header = Self {
+            version,
+            tier: Tier::from_code(tier).ok_or(value("tier", tier.into()))?,
+            model_id,
+            tables_id,
+            width,
+            height,
+            bit_depth,
+            chroma: match chroma {
+                1 => Chroma::I420,
+                other => return Err(value("chroma format", other.into())),
+            },
+            color: Color {
+                range,
+                matrix,
+                transfer,
+                primaries,
+            },
+            fps_n,
+            fps_d,
+            par_n,
+            par_d,
+            tile_rows_64,
+        };
+        Ok((header, Self::SIZE))
+    }
+
+    /// Width and height as coded: multiples of 64.
+    pub fn coded_size(&self) -> (usize, usize) {
+        let coded = |size: u16| usize::from(size).next_multiple_of(64);
+        (coded(self.width), coded(self.height))
+    }
+
+    /// 16x16 blocks in a row.
+    pub fn blocks_wide(&self) -> usize {
+        self.coded_size().0 / 16
+    }
+
+    pub fn blocks_high(&self) -> usize {
+        self.coded_size().1 / 16
+    }
+
+    pub fn tile_count(&self) -> u16 {
+        let rows = self.height.div_ceil(64);
+        rows.div_ceil(u16::from(self.tile_rows_64.max(1)))
+    }
+
+    /// The duration of one frame in nanoseconds, where the rate is constant.
+    pub fn frame_duration(&self) -> Option<u64> {
+        (1_000_000_000 * u64::from(self.fps_d)).checked_div(self.fps_n.into())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub fn example() -> SequenceHeader {
+        SequenceHeader {
+            version: VERSION,
+            tier: Tier::S,
+            model_id: [1, 2, 3, 4, 5, 6, 7, 8],
+            tables_id: [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],
+            width: 1279,
+            height: 718,
+            bit_depth: 8,
+            chroma: Chroma::I420,
+            color: Color {
+                range: 2,
+                matrix: 1,
+                transfer: 1,
+                primaries: 1,
+            },
+            fps_n: 30000,
+            fps_d: 1001,
+            par_n: 1,
+            par_d: 1,
+            tile_rows_64: 2,
+        }
+    }
+
+    prop_compose! {
+        pub fn any_sequence()(
+            tier in prop_oneof![Just(Tier::S), Just(Tier::M), Just(Tier::L)],
+            model_id: [u8; 8],
+            tables_id: [u8; 8],
+            width in MIN_SIZE..=MAX_SIZE,
+            height in MIN_SIZE..=MAX_SIZE,
+            bit_depth in 8u8..=16,
+            codes: [u8; 4],
+            fps_n in 0..=i32::MAX as u32,
+            fps_d in 1..=i32::MAX as u32,
+            par_n in 1..=u16::MAX,
+            par_d in 1..=u16::MAX,
+            tile_rows_64 in 1..=u8::MAX,
+        ) -> SequenceHeader {
+            let [range, matrix, transfer, primaries] = codes;
+            SequenceHeader {
+                version: VERSION, tier, model_id, tables_id, width, height, bit_depth,
+                chroma: Chroma::I420, color: Color { range, matrix, transfer, primaries },
+                fps_n, fps_d, par_n, par_d, tile_rows_64,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn headers_return(sequence in any_sequence(), after in proptest::collection::vec(any::<u8>(), 0..8)) {
+            let mut data = sequence.write();
+            prop_assert_eq!(data.len(), SequenceHeader::SIZE);
+            data.extend(after);
+            prop_assert_eq!(SequenceHeader::parse(&data), Ok((sequence, SequenceHeader::SIZE)));
+        }
+
+        #[test]
+        fn random_bytes_are_refused(mut data in proptest::collection::vec(any::<u8>(), 0..100), magic: bool) {
+            if magic && data.len() > 5 {
+                data[..4].copy_from_slice(&MAGIC);
+                data[4] = VERSION;
+            }
+            prop_assert!(SequenceHeader::parse(&data).is_err());
+        }
+
+        #[test]
+        fn a_changed_bit_is_noticed(sequence in any_sequence(), bit in 0..SequenceHeader::SIZE * 8) {
+            let mut data = sequence.write();
+            data[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(SequenceHeader::parse(&data).is_err());
+        }
+
+        #[test]
+        fn headers_with_a_right_checksum_are_still_checked(fields: [u8; 41]) {
+            let mut data = MAGIC.to_vec();
+            data.push(VERSION);
+            data.extend(fields);
+            data.extend(crc32(&data).to_le_bytes());
+            if let Ok((sequence, _)) = SequenceHeader::parse(&data) {
+                prop_assert_eq!(sequence.write(), data);
+            }
+        }
+    }
+
+    /// The stream's format is a promise: files that were written must stay readable.
+    #[test]
+    fn the_bytes_are_these() {
+        let golden = [
+            b'A', b'I', b'C', b'S', 1, 0, 1, 8, // version, tier, chroma, depth
+            0xff, 4, 0xce, 2, // 1279x718
+            2, 2, 1, 1, 1, 0, // tile rows, colours, reserved
+            0x30, 0x75, 0, 0, 0xe9, 3, 0, 0, // 30000/1001
+            1, 0, 1, 0, // square pixels
+            1, 2, 3, 4, 5, 6, 7, 8, // model
+            0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, // tables
+        ];
+        let written = example().write();
+        assert_eq!(written[..46], golden);
+        assert_eq!(written[46..], crc32(&golden).to_le_bytes());
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        let bad = |change: fn(&mut SequenceHeader)| {
+            let mut sequence = example();
+            change(&mut sequence);
+            SequenceHeader::parse(&sequence.write())
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(bad(|s| s.width = 0).contains("width is 0"));
+        assert!(bad(|s| s.height = 8193).contains("height is 8193"));
+        assert!(bad(|s| s.fps_d = 0).contains("denominator is 0"));
+        assert!(bad(|s| s.par_d = 0).contains("aspect ratio is 0"));
+        assert!(bad(|s| s.tile_rows_64 = 0).contains("tile height is 0"));
+        assert!(bad(|s| s.version = 9).contains("version 9"));
+    }
+
+    #[test]
+    fn sizes_are_derived() {
+        let sequence = example();
+        assert_eq!(sequence.coded_size(), (1280, 768));
+        assert_eq!((sequence.blocks_wide(), sequence.blocks_high()), (80, 48));
+        assert_eq!(sequence.tile_count(), 6);
+        assert_eq!(sequence.frame_duration(), Some(33_366_666));
+    }
+}
