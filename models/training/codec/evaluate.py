@@ -125,7 +125,7 @@ def ours(net, cost, y, uv, quality, cycle=(0,), key_boost=6, use_skip=True, dump
             if key:
                 rec = None
             else:
-                search = Search(penalty=codec.start_step(q) / 1.9)
+                search = Search(penalty=codec.start_step(q) / 3.0)
                 field = search(y[t], rec[0][0, 0].numpy().astype(np.uint8))
                 mv = torch.from_numpy(field.astype(np.int64))[None]
                 parts["motion"] += vector_bits(field)

@@ -338,8 +338,9 @@ def normalise(counts):
 
 def laplace_row(scale, top):
     k = np.arange(top + 1)
-    mass = np.where(k == 0, 1 - np.exp(-0.58 / scale), np.exp(-(k - 0.42) / scale) - np.exp(-(k + 0.58) / scale))
-    tail = np.exp(-(top + 0.58) / scale)
+    d = codec.DEAD_ZONE
+    mass = np.where(k == 0, 1 - np.exp((d - 1) / scale), np.exp(-(k - d) / scale) - np.exp(-(k + 1 - d) / scale))
+    tail = np.exp(-(top + 1 - d) / scale)
     row = np.concatenate([mass[:0:-1] / 2, mass[:1], mass[1:] / 2, [tail]])
     return np.maximum(row, 1e-9)
 
@@ -413,7 +414,7 @@ def decide_skip(y, py, q):
     """The encoder's rule of thumb for copied blocks: little luma left, against the quantiser step."""
     sad = torch.nn.functional.avg_pool2d((y - py).abs(), 16)
     steps = torch.tensor([codec.start_step(float(v)) for v in q])
-    return (sad < 0.06 * steps[:, None, None, None]).float()
+    return (sad < 0.03 * steps[:, None, None, None]).float()
 
 
 def code_frame(net, warp, y, uv, mv, rec, state, last, q, use_skip=True):

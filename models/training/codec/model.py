@@ -39,7 +39,7 @@ CTX = 6
 Z_MAX = 31
 STATE_SCALE = 16.0
 PIXEL_SCALE = 1 / 32.0
-DEAD_ZONE = 0.42  # |v| is rounded down below k + 1 - DEAD_ZONE
+DEAD_ZONE = 0.27  # |v| is rounded down below k + 1 - DEAD_ZONE
 RATE_MIX = 0.5
 LADDER = 0.6  # octaves between scale indices
 LAMBDA_LOW, LAMBDA_HIGH = 0.0012, 0.12
@@ -51,7 +51,7 @@ def quality_lambda(q):
 
 def start_step(q):
     """Quantiser step in grey levels at which the transform start is near its best slope."""
-    return 1.9 / math.sqrt(quality_lambda(q))
+    return 3.0 / math.sqrt(quality_lambda(q))
 
 
 def ladder():
@@ -415,13 +415,12 @@ class Codec(nn.Module):
         low = low.long() * CTX + ctx
         flat = self.log_scale.reshape(-1)
         ls = flat[low] * (1 - frac) + flat[low + CTX] * frac
-        scale = torch.exp2(ls).clamp(min=0.01)
+        scale = torch.exp2(ls).clamp(min=0.02)
+        # Laplace mass of the dead-zone quantiser's bins, and a smooth way from 0 to 1.
         a = v.abs()
-        # Laplace mass of [a - 1/2, a + 1/2].
-        small = 1 - torch.exp(-0.5 / scale) * torch.cosh(torch.minimum(a, torch.full_like(a, 0.5)) / scale)
-        tail = torch.exp(-(a - 0.5).clamp(min=0) / scale) * (-torch.expm1(-1 / scale)) * 0.5
-        mass = torch.where(a < 0.5, small, tail)
-        bits = -torch.log2(mass.clamp(min=1e-7)) + (a - 40).clamp(min=0)
+        zero = -torch.log1p(-torch.exp((DEAD_ZONE - 1) / scale)) / math.log(2)
+        more = 1 - torch.log2(-torch.expm1(-1 / scale)) + (a.clamp(min=1) - DEAD_ZONE) / (scale * math.log(2))
+        bits = zero + (more - zero) * a.clamp(max=1).square()
         return (bits * live).sum((1, 2, 3))
 
     def bits_z(self, z, q):

@@ -93,7 +93,7 @@ class Sequence:
                     # Blocks that an encoder would skip: little left to code.
                     sad = torch.nn.functional.avg_pool2d((y - py.detach()).abs(), 16)
                     steps = torch.tensor([codec.start_step(float(v)) for v in q], device=dev)
-                    limit = steps[:, None, None, None] * rng.uniform(0.03, 0.12)
+                    limit = steps[:, None, None, None] * rng.uniform(0.015, 0.06)
                     skip = (sad < limit).float().permute(0, 2, 3, 1)
                     if rng.random() < 0.06:  # a lost tile decodes as all zeros
                         rows = skip.shape[1] // 4
