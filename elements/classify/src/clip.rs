@@ -251,7 +251,10 @@ mod tests {
         assert!(assembler.push(span(2), Arc::new(2)).is_none());
         assert!(assembler.push(span(3), Arc::new(3)).is_none());
         let clip = assembler.push(span(4), Arc::new(4)).unwrap();
-        assert_eq!(clip.frames.iter().map(|f| **f).collect::<Vec<_>>(), [2, 3, 4]);
+        assert_eq!(
+            clip.frames.iter().map(|f| **f).collect::<Vec<_>>(),
+            [2, 3, 4]
+        );
     }
 
     #[test]
@@ -273,7 +276,10 @@ mod tests {
         let ms = 1_000_000;
         assert!(time.follows(Some(5_000 * ms), Some(40 * ms)));
         assert!(time.follows(Some(5_043 * ms), Some(40 * ms)));
-        assert!(time.follows(Some(5_160 * ms), Some(40 * ms)), "dropped frames");
+        assert!(
+            time.follows(Some(5_160 * ms), Some(40 * ms)),
+            "dropped frames"
+        );
         assert!(time.follows(None, None));
         assert!(!time.follows(Some(6_000 * ms), Some(40 * ms)), "a hole");
         assert!(time.follows(Some(6_040 * ms), Some(40 * ms)));

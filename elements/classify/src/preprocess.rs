@@ -80,7 +80,9 @@ pub struct Preprocessing {
 pub enum PreprocessError {
     #[error("the frame has no pixels ({width}x{height})")]
     Empty { width: usize, height: usize },
-    #[error("a plane of {height} rows of {width} bytes at stride {stride} needs {needed} bytes, {got} are there")]
+    #[error(
+        "a plane of {height} rows of {width} bytes at stride {stride} needs {needed} bytes, {got} are there"
+    )]
     Short {
         width: usize,
         height: usize,
@@ -170,7 +172,14 @@ const LANES: usize = 32;
 
 impl Scaler {
     /// Scales `channels` interleaved channels; the result has a plane of `size * size` for each.
-    fn run(&self, plane: Plane<'_>, channels: usize, size: usize, scratch: &mut Vec<f32>, out: &mut [f32]) {
+    fn run(
+        &self,
+        plane: Plane<'_>,
+        channels: usize,
+        size: usize,
+        scratch: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
         let (x0, x1) = self.columns.range(self.width);
         let bytes = (x1 - x0) * channels;
         scratch.clear();
@@ -283,8 +292,20 @@ impl Preprocessor {
             height,
         };
         let chroma = Scaler {
-            rows: Taps::new(size, top, scale_y / 2.0, shift(colour.cosited_y), chroma_height),
-            columns: Taps::new(size, left, scale_x / 2.0, shift(colour.cosited_x), chroma_width),
+            rows: Taps::new(
+                size,
+                top,
+                scale_y / 2.0,
+                shift(colour.cosited_y),
+                chroma_height,
+            ),
+            columns: Taps::new(
+                size,
+                left,
+                scale_x / 2.0,
+                shift(colour.cosited_x),
+                chroma_width,
+            ),
             width: chroma_width,
             height: chroma_height,
         };

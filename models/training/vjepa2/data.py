@@ -293,7 +293,22 @@ def textured(frame):
     gx, gy = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
     xx, yy, xy = (gx * gx).mean(), (gy * gy).mean(), (gx * gy).mean()
     least = (xx + yy) / 2 - math.sqrt(((xx - yy) / 2) ** 2 + xy * xy)
-    return least > 250
+    return least > 800
+
+
+def change(frames, i, j):
+    """Mean difference of two frames in grey levels."""
+    return float(cv2.norm(frames[i], frames[j], cv2.NORM_L1)) / frames[i].size
+
+
+def visible(frames, name):
+    """Whether the motion can be seen at all.  A class that only its maker knows, for lack of
+    structure or of distance, would teach (and measure) nothing."""
+    if name == "calm":
+        return True
+    if name == "camera shake":
+        return max(change(frames, 0, i) for i in range(2, FRAMES)) > 5
+    return change(frames, 0, FRAMES - 1) > 8
 
 
 MIRRORED = {
@@ -306,7 +321,7 @@ MIRRORED = {
 
 def scene(rng, sources, name):
     """(frames, flow) of a camera class or "calm"; a mirrored picture gets a mirrored path."""
-    for attempt in range(12):
+    for attempt in range(40):
         calm = name == "calm"
         picture = Picture(rng, sources, moving_ok=not calm, calm=calm)
         cam = camera_for(rng, MIRRORED.get(name, name) if picture.flip else name)
@@ -315,7 +330,8 @@ def scene(rng, sources, name):
             continue
         smear = rng.uniform(0.3, 0.7) if not calm and rng.random() < 0.2 else 0.0
         frames = render(rng, picture, views, smear)
-        if not textured(frames[0]) and attempt < 11:
+        frames = np.ascontiguousarray(frames)
+        if not (textured(frames[0]) and visible(frames, name)):
             continue
         flow = camera_flow(views)
         if picture.flip:
@@ -402,7 +418,7 @@ def with_object(rng, sources, name, frames, flow):
     mixed = (frames.astype(np.uint16) * (255 - alpha) + 127) // 255 + layer[..., :3]
     out = np.minimum(mixed, 255).astype(np.uint8)
     difference = np.abs(out.astype(np.int16) - frames).mean(axis=(1, 2, 3))
-    seen = np.count_nonzero(difference > 0.8)
+    seen = np.count_nonzero(difference > 1.6)
     flow = flow.copy()
     for t in range(FRAMES // 2):
         a, b = 2 * t, 2 * t + 1
@@ -431,7 +447,7 @@ def degrade(rng, frames):
             rows = flat[i * SIZE : (i + 1) * SIZE]
             cv2.GaussianBlur(rows, (3, 3) if sigma < 0.7 else (5, 5), sigma, dst=rows)
     if rng.random() < 0.5:
-        sigma = math.exp(rng.uniform(math.log(1.0), math.log(9.0)))
+        sigma = math.exp(rng.uniform(math.log(1.0), math.log(7.0)))
         start = rng.integers(NOISE.size - flat.size)
         grain = NOISE[start : start + flat.size].reshape(flat.shape)
         grain = cv2.convertScaleAbs(grain.astype(np.int16) + 128, alpha=1.0)
@@ -480,7 +496,8 @@ def make_clip(sources, seed, number, label=None):
     elif name in ("cut", "dissolve"):
         while True:
             (a, flow_a), (b, flow_b) = mild(rng, sources), mild(rng, sources)
-            if np.abs(a[8].astype(np.int16) - b[8]).mean() > 25:
+            # A dissolve out of the dark is a fade in: neither picture may be nearly empty.
+            if all(40 < p.mean() < 215 for p in (a, b)) and np.abs(a[8].astype(np.int16) - b[8]).mean() > 25:
                 break
         if name == "cut":
             at = int(rng.integers(3, FRAMES - 2))
@@ -496,7 +513,11 @@ def make_clip(sources, seed, number, label=None):
         frames = blend(a, b, weight)
         flow = np.where(weight[0::2, None, None] < 0.5, flow_a, flow_b)
     else:
-        frames, flow = mild(rng, sources)
+        empty = 255 if rng.random() < 0.15 else 0
+        while True:
+            frames, flow = mild(rng, sources)
+            if abs(frames.mean() - empty) > 45:
+                break
         length = int(rng.integers(5, 15))
         start = int(rng.integers(0, max(1, FRAMES - length - 1)))
         light = np.clip((np.arange(FRAMES) - start) / length, 0, 1)
@@ -504,8 +525,7 @@ def make_clip(sources, seed, number, label=None):
             light = light[::-1]
         if rng.random() < 0.5:
             light = light ** rng.uniform(0.8, 1.6)
-        target = np.full_like(frames, 255 if rng.random() < 0.15 else 0)
-        frames = blend(target, frames, light)
+        frames = blend(np.full_like(frames, empty), frames, light)
         valid = (light[0::2] > 0.25).astype(np.float64)
     frames = degrade(rng, frames)
     return frames, label, flow.astype(np.float32), valid.astype(np.float32)

@@ -50,12 +50,17 @@ fn reference(rgb: &[f32], w: usize, h: usize, spec: &Preprocessing) -> Vec<f32> 
                     .filter(|(_, weight)| *weight > 0.0)
                     .collect();
                 let sum: f64 = all.iter().map(|(_, weight)| weight).sum();
-                all.into_iter().map(|(x, weight)| (x, weight / sum)).collect()
+                all.into_iter()
+                    .map(|(x, weight)| (x, weight / sum))
+                    .collect()
             })
             .collect()
     };
     let (xs, ys) = (axis(w, sw), axis(h, sh));
-    let (left, top) = (round_half_even(sw - spec.size), round_half_even(sh - spec.size));
+    let (left, top) = (
+        round_half_even(sw - spec.size),
+        round_half_even(sh - spec.size),
+    );
     let mut out = Vec::new();
     for c in 0..3 {
         for row in &ys[top..top + spec.size] {
@@ -76,7 +81,10 @@ fn reference(rgb: &[f32], w: usize, h: usize, spec: &Preprocessing) -> Vec<f32> 
 
 fn worst(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
 }
 
 /// A copy of a plane with `pad` bytes of rubbish after each row.
@@ -149,7 +157,10 @@ fn golden_values_of_the_training_code() {
         } else {
             let got = out[(number(0) * size + number(1)) * size + number(2)];
             let want: f32 = fields[3].parse().unwrap();
-            assert!((got - want).abs() <= limit, "{line}: got {got} (limit {limit})");
+            assert!(
+                (got - want).abs() <= limit,
+                "{line}: got {got} (limit {limit})"
+            );
             checked += 1;
         }
     }
@@ -158,14 +169,25 @@ fn golden_values_of_the_training_code() {
 
 #[test]
 fn rgb_and_bgr_agree_with_the_plain_definition() {
-    for (w, h) in [(64, 64), (97, 64), (130, 251), (31, 40), (400, 100), (1, 1), (3, 200)] {
+    for (w, h) in [
+        (64, 64),
+        (97, 64),
+        (130, 251),
+        (31, 40),
+        (400, 100),
+        (1, 1),
+        (3, 200),
+    ] {
         let rgb = pattern(w, h);
         let float: Vec<f32> = rgb.iter().map(|v| f32::from(*v)).collect();
         let want = reference(&float, w, h, &SPEC);
         let mut prep = Preprocessor::new(&SPEC, w, h, Colour::BT601).unwrap();
         let got = prep.run(packed(&rgb, w, Order::Rgb)).unwrap();
         assert!(worst(&got, &want) < 1e-4, "{w}x{h}: {}", worst(&got, &want));
-        let bgr: Vec<u8> = rgb.chunks_exact(3).flat_map(|p| [p[2], p[1], p[0]]).collect();
+        let bgr: Vec<u8> = rgb
+            .chunks_exact(3)
+            .flat_map(|p| [p[2], p[1], p[0]])
+            .collect();
         assert_eq!(prep.run(packed(&bgr, w, Order::Bgr)).unwrap(), got);
     }
 }
@@ -175,7 +197,14 @@ fn yuv_agrees_with_converting_first() {
     for (w, h) in [(320usize, 240usize), (321, 239), (641, 361)] {
         let (cw, ch) = (w.div_ceil(2), h.div_ceil(2));
         let [y, u, v] = [smooth(w, h, 0.3), smooth(cw, ch, 1.3), smooth(cw, ch, 2.3)];
-        for colour in [Colour::BT601, Colour::BT709, Colour { full_range: true, ..Colour::BT709 }] {
+        for colour in [
+            Colour::BT601,
+            Colour::BT709,
+            Colour {
+                full_range: true,
+                ..Colour::BT709
+            },
+        ] {
             let matrix = Matrix::new(&colour);
             let mut rgb = Vec::new();
             for py in 0..h {
@@ -194,7 +223,11 @@ fn yuv_agrees_with_converting_first() {
             };
             let got = prep.run(pixels).unwrap();
             // one level of 255, as the reference repeats chroma samples
-            assert!(worst(&got, &want) < 1.0 / 255.0 / 0.22, "{}", worst(&got, &want));
+            assert!(
+                worst(&got, &want) < 1.0 / 255.0 / 0.22,
+                "{}",
+                worst(&got, &want)
+            );
         }
     }
 }
