@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: Apache-2.0
+use crate::bitstream::SequenceHeader;
+use crate::coder::{CodecError, DecodeNet, Decoded, Decoder, ModelFiles};
+use crate::element::message;
+use aivideo_core::pixels::Yuv420;
+use aivideo_core::settings::InferenceSettings;
+use glib::prelude::*;
+use gst::subclass::prelude::*;
+use gst_video::VideoDecoderRequestSyncPointFlags as SyncPoint;
+use gst_video::prelude::*;
+use gst_video::subclass::prelude::*;
+use std::sync::{LazyLock, Mutex, MutexGuard};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "aicodecdec",
+        gst::DebugColorFlags::empty(),
+        Some("Neural video decoder"),
+    )
+});
+
+type InputState = gst_video::VideoCodecState<'static, gst_video::video_codec_state::Readable>;
+
+struct State {
+    decoder: Decoder,
+    input: Option<InputState>,
+    output: Option<Output>,
+}
+
+/// What has been negotiated downstream, and for which stream.
+struct Output {
+    sequence: SequenceHeader,
+    info: gst_video::VideoInfo,
+    picture: Yuv420,
+}
+
+/// Sums over all frames.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    frames: u64,
+    refused: u64,
+    damaged_tiles: u64,
+    concealed_tiles: u64,
+    motion_us: u64,
+    network_us: u64,
+    entropy_us: u64,
+    total_us: u64,
+}
+
+impl Totals {
+    fn add(&mut self, decoded: &Decoded) {
+        self.frames += 1;
+        self.damaged_tiles += decoded.damaged.len() as u64;
+        self.concealed_tiles += decoded.concealed as u64;
+        let micros = |d: std::time::Duration| d.as_micros() as u64;
+        self.motion_us += micros(decoded.timing.motion);
+        self.network_us += micros(decoded.timing.network);
+        self.entropy_us += micros(decoded.timing.entropy);
+        self.total_us += micros(decoded.timing.total);
+    }
+
+    fn fields(&self) -> Vec<(&'static str, glib::SendValue)> {
+        vec![
+            ("decoded-frames", self.frames.to_send_value()),
+            ("refused-frames", self.refused.to_send_value()),
+            ("damaged-tiles", self.damaged_tiles.to_send_value()),
+            ("concealed-tiles", self.concealed_tiles.to_send_value()),
+            ("motion-us", self.motion_us.to_send_value()),
+            ("network-us", self.network_us.to_send_value()),
+            ("entropy-us", self.entropy_us.to_send_value()),
+            ("total-us", self.total_us.to_send_value()),
+        ]
+    }
+}
+
+#[derive(Default)]
+pub struct AiCodecDec {
+    settings: Mutex<InferenceSettings>,
+    net: Mutex<Option<DecodeNet>>,
+    state: Mutex<Option<State>>,
+    totals: Mutex<Totals>,
+}
+
+/// A poisoned lock means that another thread panicked while it only read or replaced plain values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for AiCodecDec {
+    const NAME: &'static str = "GstAiCodecDec";
+    type Type = super::AiCodecDec;
+    type ParentType = gst_video::VideoDecoder;
+}
+
+impl ObjectImpl for AiCodecDec {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        // One buffer is one access unit, and nothing can be decoded before the caps.
+        obj.set_packetized(true);
+        obj.set_needs_format(true);
+    }
+
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> =
+            LazyLock::new(InferenceSettings::properties);
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        lock(&self.settings).set_property(pspec.name(), value);
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            return self.stats().to_value();
+        }
+        lock(&self.settings)
+            .property(pspec.name())
+            .unwrap_or_else(|| pspec.default_value().clone())
+    }
+}
+
+impl GstObjectImpl for AiCodecDec {}
+
+impl ElementImpl for AiCodecDec {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Neural video decoder",
+                "Codec/Decoder/Video",
+                "Decodes the streams of aicodecenc",
+                "The gst-aivideo developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let raw = gst_video::VideoCapsBuilder::new()
+                .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
+                .build();
+            let coded = crate::element::coded_caps("frame");
+            use gst::{PadDirection, PadPresence, PadTemplate};
+            vec![
+                PadTemplate::new("sink", PadDirection::Sink, PadPresence::Always, &coded)
+                    .expect("a valid template"),
+                PadTemplate::new("src", PadDirection::Src, PadPresence::Always, &raw)
+                    .expect("a valid template"),
+            ]
+        });
+        &TEMPLATES
+    }
+}
+
+impl AiCodecDec {
+    fn stats(&self) -> Option<gst::Structure> {
+        let engine = lock(&self.net).as_ref()?.engine().clone();
+        let totals = *lock(&self.totals);
+        Some(engine.stats().to_structure(&totals.fields()))
+    }
+
+    /// The first format that downstream allows.
+    fn choose_format(&self) -> gst_video::VideoFormat {
+        let allowed = self.obj().src_pad().allowed_caps();
+        let first = allowed.and_then(|mut caps| {
+            if caps.is_empty() || caps.is_any() {
+                return None;
+            }
+            caps.truncate();
+            caps.fixate();
+            let name = caps.structure(0)?.get::<String>("format").ok()?;
+            Some(gst_video::VideoFormat::from_string(&name))
+        });
+        match first {
+            Some(gst_video::VideoFormat::Nv12) => gst_video::VideoFormat::Nv12,
+            _ => gst_video::VideoFormat::I420,
+        }
+    }
+
+    /// Negotiates the output for the stream that has just been decoded, if that is new.
+    fn negotiate_output(&self) -> Result<(), gst::FlowError> {
+        let (sequence, input) = {
+            let guard = lock(&self.state);
+            let state = guard.as_ref().ok_or(gst::FlowError::NotNegotiated)?;
+            let sequence = state.decoder.sequence().ok_or(gst::FlowError::NotNegotiated)?;
+            let known = state.output.as_ref().is_some_and(|o| o.sequence == *sequence);
+            if known {
+                return Ok(());
+            }
+            (sequence.clone(), state.input.clone())
+        };
+        let obj = self.obj();
+        let (width, height) = (u32::from(sequence.width), u32::from(sequence.height));
+        let format = self.choose_format();
+        let mut output = obj.set_output_state(format, width, height, input.as_ref())?;
+        let info = crate::element::info_from_sequence(output.info(), &sequence)
+            .map_err(|_| gst::FlowError::NotNegotiated)?;
+        output.set_info(info.clone());
+        obj.negotiate(output).map_err(|_| gst::FlowError::NotNegotiated)?;
+        let picture = Yuv420::new(width as usize, height as usize);
+        if let Some(state) = lock(&self.state).as_mut() {
+            state.output = Some(Output {
+                sequence,
+                info,
+                picture,
+            });
+        }
+        Ok(())
+    }
+
+    fn decode(&self, frame: &gst_video::VideoCodecFrame<'_>) -> Result<Decoded, CodecError> {
+        let mut guard = lock(&self.state);
+        let state = guard.as_mut().ok_or(CodecError::NeedsKey)?;
+        let buffer = frame.input_buffer().ok_or(CodecError::NeedsKey)?;
+        let data = buffer.map_readable().map_err(|_| CodecError::Unsupported("memory that cannot be read"))?;
+        let decoded = state.decoder.decode(&data);
+        let mut totals = lock(&self.totals);
+        match &decoded {
+            Ok(decoded) => totals.add(decoded),
+            Err(_) => totals.refused += 1,
+        }
+        decoded
+    }
+
+    /// Writes the picture into the frame's output buffer.
+    fn fill(&self, frame: &mut gst_video::VideoCodecFrame<'_>) -> Result<(), gst::ErrorMessage> {
+        let mut guard = lock(&self.state);
+        let state = guard.as_mut();
+        let Some(State {
+            decoder,
+            output: Some(output),
+            ..
+        }) = state
+        else {
+            return Err(gst::error_msg!(gst::CoreError::Negotiation, ["stopped while decoding"]));
+        };
+        decoder.picture(&mut output.picture).map_err(|e| message(&e))?;
+        let buffer = frame
+            .output_buffer_mut()
+            .ok_or_else(|| gst::error_msg!(gst::ResourceError::Write, ["no output buffer"]))?;
+        let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &output.info)
+            .map_err(|_| gst::error_msg!(gst::ResourceError::Write, ["a buffer that cannot be mapped"]))?;
+        output
+            .picture
+            .write_frame(&mut mapped)
+            .map_err(|e| gst::error_msg!(gst::StreamError::Format, ["{e}"]))
+    }
+
+    /// A frame that gave no picture.
+    fn refuse(
+        &self,
+        frame: gst_video::VideoCodecFrame<'_>,
+        error: &CodecError,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let obj = self.obj();
+        if !error.cured_by_key() {
+            obj.release_frame(frame);
+            self.post_error_message(message(error));
+            return Err(gst::FlowError::Error);
+        }
+        gst::warning!(CAT, imp = self, "frame {}: {error}", frame.system_frame_number());
+        obj.request_sync_point(&frame, SyncPoint::DISCARD_INPUT);
+        let waiting = matches!(error, CodecError::NeedsKey);
+        obj.drop_frame(frame)?;
+        if waiting {
+            // Not a fault of the stream: nothing could be decoded yet.
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        gst_video::video_decoder_error!(obj, 1, gst::StreamError::Decode, ["{error}"])
+    }
+}
+
+impl VideoDecoderImpl for AiCodecDec {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let message = |e: CodecError| message(&e);
+        let files = ModelFiles::find(settings.model_location.as_deref()).map_err(message)?;
+        let net = DecodeNet::acquire(&files, &settings).map_err(message)?;
+        for warning in net.engine().warnings() {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{warning}"]);
+        }
+        gst::info!(CAT, imp = self, "{net:?} on {}", net.engine().device_in_use());
+        *lock(&self.state) = Some(State {
+            decoder: Decoder::new(net.clone(), false),
+            input: None,
+            output: None,
+        });
+        *lock(&self.net) = Some(net);
+        *lock(&self.totals) = Totals::default();
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        let state = lock(&self.state).take();
+        let net = lock(&self.net).take();
+        // The last user of a model waits for its thread: outside of the locks.
+        drop((state, net));
+        Ok(())
+    }
+
+    fn set_format(&self, input: &InputState) -> Result<(), gst::LoggableError> {
+        let mut guard = lock(&self.state);
+        let state = guard
+            .as_mut()
+            .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
+        state.input = Some(input.clone());
+        // A model that does not fit is refused now rather than at the first key frame.
+        let Some(caps) = input.caps_owned() else {
+            return Ok(());
+        };
+        let checked = match crate::bitstream::caps::caps_to_sequence_header(&caps) {
+            Ok(sequence) => state.decoder.check(&sequence),
+            Err(error) => {
+                gst::debug!(CAT, imp = self, "no sequence header in the caps: {error}");
+                Ok(())
+            }
+        };
+        drop(guard);
+        checked.map_err(|error| {
+            crate::element::post(self, &error);
+            gst::loggable_error!(CAT, "{error}")
+        })
+    }
+
+    fn handle_frame(
+        &self,
+        mut frame: gst_video::VideoCodecFrame,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let obj = self.obj();
+        let decoded = match self.decode(&frame) {
+            Ok(decoded) => decoded,
+            Err(error) => return self.refuse(frame, &error),
+        };
+        if let Err(error) = self.negotiate_output() {
+            obj.release_frame(frame);
+            return Err(error);
+        }
+        obj.allocate_output_frame(&mut frame, None)?;
+        if let Err(message) = self.fill(&mut frame) {
+            obj.release_frame(frame);
+            self.post_error_message(message);
+            return Err(gst::FlowError::Error);
+        }
+        if !decoded.damaged.is_empty() {
+            // Shown as well as can be, marked as corrupted until the key frame that is asked for.
+            obj.request_sync_point(&frame, SyncPoint::CORRUPT_OUTPUT);
+            let (number, tiles) = (frame.system_frame_number(), decoded.damaged);
+            gst::warning!(CAT, imp = self, "frame {number}: tiles {tiles:?} are damaged or missing");
+            obj.finish_frame(frame)?;
+            return gst_video::video_decoder_error!(
+                obj,
+                1,
+                gst::StreamError::Decode,
+                ["frame {number}: tiles {tiles:?} are damaged or missing: concealed"]
+            );
+        }
+        obj.finish_frame(frame)
+    }
+
+    fn flush(&self) -> bool {
+        if let Some(state) = lock(&self.state).as_mut() {
+            state.decoder.restart();
+        }
+        true
+    }
+
+    fn finish(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        // Nothing is held back.
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn drain(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn decide_allocation(
+        &self,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        // Strides are honoured, so that downstream's pool may have any.
+        if query.find_allocation_meta::<gst_video::VideoMeta>().is_some() {
+            for (pool, size, min, max) in query.allocation_pools() {
+                if let Some(pool) = pool {
+                    let mut config = pool.config();
+                    config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+                    // A pool in use keeps its configuration, and that is fine.
+                    let _ = pool.set_config(config);
+                    query.set_nth_allocation_pool(0, Some(&pool), size, min, max);
+                    break;
+                }
+            }
+        }
+        self.parent_decide_allocation(query)
+    }
+}

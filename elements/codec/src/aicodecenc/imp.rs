@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: Apache-2.0
+use super::Motion;
+use crate::bitstream::caps::{StreamFormat, sequence_header_to_caps};
+use crate::bitstream::{FrameType, SequenceHeader, byte_stream};
+use crate::coder::decision::SKIP_BITS;
+use crate::coder::{CodecError, EncodeNet, Encoded, Encoder, EncoderSettings, ModelFiles};
+use crate::element::{post, sequence_from_info};
+use crate::motion::Variant;
+use aivideo_core::pixels::Yuv420;
+use aivideo_core::settings::InferenceSettings;
+use glib::prelude::*;
+use gst::subclass::prelude::*;
+use gst_video::prelude::*;
+use gst_video::subclass::prelude::*;
+use std::sync::{LazyLock, Mutex, MutexGuard};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "aicodecenc",
+        gst::DebugColorFlags::empty(),
+        Some("Neural video encoder"),
+    )
+});
+
+const DEFAULT_QUALITY: u32 = 32;
+const DEFAULT_KEY_INT_MAX: u32 = 250;
+const DEFAULT_TILE_ROWS: u32 = 2;
+
+#[derive(Debug, Clone)]
+struct Settings {
+    inference: InferenceSettings,
+    quality: u32,
+    key_int_max: u32,
+    tile_rows: u32,
+    motion: Motion,
+    skip_blocks: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            inference: InferenceSettings::default(),
+            quality: DEFAULT_QUALITY,
+            key_int_max: DEFAULT_KEY_INT_MAX,
+            tile_rows: DEFAULT_TILE_ROWS,
+            motion: Motion::default(),
+            skip_blocks: true,
+        }
+    }
+}
+
+struct State {
+    encoder: Encoder,
+    info: gst_video::VideoInfo,
+    picture: Yuv420,
+    format: StreamFormat,
+    /// Frames since the last key frame.
+    since_key: u32,
+}
+
+/// Sums over all frames.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    frames: u64,
+    key_frames: u64,
+    skip_frames: u64,
+    bytes: u64,
+    parts: [u64; 3],
+    blocks_skipped: u64,
+    motion_us: u64,
+    network_us: u64,
+    entropy_us: u64,
+    total_us: u64,
+}
+
+impl Totals {
+    fn add(&mut self, encoded: &Encoded) {
+        self.frames += 1;
+        self.key_frames += u64::from(encoded.frame_type == FrameType::Key);
+        self.skip_frames += u64::from(encoded.frame_type == FrameType::Skip);
+        self.bytes += encoded.data.len() as u64;
+        for (sum, part) in self.parts.iter_mut().zip(encoded.parts) {
+            *sum += part as u64;
+        }
+        self.blocks_skipped += encoded.skipped_blocks as u64;
+        let micros = |d: std::time::Duration| d.as_micros() as u64;
+        self.motion_us += micros(encoded.timing.motion);
+        self.network_us += micros(encoded.timing.network);
+        self.entropy_us += micros(encoded.timing.entropy);
+        self.total_us += micros(encoded.timing.total);
+    }
+
+    fn fields(&self) -> Vec<(&'static str, glib::SendValue)> {
+        vec![
+            ("coded-frames", self.frames.to_send_value()),
+            ("key-frames", self.key_frames.to_send_value()),
+            ("skip-frames", self.skip_frames.to_send_value()),
+            ("bytes", self.bytes.to_send_value()),
+            ("motion-bytes", self.parts[0].to_send_value()),
+            ("z-bytes", self.parts[1].to_send_value()),
+            ("y-bytes", self.parts[2].to_send_value()),
+            ("skipped-blocks", self.blocks_skipped.to_send_value()),
+            ("motion-us", self.motion_us.to_send_value()),
+            ("network-us", self.network_us.to_send_value()),
+            ("entropy-us", self.entropy_us.to_send_value()),
+            ("total-us", self.total_us.to_send_value()),
+        ]
+    }
+}
+
+#[derive(Default)]
+pub struct AiCodecEnc {
+    settings: Mutex<Settings>,
+    net: Mutex<Option<EncodeNet>>,
+    state: Mutex<Option<State>>,
+    totals: Mutex<Totals>,
+}
+
+/// A poisoned lock means that another thread panicked while it only read or replaced plain values.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for AiCodecEnc {
+    const NAME: &'static str = "GstAiCodecEnc";
+    type Type = super::AiCodecEnc;
+    type ParentType = gst_video::VideoEncoder;
+}
+
+impl ObjectImpl for AiCodecEnc {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let own = [
+                glib::ParamSpecUInt::builder("quality")
+                    .nick("Quality")
+                    .blurb("Constant quality, from 0 (smallest) to 63 (best)")
+                    .maximum(63)
+                    .default_value(DEFAULT_QUALITY)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("key-int-max")
+                    .nick("Maximum key frame interval")
+                    .blurb("Most frames from one key frame to the next (0 = only the first frame and on request)")
+                    .default_value(DEFAULT_KEY_INT_MAX)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("tile-rows")
+                    .nick("Tile rows")
+                    .blurb("Height of a tile in units of 64 luma rows. Tiles are coded in parallel and a damaged one spoils no other; fewer, higher tiles cost fewer bits")
+                    .minimum(1)
+                    .maximum(255)
+                    .default_value(DEFAULT_TILE_ROWS)
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecEnum::builder::<Motion>("motion")
+                    .nick("Motion")
+                    .blurb("How the motion between frames is looked for")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecBoolean::builder("skip-blocks")
+                    .nick("Skip blocks")
+                    .blurb("Take blocks over from their prediction where it is good enough")
+                    .default_value(true)
+                    .mutable_ready()
+                    .build(),
+            ];
+            own.into_iter().chain(InferenceSettings::properties()).collect()
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let mut settings = lock(&self.settings);
+        // The types were checked by GObject against the specifications above.
+        match pspec.name() {
+            "quality" => settings.quality = value.get().expect("checked upstream"),
+            "key-int-max" => settings.key_int_max = value.get().expect("checked upstream"),
+            "tile-rows" => settings.tile_rows = value.get().expect("checked upstream"),
+            "motion" => settings.motion = value.get().expect("checked upstream"),
+            "skip-blocks" => settings.skip_blocks = value.get().expect("checked upstream"),
+            name => {
+                settings.inference.set_property(name, value);
+            }
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            return self.stats().to_value();
+        }
+        let settings = lock(&self.settings);
+        match pspec.name() {
+            "quality" => settings.quality.to_value(),
+            "key-int-max" => settings.key_int_max.to_value(),
+            "tile-rows" => settings.tile_rows.to_value(),
+            "motion" => settings.motion.to_value(),
+            "skip-blocks" => settings.skip_blocks.to_value(),
+            name => settings
+                .inference
+                .property(name)
+                .unwrap_or_else(|| pspec.default_value().clone()),
+        }
+    }
+}
+
+impl GstObjectImpl for AiCodecEnc {}
+
+impl ElementImpl for AiCodecEnc {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Neural video encoder",
+                "Codec/Encoder/Video",
+                "Compresses video with a neural network and exact integer entropy coding",
+                "The gst-aivideo developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let raw = gst_video::VideoCapsBuilder::new()
+                .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
+                .width_range(16..=8192)
+                .height_range(16..=8192)
+                .build();
+            // Byte stream first: what takes anything, as a file does, gets what plays by itself.
+            let mut coded = gst::Caps::new_empty();
+            for format in ["byte-stream", "frame"] {
+                coded.get_mut().expect("sole owner").append(crate::element::coded_caps(format));
+            }
+            use gst::{PadDirection, PadPresence, PadTemplate};
+            vec![
+                PadTemplate::new("sink", PadDirection::Sink, PadPresence::Always, &raw)
+                    .expect("a valid template"),
+                PadTemplate::new("src", PadDirection::Src, PadPresence::Always, &coded)
+                    .expect("a valid template"),
+            ]
+        });
+        &TEMPLATES
+    }
+}
+
+impl AiCodecEnc {
+    fn stats(&self) -> Option<gst::Structure> {
+        let engine = lock(&self.net).as_ref()?.engine().clone();
+        let totals = *lock(&self.totals);
+        Some(engine.stats().to_structure(&totals.fields()))
+    }
+
+    /// The form that downstream wants: the first it allows.
+    fn choose_format(&self) -> Result<StreamFormat, gst::LoggableError> {
+        let allowed = self.obj().src_pad().allowed_caps();
+        let Some(allowed) = allowed else {
+            return Ok(StreamFormat::ByteStream);
+        };
+        let first = allowed
+            .structure(0)
+            .ok_or_else(|| gst::loggable_error!(CAT, "Downstream takes no form of this stream"))?;
+        // Fixation takes the first of a list.
+        let mut first = gst::Caps::from(first.to_owned());
+        first.fixate();
+        let format = first.structure(0).and_then(|s| s.get::<&str>("stream-format").ok());
+        match format {
+            Some("frame") => Ok(StreamFormat::Frame),
+            _ => Ok(StreamFormat::ByteStream),
+        }
+    }
+
+    fn encode(&self, frame: &gst_video::VideoCodecFrame<'_>) -> Result<(Encoded, StreamFormat), gst::FlowError> {
+        let (quality, key_int_max) = {
+            let settings = lock(&self.settings);
+            (settings.quality as u8, settings.key_int_max)
+        };
+        let mut guard = lock(&self.state);
+        let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        let forced = frame
+            .flags()
+            .contains(gst_video::VideoCodecFrameFlags::FORCE_KEYFRAME);
+        let due = key_int_max != 0 && state.since_key >= key_int_max;
+        let result = (|| {
+            let buffer = frame
+                .input_buffer()
+                .ok_or_else(|| gst::error_msg!(gst::StreamError::Failed, ["a frame without a buffer"]))?;
+            let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
+                .map_err(|_| gst::error_msg!(gst::ResourceError::Read, ["a frame that cannot be mapped"]))?;
+            let bad = |error: &dyn std::fmt::Display| {
+                gst::error_msg!(gst::StreamError::Format, ["{error}"])
+            };
+            state.picture.read_frame(&mapped).map_err(|e| bad(&e))?;
+            let encoded = state
+                .encoder
+                .encode(&state.picture, quality, forced || due)
+                .map_err(|e| crate::element::message(&e))?;
+            Ok(encoded)
+        })();
+        let format = state.format;
+        if let Ok(encoded) = &result {
+            if encoded.frame_type == FrameType::Key {
+                state.since_key = 0;
+            }
+            state.since_key += 1;
+        }
+        drop(guard);
+        match result {
+            Ok(encoded) => {
+                lock(&self.totals).add(&encoded);
+                Ok((encoded, format))
+            }
+            Err(message) => {
+                self.post_error_message(message);
+                Err(gst::FlowError::Error)
+            }
+        }
+    }
+}
+
+impl VideoEncoderImpl for AiCodecEnc {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let inference = lock(&self.settings).inference.clone();
+        let message = |e: CodecError| crate::element::message(&e);
+        let files = ModelFiles::find(inference.model_location.as_deref()).map_err(message)?;
+        let net = EncodeNet::acquire(&files, &inference).map_err(message)?;
+        for warning in net.engine().warnings() {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{warning}"]);
+        }
+        gst::info!(CAT, imp = self, "{net:?} on {}", net.engine().device_in_use());
+        *lock(&self.net) = Some(net);
+        *lock(&self.totals) = Totals::default();
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        let state = lock(&self.state).take();
+        let net = lock(&self.net).take();
+        // The last user of a model waits for its thread: outside of the locks.
+        drop((state, net));
+        Ok(())
+    }
+
+    fn set_format(
+        &self,
+        input: &gst_video::VideoCodecState<'static, gst_video::video_codec_state::Readable>,
+    ) -> Result<(), gst::LoggableError> {
+        let settings = lock(&self.settings).clone();
+        let net = lock(&self.net)
+            .clone()
+            .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
+        let info = input.info().clone();
+        let sequence = sequence_from_info(&info, settings.tile_rows as u8)
+            .map_err(|e| gst::loggable_error!(CAT, "{e}"))?;
+        let choices = EncoderSettings {
+            motion: match settings.motion {
+                Motion::Search => Variant::Search,
+                Motion::Zero => Variant::Zero,
+            },
+            skip_bits: if settings.skip_blocks { SKIP_BITS } else { 0.0 },
+            hash_symbols: false,
+        };
+        let encoder = Encoder::new(net, sequence, choices).map_err(|e| {
+            post(self, &e);
+            gst::loggable_error!(CAT, "{e}")
+        })?;
+        let format = self.choose_format()?;
+        let sequence: SequenceHeader = encoder.sequence().clone();
+        *lock(&self.state) = Some(State {
+            picture: Yuv420::new(info.width() as usize, info.height() as usize),
+            encoder,
+            info,
+            format,
+            since_key: 0,
+        });
+        let caps = sequence_header_to_caps(&sequence, format);
+        gst::debug!(CAT, imp = self, "coding to {caps}");
+        let obj = self.obj();
+        let output = obj
+            .set_output_state(caps, Some(input))
+            .map_err(|_| gst::loggable_error!(CAT, "Cannot set the output's state"))?;
+        // One frame in, one frame out.
+        obj.set_latency(gst::ClockTime::ZERO, gst::ClockTime::ZERO);
+        obj.negotiate(output)
+            .map_err(|_| gst::loggable_error!(CAT, "Downstream refuses the caps"))
+    }
+
+    fn handle_frame(
+        &self,
+        mut frame: gst_video::VideoCodecFrame,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let (encoded, format) = self.encode(&frame)?;
+        let key = encoded.frame_type == FrameType::Key;
+        gst::log!(
+            CAT,
+            imp = self,
+            "frame {}: {:?}, {} bytes, {:?}",
+            frame.system_frame_number(),
+            encoded.frame_type,
+            encoded.data.len(),
+            encoded.timing
+        );
+        let data = match format {
+            StreamFormat::Frame => encoded.data,
+            StreamFormat::ByteStream => byte_stream::write_unit(
+                &encoded.data,
+                key,
+                frame.pts().map(gst::ClockTime::nseconds),
+                frame.duration().map(gst::ClockTime::nseconds),
+            ),
+        };
+        if key {
+            frame.set_flags(gst_video::VideoCodecFrameFlags::SYNC_POINT);
+        }
+        frame.set_output_buffer(gst::Buffer::from_mut_slice(data));
+        self.obj().finish_frame(frame)
+    }
+
+    fn flush(&self) -> bool {
+        if let Some(state) = lock(&self.state).as_mut() {
+            // What follows a flush may be anything: begin with a key frame.
+            state.encoder.restart();
+        }
+        true
+    }
+
+    fn finish(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        // Nothing is held back.
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn propose_allocation(
+        &self,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        query.add_allocation_meta::<gst_video::VideoMeta>(None);
+        self.parent_propose_allocation(query)
+    }
+}

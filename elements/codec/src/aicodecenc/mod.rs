@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * SECTION:element-aicodecenc
+ *
+ * Compresses video with a small neural network and exact integer entropy coding.
+ *
+ * Each frame gives one access unit at once: no frame is held back. The first frame is a key frame,
+ * as is every `key-int-max`-th, and one is made on request (force-key-unit events). `quality` may
+ * change at any time.
+ *
+ * Downstream decides the form: `stream-format=frame` for the parser, the decoder and the RTP
+ * payloader, `byte-stream` (a file that plays by itself) for everything else.
+ *
+ * `model-location` is a folder with `s-encode.onnx`, `s-decode.onnx` and `s-tables.bin`, or the path
+ * of one of the two networks with the other files beside it.
+ *
+ * ## Example pipeline
+ *
+ * |[
+ * gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240 ! aicodecenc quality=40 ! filesink location=test.aic
+ * ]| Writes a file that `gst-launch-1.0 playbin uri=file://$PWD/test.aic` plays.
+ */
+mod imp;
+
+/// How the motion between frames is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstAiCodecMotion")]
+#[repr(i32)]
+pub enum Motion {
+    /// Hierarchical search for quarter-pel vectors.
+    #[default]
+    #[enum_value(name = "Search: hierarchical, quarter-pel", nick = "search")]
+    Search,
+    /// No vectors; every block is predicted from its own place.
+    #[enum_value(name = "Zero: predict every block from its own place", nick = "zero")]
+    Zero,
+}
+
+glib::wrapper! {
+    pub struct AiCodecEnc(ObjectSubclass<imp::AiCodecEnc>)
+        @extends gst_video::VideoEncoder, gst::Element, gst::Object,
+        @implements gst::Preset;
+}
+
+pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
+    use gst::prelude::*;
+    Motion::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    gst::Element::register(plugin, "aicodecenc", gst::Rank::NONE, AiCodecEnc::static_type())
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Encoder and decoder of one stream: pictures in, access units out, and back. No GStreamer element
+//! code here.
+//!
+//! - [`model`]: the three files of a model (two networks, the entropy tables) and where they are;
+//! - [`net`]: the two networks behind typed calls;
+//! - [`picture`]: pictures of the coded size (multiples of 64);
+//! - [`layout`]: tiles and their cut out of whole planes;
+//! - [`decision`]: what a quality means to the search and to the skip decision;
+//! - [`encoder`], [`decoder`].
+
+pub mod decision;
+pub mod decoder;
+mod embedded;
+pub mod encoder;
+pub mod error;
+pub mod layout;
+pub mod model;
+pub mod net;
+pub mod picture;
+
+pub use decoder::{Decoded, Decoder};
+pub use encoder::{Encoded, Encoder, EncoderSettings};
+pub use error::CodecError;
+pub use model::{ModelFiles, Side};
+pub use net::{DecodeNet, EncodeNet};
+pub use picture::Picture;
+
+use crate::bitstream::{MAX_SIZE, MIN_SIZE};
+use crate::motion::Field;
+
+/// Sizes that can be coded.
+fn check_size((width, height): (usize, usize)) -> Result<(), CodecError> {
+    let sizes = usize::from(MIN_SIZE)..=usize::from(MAX_SIZE);
+    if sizes.contains(&width) && sizes.contains(&height) {
+        Ok(())
+    } else {
+        Err(CodecError::Size(width, height))
+    }
+}
+
+/// One number for all that was entropy-coded in a frame.
+fn hash_symbols(z: &[i8], y: &[i16], field: &Field) -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    let bytes: Vec<u8> = z.iter().map(|v| *v as u8).collect();
+    hash.update(&bytes);
+    let bytes: Vec<u8> = y.iter().flat_map(|v| v.to_le_bytes()).collect();
+    hash.update(&bytes);
+    for vector in &field.vectors {
+        hash.update(&vector.x.to_le_bytes());
+        hash.update(&vector.y.to_le_bytes());
+    }
+    let bytes: Vec<u8> = field.skip.iter().map(|s| u8::from(*s)).collect();
+    hash.update(&bytes);
+    hash.finalize()
+}
+
+/// Puts the prediction back where blocks are skipped; gives their number.
+fn restore_skips(picture: &mut Picture, prediction: &Picture, field: &Field) -> usize {
+    let mut count = 0;
+    for (at, _) in field.skip.iter().enumerate().filter(|(_, s)| **s) {
+        picture.copy_block(prediction, at % field.width, at / field.width);
+        count += 1;
+    }
+    count
+}

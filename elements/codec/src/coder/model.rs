@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Where a model's three files are.
+//!
+//! `model-location` names a folder with `s-encode.onnx`, `s-decode.onnx` and `s-tables.bin`, or one of
+//! the two networks; the others are then found beside it by the ends of their names (`-encode.onnx`,
+//! `-decode.onnx`, `-tables.bin`).
+
+use super::CodecError;
+use crate::entropy::Tables;
+use aivideo_core::model::ModelSource;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Which of the two networks an element runs. The encoder never loads the decode network, but names
+/// it in the stream by its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Encode,
+    Decode,
+}
+
+/// Names of a model's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Names {
+    encode: PathBuf,
+    decode: PathBuf,
+    tables: PathBuf,
+}
+
+impl Names {
+    fn from_location(location: &Path) -> Self {
+        let beside = |stem: &str| Self {
+            encode: location.with_file_name(format!("{stem}encode.onnx")),
+            decode: location.with_file_name(format!("{stem}decode.onnx")),
+            tables: location.with_file_name(format!("{stem}tables.bin")),
+        };
+        let name = location.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if !location.is_dir() {
+            for end in ["encode.onnx", "decode.onnx"] {
+                if let Some(stem) = name.strip_suffix(end) {
+                    return beside(stem);
+                }
+            }
+        }
+        Self {
+            encode: location.join("s-encode.onnx"),
+            decode: location.join("s-decode.onnx"),
+            tables: location.join("s-tables.bin"),
+        }
+    }
+}
+
+/// A model: two networks and the tables.
+#[derive(Debug, Clone)]
+pub struct ModelFiles {
+    pub encode: ModelSource,
+    pub decode: ModelSource,
+    pub tables: Arc<Tables>,
+    /// First 8 bytes of the decode network's SHA-256: what streams carry.
+    pub model_id: [u8; 8],
+}
+
+impl ModelFiles {
+    /// The files at `location`, or those built in.
+    pub fn find(location: Option<&Path>) -> Result<Self, CodecError> {
+        match location {
+            Some(location) => Self::open(location),
+            None => Self::embedded(),
+        }
+    }
+
+    fn open(location: &Path) -> Result<Self, CodecError> {
+        let names = Names::from_location(location);
+        let origin = format!("tables file '{}'", names.tables.display());
+        let encode = ModelSource::File(names.encode);
+        let decode = ModelSource::File(names.decode);
+        // The networks' errors are clearer than that of a missing third file, so they come first.
+        let hash = decode.sha256()?;
+        let bytes = std::fs::read(&names.tables).map_err(|error| CodecError::ModelFile {
+            origin: origin.clone(),
+            error,
+        })?;
+        Self::assemble(encode, decode, hash, &bytes, origin)
+    }
+
+    fn embedded() -> Result<Self, CodecError> {
+        let Some([encode, decode, tables]) = super::embedded::MODEL else {
+            return Err(CodecError::NoModel);
+        };
+        let encode = ModelSource::Embedded {
+            name: "codec/s-encode",
+            bytes: encode,
+        };
+        let decode = ModelSource::Embedded {
+            name: "codec/s-decode",
+            bytes: decode,
+        };
+        let hash = decode.sha256()?;
+        Self::assemble(encode, decode, hash, tables, "the embedded tables".to_owned())
+    }
+
+    fn assemble(
+        encode: ModelSource,
+        decode: ModelSource,
+        hash: [u8; 32],
+        tables: &[u8],
+        origin: String,
+    ) -> Result<Self, CodecError> {
+        let tables =
+            Tables::parse(tables).map_err(|error| CodecError::Tables { origin, error })?;
+        let mut model_id = [0; 8];
+        model_id.copy_from_slice(&hash[..8]);
+        Ok(Self {
+            encode,
+            decode,
+            tables: Arc::new(tables),
+            model_id,
+        })
+    }
+
+    pub fn network(&self, side: Side) -> &ModelSource {
+        match side {
+            Side::Encode => &self.encode,
+            Side::Decode => &self.decode,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_location() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = Names::from_location(folder.path());
+        assert_eq!(names.tables, folder.path().join("s-tables.bin"));
+        for given in ["cam7-encode.onnx", "cam7-decode.onnx"] {
+            let names = Names::from_location(&folder.path().join(given));
+            assert_eq!(names.encode, folder.path().join("cam7-encode.onnx"));
+            assert_eq!(names.decode, folder.path().join("cam7-decode.onnx"));
+            assert_eq!(names.tables, folder.path().join("cam7-tables.bin"));
+        }
+    }
+
+    #[test]
+    fn a_missing_model_is_named() {
+        let error = ModelFiles::find(Some(Path::new("/nonexistent/x"))).unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/x/s-decode.onnx"), "{error}");
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("s-decode.onnx"), b"\x08\x08").unwrap();
+        let error = ModelFiles::find(Some(folder.path())).unwrap_err();
+        assert!(error.to_string().contains("s-tables.bin"), "{error}");
+    }
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The two networks behind typed calls. A model is checked against what the codec needs when it is
+//! loaded, and its outputs' sizes each time it has run.
+
+use super::layout::Layout;
+use super::{CodecError, ModelFiles, Picture, Side};
+use aivideo_core::engine::Engine;
+use aivideo_core::settings::InferenceSettings;
+use aivideo_core::tensor::{ElementType, Tensor, TensorInfo};
+
+/// Channels of a tier's tensors, as the model has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Channels {
+    pub y: usize,
+    pub z: usize,
+    pub state: usize,
+}
+
+/// Name, type and channels (0: any) of a tensor.
+type Wanted = (&'static str, ElementType, usize);
+
+use ElementType::{I8, I16, I64, U8};
+
+const COMMON: [Wanted; 3] = [("pred_y", U8, 1), ("pred_uv", U8, 2), ("state", I8, 0)];
+const SYMBOLS: [Wanted; 2] = [("z", I8, 0), ("sym", I16, 0)];
+const RESULT: [Wanted; 3] = [("rec_y", U8, 1), ("rec_uv", U8, 2), ("new_state", I8, 0)];
+const SOURCE: [Wanted; 3] = [("y", U8, 1), ("uv", U8, 2), ("skip", U8, 1)];
+
+fn check(
+    engine: &Engine,
+    files: &ModelFiles,
+    side: Side,
+) -> Result<Channels, CodecError> {
+    let origin = files.network(side).describe();
+    let wrong = |reason: String| CodecError::ModelShape {
+        origin: origin.clone(),
+        reason,
+    };
+    let find = |list: &[TensorInfo], kind: &str, wanted: Wanted| -> Result<usize, CodecError> {
+        let (name, ty, channels) = wanted;
+        let info = list
+            .iter()
+            .find(|i| i.name == name)
+            .ok_or_else(|| wrong(format!("it has no {kind} '{name}'")))?;
+        if info.ty != ty {
+            return Err(wrong(format!("{kind} '{name}' is {}, expected {ty}", info.ty)));
+        }
+        let [batch, actual, height, width] = info.shape[..] else {
+            return Err(wrong(format!("{kind} '{name}' is {info}, expected 4 dimensions")));
+        };
+        let right = batch.is_none_or(|b| b == 1)
+            && height.is_none()
+            && width.is_none()
+            && (channels == 0 || actual == Some(channels) || actual.is_none());
+        match actual {
+            Some(actual) if right => Ok(actual),
+            None if right && channels != 0 => Ok(channels),
+            _ => Err(wrong(format!(
+                "{kind} '{name}' is {info}: one picture of any size and a fixed number of channels are needed"
+            ))),
+        }
+    };
+    let (inputs, outputs) = (engine.inputs(), engine.outputs());
+    for wanted in COMMON {
+        find(inputs, "input", wanted)?;
+    }
+    if !inputs.iter().any(|i| i.name == "quality" && i.ty == I64) {
+        return Err(wrong("it has no int64 input 'quality'".to_owned()));
+    }
+    let symbols = match side {
+        Side::Encode => {
+            for wanted in SOURCE {
+                find(inputs, "input", wanted)?;
+            }
+            SYMBOLS.map(|wanted| find(outputs, "output", wanted))
+        }
+        Side::Decode => SYMBOLS.map(|wanted| find(inputs, "input", wanted)),
+    };
+    for wanted in RESULT {
+        find(outputs, "output", wanted)?;
+    }
+    let [z, y] = symbols;
+    let channels = Channels {
+        y: y?,
+        z: z?,
+        state: find(inputs, "input", ("state", I8, 0))?,
+    };
+    if channels.y % 4 != 0 || channels.z * 4 < channels.y {
+        return Err(wrong(format!(
+            "{} channels of y and {} of z: y is a multiple of 4, and z has one channel for four of y at least",
+            channels.y, channels.z
+        )));
+    }
+    if channels.z != files.tables.z_channels() {
+        return Err(wrong(format!(
+            "it has {} channels of z but the tables are for {}",
+            channels.z,
+            files.tables.z_channels()
+        )));
+    }
+    let metadata = |key: &str| engine.metadata(key);
+    match metadata("aicodec.version").as_deref() {
+        Some("1") => {}
+        Some(other) => return Err(wrong(format!("its aicodec.version is {other}, expected 1"))),
+        None => return Err(wrong("it has no aicodec.version in its metadata".to_owned())),
+    }
+    let own = aivideo_core::model::hex(files.tables.hash());
+    match metadata("aicodec.tables-sha256") {
+        Some(hash) if hash.eq_ignore_ascii_case(&own) => Ok(channels),
+        Some(hash) => Err(wrong(format!(
+            "it belongs to the entropy tables {hash}, but those beside it are {own}"
+        ))),
+        None => Err(wrong("it has no aicodec.tables-sha256 in its metadata".to_owned())),
+    }
+}
+
+fn tensor_u8(channels: usize, width: usize, height: usize, data: Vec<u8>) -> Tensor {
+    Tensor::u8([1, channels, height, width], data)
+}
+
+/// Takes an output out of the list.
+fn take(outputs: &mut Vec<(String, Tensor)>, name: &str) -> Result<Tensor, CodecError> {
+    match outputs.iter().position(|(n, _)| n == name) {
+        Some(at) => Ok(outputs.swap_remove(at).1),
+        None => Err(CodecError::ModelShape {
+            origin: "the network".to_owned(),
+            reason: format!("it gave no '{name}'"),
+        }),
+    }
+}
+
+fn sized<T>(name: &str, data: Vec<T>, len: usize) -> Result<Vec<T>, CodecError> {
+    if data.len() == len {
+        return Ok(data);
+    }
+    Err(CodecError::ModelShape {
+        origin: "the network".to_owned(),
+        reason: format!("'{name}' has {} elements, expected {len}", data.len()),
+    })
+}
+
+/// What both networks give.
+#[derive(Debug)]
+pub struct Reconstruction {
+    pub picture: Picture,
+    pub state: Vec<i8>,
+}
+
+fn reconstruction(
+    layout: &Layout,
+    state_len: usize,
+    outputs: &mut Vec<(String, Tensor)>,
+) -> Result<Reconstruction, CodecError> {
+    let samples = layout.width * layout.height;
+    let y = sized("rec_y", take(outputs, "rec_y")?.into_u8()?, samples)?;
+    let uv = sized("rec_uv", take(outputs, "rec_uv")?.into_u8()?, samples / 2)?;
+    let state = sized("new_state", take(outputs, "new_state")?.into_i8()?, state_len)?;
+    Ok(Reconstruction {
+        picture: Picture {
+            width: layout.width,
+            height: layout.height,
+            y,
+            uv,
+        },
+        state,
+    })
+}
+
+/// Inputs that both networks take.
+fn common(
+    layout: &Layout,
+    channels: &Channels,
+    prediction: &Picture,
+    state: Vec<i8>,
+    quality: u8,
+) -> Vec<(&'static str, Tensor)> {
+    let (width, height) = (layout.width, layout.height);
+    vec![
+        ("pred_y", tensor_u8(1, width, height, prediction.y.clone())),
+        ("pred_uv", tensor_u8(2, width / 2, height / 2, prediction.uv.clone())),
+        ("state", Tensor::i8([1, channels.state, height / 8, width / 8], state)),
+        ("quality", Tensor::i64([1], vec![i64::from(quality)])),
+    ]
+}
+
+macro_rules! network {
+    ($(#[$doc:meta])* $name:ident, $side:expr) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name {
+            engine: Engine,
+            channels: Channels,
+            files: ModelFiles,
+        }
+
+        impl $name {
+            /// Loads the network, or shares one that is loaded already, and checks it.
+            pub fn acquire(files: &ModelFiles, settings: &InferenceSettings) -> Result<Self, CodecError> {
+                let engine = Engine::acquire(files.network($side), settings)?;
+                let channels = check(&engine, files, $side)?;
+                Ok(Self {
+                    engine,
+                    channels,
+                    files: files.clone(),
+                })
+            }
+
+            pub fn channels(&self) -> Channels {
+                self.channels
+            }
+
+            pub fn files(&self) -> &ModelFiles {
+                &self.files
+            }
+
+            pub fn engine(&self) -> &Engine {
+                &self.engine
+            }
+
+            /// Elements of the state at a coded size.
+            pub fn state_len(&self, layout: &Layout) -> usize {
+                self.channels.state * layout.width * layout.height / 64
+            }
+
+            /// Tensors and tiles of a display size.
+            pub fn layout(&self, size: (usize, usize), tile_rows_64: usize) -> Layout {
+                Layout::new(size, self.channels.y, self.channels.z, tile_rows_64)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, concat!(stringify!($name), "({:?})"), self.files.network($side))
+            }
+        }
+    };
+}
+
+network! {
+    /// Picture and prediction to symbols and reconstruction.
+    EncodeNet, Side::Encode
+}
+
+network! {
+    /// Symbols and prediction to the picture.
+    DecodeNet, Side::Decode
+}
+
+/// What the encode network gives.
+#[derive(Debug)]
+pub struct Analysis {
+    pub z: Vec<i8>,
+    pub y: Vec<i16>,
+    pub reconstruction: Reconstruction,
+}
+
+impl EncodeNet {
+    pub fn run(
+        &self,
+        layout: &Layout,
+        source: &Picture,
+        prediction: &Picture,
+        state: Vec<i8>,
+        quality: u8,
+        skip: &[bool],
+    ) -> Result<Analysis, CodecError> {
+        let (width, height) = (layout.width, layout.height);
+        let skip = skip.iter().map(|&s| u8::from(s)).collect();
+        let mut inputs = common(layout, &self.channels, prediction, state, quality);
+        inputs.push(("y", tensor_u8(1, width, height, source.y.clone())));
+        inputs.push(("uv", tensor_u8(2, width / 2, height / 2, source.uv.clone())));
+        inputs.push(("skip", tensor_u8(1, width / 16, height / 16, skip)));
+        let mut outputs = self.engine.run(inputs)?;
+        let z = sized("z", take(&mut outputs, "z")?.into_i8()?, layout.z_len())?;
+        let y = sized("sym", take(&mut outputs, "sym")?.into_i16()?, layout.y_len())?;
+        let reconstruction = reconstruction(layout, self.state_len(layout), &mut outputs)?;
+        Ok(Analysis {
+            z,
+            y,
+            reconstruction,
+        })
+    }
+}
+
+impl DecodeNet {
+    pub fn run(
+        &self,
+        layout: &Layout,
+        z: Vec<i8>,
+        y: Vec<i16>,
+        prediction: &Picture,
+        state: Vec<i8>,
+        quality: u8,
+    ) -> Result<Reconstruction, CodecError> {
+        let (w64, h64) = (layout.width / 64, layout.height / 64);
+        let (w16, h16) = (layout.blocks_wide(), layout.blocks_high());
+        let mut inputs = common(layout, &self.channels, prediction, state, quality);
+        inputs.push(("z", Tensor::i8([1, self.channels.z, h64, w64], z)));
+        inputs.push(("sym", Tensor::i16([1, self.channels.y, h16, w16], y)));
+        let mut outputs = self.engine.run(inputs)?;
+        reconstruction(layout, self.state_len(layout), &mut outputs)
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the encoder's and the decoder's elements share.
+
+use crate::bitstream::{self, Chroma, Color, SequenceHeader, Tier};
+use crate::coder::CodecError;
+use gst::subclass::prelude::*;
+
+/// Caps of the coded stream in one form, for a pad's template.
+pub fn coded_caps(format: &str) -> gst::Caps {
+    gst::Caps::builder("video/x-aicodec")
+        .field("stream-format", format)
+        .field("alignment", "au")
+        .build()
+}
+
+/// The message for an error, with the domain that applications expect.
+pub fn message(error: &CodecError) -> gst::ErrorMessage {
+    match error {
+        CodecError::Engine(error) => error.to_error_message(),
+        CodecError::ModelFile { .. } => gst::error_msg!(gst::ResourceError::NotFound, ["{error}"]),
+        CodecError::Tables { .. } | CodecError::ModelShape { .. } => {
+            gst::error_msg!(gst::ResourceError::Failed, ["{error}"])
+        }
+        CodecError::NoModel => gst::error_msg!(gst::ResourceError::Settings, ["{error}"]),
+        CodecError::ModelMismatch { .. } | CodecError::TablesMismatch { .. } => {
+            gst::error_msg!(gst::StreamError::WrongType, ["{error}"])
+        }
+        CodecError::Size(..) | CodecError::PictureSize { .. } => {
+            gst::error_msg!(gst::StreamError::Format, ["{error}"])
+        }
+        CodecError::Unsupported(_) => gst::error_msg!(gst::StreamError::NotImplemented, ["{error}"]),
+        CodecError::Bitstream(_) | CodecError::Lost { .. } | CodecError::NeedsKey => {
+            gst::error_msg!(gst::StreamError::Decode, ["{error}"])
+        }
+    }
+}
+
+/// Posts an error.
+pub fn post<T: ElementImpl>(element: &T, error: &CodecError)
+where
+    T::Type: glib::object::IsA<gst::Element>,
+{
+    element.post_error_message(message(error));
+}
+
+/// Describes a stream of such pictures. The model's hashes are filled in by the encoder.
+pub fn sequence_from_info(
+    info: &gst_video::VideoInfo,
+    tile_rows_64: u8,
+) -> Result<SequenceHeader, CodecError> {
+    let (width, height) = (info.width(), info.height());
+    let too_large = |_| CodecError::Size(width as usize, height as usize);
+    let fraction = |f: gst::Fraction| {
+        let (n, d) = (f.numer(), f.denom());
+        (u32::try_from(n).unwrap_or(0), u32::try_from(d).unwrap_or(1))
+    };
+    let (fps_n, fps_d) = fraction(info.fps());
+    let (par_n, par_d) = fraction(info.par());
+    // A ratio that needs more than 16 bits is as good as square: no display has it.
+    let (par_n, par_d) = match (u16::try_from(par_n), u16::try_from(par_d)) {
+        (Ok(n), Ok(d)) if n > 0 && d > 0 => (n, d),
+        _ => (1, 1),
+    };
+    Ok(SequenceHeader {
+        version: bitstream::VERSION,
+        tier: Tier::S,
+        model_id: [0; 8],
+        tables_id: [0; 8],
+        width: u16::try_from(width).map_err(too_large)?,
+        height: u16::try_from(height).map_err(too_large)?,
+        bit_depth: 8,
+        chroma: Chroma::I420,
+        color: Color::from_colorimetry(&info.colorimetry()),
+        fps_n,
+        fps_d,
+        par_n,
+        par_d,
+        tile_rows_64,
+    })
+}
+
+/// The output's description: what was negotiated, with the stream's own colours.
+pub fn info_from_sequence(
+    info: &gst_video::VideoInfo,
+    sequence: &SequenceHeader,
+) -> Result<gst_video::VideoInfo, glib::BoolError> {
+    if sequence.color == Color::default() {
+        return Ok(info.clone());
+    }
+    gst_video::VideoInfo::builder(info.format(), info.width(), info.height())
+        .fps(info.fps())
+        .par(info.par())
+        .chroma_site(info.chroma_site())
+        .colorimetry(&sequence.color.to_colorimetry())
+        .build()
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The encoder and the decoder as elements, with the real model and ONNX Runtime.
+
+#[path = "elements/common.rs"]
+mod common;
+#[path = "elements/damage.rs"]
+mod damage;
+#[path = "elements/exactness.rs"]
+mod exactness;
+#[path = "elements/models.rs"]
+mod models;
+#[path = "elements/negotiation.rs"]
+mod negotiation;
+#[path = "elements/round_trip.rs"]
+mod round_trip;

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The decoder's symbols are the encoder's, whatever the runtime's settings. The long run, over
+//! whole clips, is the example `exactness`.
+
+use crate::common::*;
+use aivideo_codec::bitstream::{Chroma, Color, SequenceHeader, Tier};
+use aivideo_codec::coder::{DecodeNet, Decoder, EncodeNet, Encoder, EncoderSettings, ModelFiles};
+use aivideo_core::settings::InferenceSettings;
+
+fn settings(num_threads: u32, graph_optimization: bool) -> InferenceSettings {
+    InferenceSettings {
+        device: "cpu".to_owned(),
+        num_threads,
+        graph_optimization,
+        ..InferenceSettings::default()
+    }
+}
+
+#[test]
+fn symbols_are_identical_under_every_setting() {
+    init();
+    let (width, height, frames) = (232, 180, 24);
+    let files = ModelFiles::find(Some(&model())).unwrap();
+    let sequence = SequenceHeader {
+        version: 1,
+        tier: Tier::S,
+        model_id: [0; 8],
+        tables_id: [0; 8],
+        width: width as u16,
+        height: height as u16,
+        bit_depth: 8,
+        chroma: Chroma::I420,
+        color: Color::default(),
+        fps_n: 30,
+        fps_d: 1,
+        par_n: 1,
+        par_d: 1,
+        tile_rows_64: 1,
+    };
+    let choices = EncoderSettings {
+        hash_symbols: true,
+        ..EncoderSettings::default()
+    };
+    let variants = [(1, true), (2, true), (1, false), (2, false)];
+    for sender in [(2, true), (1, false)] {
+        let net = EncodeNet::acquire(&files, &settings(sender.0, sender.1)).unwrap();
+        let mut encoder = Encoder::new(net, sequence.clone(), choices).unwrap();
+        let mut decoders: Vec<Decoder> = variants
+            .iter()
+            .map(|&(threads, optimise)| {
+                Decoder::new(DecodeNet::acquire(&files, &settings(threads, optimise)).unwrap(), true)
+            })
+            .collect();
+        let mut largest = [0u8; 4];
+        for i in 0..frames {
+            let quality = (i * 11 % 64) as u8;
+            let coded = encoder.encode(&scene(width, height, i), quality, i == 15).unwrap();
+            for (decoder, largest) in decoders.iter_mut().zip(&mut largest) {
+                let decoded = decoder.decode(&coded.data).unwrap();
+                assert!(coded.symbols.is_some() && decoded.symbols == coded.symbols, "frame {i}");
+                assert!(decoded.damaged.is_empty() && decoded.concealed == 0);
+                let (own, sent) = (decoder.reconstruction().unwrap(), encoder.reconstruction());
+                let drift = own.y.iter().zip(&sent.y).map(|(a, b)| a.abs_diff(*b)).max();
+                *largest = (*largest).max(drift.unwrap());
+            }
+        }
+        println!("sender {sender:?}: largest drift {largest:?} levels under {variants:?}");
+        assert!(largest.iter().all(|d| *d <= 8), "drift {largest:?}");
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is wrong with a model is said in one clear error.
+
+use crate::common::*;
+use gst::prelude::*;
+use std::path::Path;
+
+/// Runs an encoder with this model and gives the error's text.
+fn encoder_error(location: &Path) -> String {
+    init();
+    let line = format!(
+        "videotestsrc num-buffers=2 ! video/x-raw,format=I420,width=64,height=64 ! aicodecenc model-location=\"{}\" ! fakesink",
+        location.display()
+    );
+    pipeline_error(&line)
+}
+
+fn pipeline_error(line: &str) -> String {
+    let pipeline = gst::parse::launch(line).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let _ = pipeline.set_state(gst::State::Playing);
+    let message = bus.timed_pop_filtered(
+        gst::ClockTime::from_seconds(60),
+        &[gst::MessageType::Error, gst::MessageType::Eos],
+    );
+    let _ = pipeline.set_state(gst::State::Null);
+    match message.expect("an answer").view() {
+        gst::MessageView::Error(error) => {
+            format!("{} {}", error.error(), error.debug().unwrap_or_default())
+        }
+        _ => panic!("no error for: {line}"),
+    }
+}
+
+fn copy_of_model() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["s-encode.onnx", "s-decode.onnx", "s-tables.bin"] {
+        std::fs::copy(model().join(name), folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn a_missing_model_is_named() {
+    let text = encoder_error(Path::new("/nonexistent/model"));
+    assert!(text.contains("/nonexistent/model/s-decode.onnx"), "{text}");
+    assert!(text.contains("model-location"), "{text}");
+}
+
+#[test]
+fn missing_tables_are_named() {
+    let folder = copy_of_model();
+    std::fs::remove_file(folder.path().join("s-tables.bin")).unwrap();
+    let text = encoder_error(folder.path());
+    assert!(text.contains("s-tables.bin"), "{text}");
+}
+
+#[test]
+fn a_corrupt_model_is_refused() {
+    let folder = copy_of_model();
+    let path = folder.path().join("s-encode.onnx");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    std::fs::write(&path, &bytes).unwrap();
+    let text = encoder_error(folder.path());
+    assert!(text.contains("s-encode.onnx"), "{text}");
+}
+
+#[test]
+fn corrupt_tables_are_refused() {
+    let folder = copy_of_model();
+    let path = folder.path().join("s-tables.bin");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.len() - 9;
+    bytes[at] ^= 0x10;
+    std::fs::write(&path, &bytes).unwrap();
+    let text = encoder_error(folder.path());
+    assert!(text.contains("entropy table") || text.contains("tables"), "{text}");
+}
+
+#[test]
+fn a_model_of_another_shape_is_refused() {
+    // The decode network in the place of the encode network: a sound ONNX file, the wrong one.
+    let folder = copy_of_model();
+    std::fs::copy(model().join("s-decode.onnx"), folder.path().join("s-encode.onnx")).unwrap();
+    let text = encoder_error(folder.path());
+    assert!(text.contains("is not a network of this codec") && text.contains("'y'"), "{text}");
+}
+
+#[test]
+fn tables_of_another_model_are_refused() {
+    // Swapping two frequencies of one table keeps the sums, but not the hash.
+    let folder = copy_of_model();
+    let path = folder.path().join("s-tables.bin");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let pairs: Vec<usize> = (20..bytes.len() - 4).step_by(2).collect();
+    let at = pairs.into_iter().find(|&i| bytes[i..i + 2] != bytes[i + 2..i + 4]).unwrap();
+    for i in at..at + 2 {
+        bytes.swap(i, i + 2);
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    let text = encoder_error(folder.path());
+    assert!(text.contains("belongs to the entropy tables"), "{text}");
+}
+
+#[test]
+fn a_stream_of_another_model_is_refused_naming_both() {
+    let (mut caps, _) = access_units("", 64, 64, 1);
+    // A stream whose header names another model.
+    let data = caps.structure(0).unwrap().get::<gst::Buffer>("codec_data").unwrap();
+    let (mut header, _) =
+        aivideo_codec::bitstream::SequenceHeader::parse(&data.map_readable().unwrap()).unwrap();
+    let own = hex(&header.model_id);
+    header.model_id = [0xAB; 8];
+    let other = gst::Buffer::from_mut_slice(header.write());
+    caps.make_mut().set("codec_data", other);
+    caps.make_mut().set("model-hash", hex(&header.model_id));
+    let mut harness = parse("aicodecdec");
+    let bus = watch(&harness);
+    harness.set_src_caps(caps.clone());
+    let (_, text) = error_on(&bus).expect("an error");
+    assert!(text.contains("abababababababab") && text.contains(&own), "{text}");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    aivideo_core::model::hex(bytes)
+}
+
+#[test]
+fn an_encode_network_by_its_own_path_finds_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["encode.onnx", "decode.onnx", "tables.bin"] {
+        std::fs::copy(model().join(format!("s-{name}")), folder.path().join(format!("cam-{name}"))).unwrap();
+    }
+    let line = format!(
+        "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=64,height=64 ! aicodecenc model-location={0}/cam-encode.onnx ! aicodecdec model-location={0}/cam-decode.onnx ! fakesink",
+        folder.path().display()
+    );
+    init();
+    let pipeline = gst::parse::launch(&line).unwrap();
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let message = bus
+        .timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Error, gst::MessageType::Eos])
+        .unwrap();
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+}
