@@ -10,6 +10,7 @@
 //! under concurrent runs: hence one thread a model.
 
 mod batch;
+mod direct;
 mod oneshot;
 pub(crate) mod options;
 mod registry;

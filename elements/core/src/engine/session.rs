@@ -13,6 +13,7 @@ use ort::{
 
 use super::{
     batch::{Inputs, Outputs},
+    direct::{self, Names},
     options::Options,
 };
 use crate::{
@@ -42,6 +43,34 @@ pub(super) struct LoadedModel {
     origin: String,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
+    names: Names,
+    shapes: Option<ShapeMemory>,
+}
+
+/// Shapes of all inputs or all outputs.
+type Shapes = Vec<Vec<usize>>;
+
+/// Output shapes by input shapes, as the last runs had them: so that results can be written where
+/// they are wanted. Video has few shapes; when there are many, all are forgotten.
+#[derive(Default)]
+struct ShapeMemory(HashMap<Shapes, Shapes>);
+
+impl ShapeMemory {
+    const MOST: usize = 32;
+
+    fn recall(&self, inputs: &Shapes) -> Option<&Shapes> {
+        self.0.get(inputs)
+    }
+
+    fn learn(&mut self, inputs: Shapes, outputs: Shapes) {
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        // Empty outputs have no memory to preset.
+        if outputs.iter().all(|shape| !shape.contains(&0)) {
+            self.0.insert(inputs, outputs);
+        }
+    }
 }
 
 /// Loads the model on the device that the options ask for.
@@ -78,6 +107,10 @@ pub(super) fn load(
     let origin = source.describe();
     let inputs = describe(&origin, "input", session.inputs())?;
     let outputs = describe(&origin, "output", session.outputs())?;
+    let names = Names::new(&inputs, &outputs).map_err(|err| EngineError::ModelInvalid {
+        origin: origin.clone(),
+        reason: err.to_string(),
+    })?;
     let metadata = metadata(&session).map_err(|err| invalid(&origin, &err))?;
     let info = ModelInfo {
         origin: origin.clone(),
@@ -91,8 +124,10 @@ pub(super) fn load(
     let model = LoadedModel {
         session,
         origin,
+        names,
         inputs,
         outputs,
+        shapes: Some(ShapeMemory::default()),
     };
     Ok((model, info))
 }
@@ -222,33 +257,83 @@ impl LoadedModel {
         &self.origin
     }
 
-    fn failed(&self, err: &ort::Error) -> EngineError {
-        EngineError::Run {
+    /// Runs the model once. Inputs are in the model's order and were validated.
+    pub(super) fn run(&mut self, inputs: Inputs) -> Result<Outputs, EngineError> {
+        self.run_values(inputs).map_err(|err| EngineError::Run {
             model: self.origin.clone(),
             reason: err.message().to_string(),
+        })
+    }
+
+    fn run_values(&mut self, inputs: Inputs) -> ort::Result<Outputs> {
+        let shapes: Shapes = inputs.iter().map(|tensor| tensor.shape.clone()).collect();
+        let values: Vec<DynTensor> = inputs
+            .into_iter()
+            .map(to_value)
+            .collect::<ort::Result<_>>()?;
+        let known = self
+            .shapes
+            .as_ref()
+            .and_then(|memory| memory.recall(&shapes));
+        let Some(known) = known.cloned() else {
+            let outputs = self.run_free(&values)?;
+            self.learn(shapes, &outputs);
+            return Ok(outputs);
+        };
+        match self.run_preset(&values, known) {
+            Ok(outputs) => Ok(outputs),
+            Err(_) => {
+                // Either the run fails in any way, or the shapes of the outputs depend on the
+                // content of the inputs and cannot be foreseen.
+                let outputs = self.run_free(&values)?;
+                self.shapes = None;
+                Ok(outputs)
+            }
         }
     }
 
-    /// Runs the model once. Inputs are in the model's order and were validated.
-    pub(super) fn run(&mut self, inputs: Inputs) -> Result<Outputs, EngineError> {
-        let mut values = Vec::with_capacity(inputs.len());
-        for (tensor, info) in inputs.into_iter().zip(&self.inputs) {
-            let value = to_value(tensor).map_err(|err| self.failed(&err))?;
-            values.push((Cow::from(info.name.clone()), SessionInputValue::from(value)));
+    fn learn(&mut self, inputs: Shapes, outputs: &Outputs) {
+        if let Some(memory) = &mut self.shapes {
+            let outputs = outputs.iter().map(|(_, t)| t.shape.clone()).collect();
+            memory.learn(inputs, outputs);
         }
-        let origin = &self.origin;
-        let failed = |err: ort::Error| EngineError::Run {
-            model: origin.clone(),
-            reason: err.message().to_string(),
-        };
-        let outputs = self.session.run(values).map_err(failed)?;
-        outputs
+    }
+
+    /// Runs with outputs of these shapes, written in place.
+    fn run_preset(&mut self, values: &[DynTensor], shapes: Shapes) -> ort::Result<Outputs> {
+        let mut targets: Vec<(Vec<usize>, TensorData)> = shapes
             .into_iter()
             .zip(&self.outputs)
-            .map(|((name, value), info)| {
-                let tensor = from_value(&value, info.ty).map_err(failed)?;
-                Ok((name.to_string(), tensor))
+            .map(|(shape, info)| {
+                let len = shape.iter().product();
+                (shape, TensorData::zeros(info.ty, len))
             })
+            .collect();
+        direct::run(&mut self.session, &self.names, values, &mut targets)?;
+        Ok(targets
+            .into_iter()
+            .zip(&self.outputs)
+            .map(|((shape, data), info)| (info.name.clone(), Tensor { shape, data }))
+            .collect())
+    }
+
+    /// Runs with outputs of whatever shape, copied.
+    fn run_free(&mut self, values: &[DynTensor]) -> ort::Result<Outputs> {
+        let inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = values
+            .iter()
+            .zip(&self.inputs)
+            .map(|(value, info)| {
+                (
+                    Cow::from(info.name.as_str()),
+                    SessionInputValue::from(value),
+                )
+            })
+            .collect();
+        self.session
+            .run(inputs)?
+            .into_iter()
+            .zip(&self.outputs)
+            .map(|((name, value), info)| Ok((name.to_string(), from_value(&value, info.ty)?)))
             .collect()
     }
 }

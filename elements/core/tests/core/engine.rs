@@ -92,6 +92,30 @@ fn every_element_type_passes_unchanged() {
     }
 }
 
+/// The places of what is not zero: as many as the content has.
+#[test]
+fn outputs_whose_shape_depends_on_the_content_are_right() {
+    let model = testmodel::Model::new()
+        .input("x", ty::F32, &[Dim::Fixed(4)])
+        .output("y", ty::I64, &[Dim::Fixed(1), Dim::Free("k")])
+        .node("NonZero", &["x"], &["y"], &[])
+        .finish();
+    let engine = acquire(model, &named("nonzero")).unwrap();
+    for (input, places) in [
+        ([0.0, 1.0, 0.0, 2.0], vec![1, 3]),
+        ([0.0, 1.0, 3.0, 0.0], vec![1, 2]),
+        ([5.0, 1.0, 3.0, 2.0], vec![0, 1, 2, 3]),
+        ([0.0, 0.0, 0.0, 0.0], vec![]),
+        ([0.0, 0.0, 1.0, 0.0], vec![2]),
+    ] {
+        let outputs = engine
+            .run(vec![("x", Tensor::f32([4], input.to_vec()))])
+            .unwrap();
+        assert_eq!(outputs[0].1.shape, [1, places.len()]);
+        assert_eq!(outputs[0].1.as_i64().unwrap(), places);
+    }
+}
+
 #[test]
 fn equal_settings_share_and_others_do_not() {
     // A constant of its own, so that no other test shares.
@@ -282,7 +306,10 @@ fn abandoned_requests_cost_nothing() {
     let last = engine.submit(request()).unwrap();
     first.wait().unwrap();
     last.wait().unwrap();
-    assert!(engine.stats().batches < 5, "every abandoned request was run");
+    assert!(
+        engine.stats().batches < 5,
+        "every abandoned request was run"
+    );
 }
 
 #[test]
@@ -327,6 +354,7 @@ fn the_worker_ends_with_its_last_user() {
     assert_eq!(workers(suffix), 0);
     let a = acquire(bytes.clone(), &named("end")).unwrap();
     let b = acquire(bytes, &named("end")).unwrap();
+    a.run(pair(0.0, 0.0)).unwrap(); // a thread names itself when it starts
     assert_eq!(workers(suffix), 1);
     drop(a);
     assert_eq!(workers(suffix), 1);
