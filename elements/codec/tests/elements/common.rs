@@ -23,6 +23,7 @@ pub fn init() {
 }
 
 pub fn info(format: gst_video::VideoFormat, width: usize, height: usize) -> gst_video::VideoInfo {
+    init();
     gst_video::VideoInfo::builder(format, width as u32, height as u32)
         .fps(gst::Fraction::new(25, 1))
         .build()
