@@ -77,6 +77,19 @@ impl ClassificationResult {
         structure
     }
 
+    /// The result as one line of JSON, with the fields of the structure:
+    /// `{"model":…,"clip-start":…,"clip-end":…,"labels":[…],"scores":[…]}`.
+    pub fn to_json(&self) -> String {
+        serde_json::json!({
+            "model": self.model,
+            "clip-start": self.clip_start,
+            "clip-end": self.clip_end,
+            "labels": self.labels,
+            "scores": self.scores,
+        })
+        .to_string()
+    }
+
     fn write(&self, structure: &mut gst::StructureRef) {
         structure.set("model", &self.model);
         structure.set("clip-start", self.clip_start);

@@ -131,16 +131,16 @@ pub struct Yuv420 {
 enum Chroma {
     /// Own planes, by plane index.
     Planar { u: usize, v: usize },
-    /// Interleaved in plane 1; `u` and `v` are the byte offsets in a pair.
-    Interleaved { u: usize, v: usize },
+    /// Interleaved in plane 1, U before V or the other way round.
+    Interleaved { u_first: bool },
 }
 
 fn chroma_of(format: gst_video::VideoFormat) -> Result<Chroma, PixelError> {
     match format {
         gst_video::VideoFormat::I420 => Ok(Chroma::Planar { u: 1, v: 2 }),
         gst_video::VideoFormat::Yv12 => Ok(Chroma::Planar { u: 2, v: 1 }),
-        gst_video::VideoFormat::Nv12 => Ok(Chroma::Interleaved { u: 0, v: 1 }),
-        gst_video::VideoFormat::Nv21 => Ok(Chroma::Interleaved { u: 1, v: 0 }),
+        gst_video::VideoFormat::Nv12 => Ok(Chroma::Interleaved { u_first: true }),
+        gst_video::VideoFormat::Nv21 => Ok(Chroma::Interleaved { u_first: false }),
         other => Err(PixelError::Format {
             got: other.to_str().to_string(),
         }),
@@ -309,14 +309,19 @@ impl Yuv420 {
                 pack(mapped(frame, u, cw, ch)?, &mut self.u);
                 pack(mapped(frame, v, cw, ch)?, &mut self.v);
             }
-            Chroma::Interleaved { u, v } => {
+            Chroma::Interleaved { u_first } => {
                 let plane = mapped(frame, 1, cw * 2, ch)?;
-                let rows = self.u.chunks_exact_mut(cw).zip(self.v.chunks_exact_mut(cw));
-                for (y, (to_u, to_v)) in rows.enumerate() {
+                // Fixed places in the pair, so that the loop is vectorised.
+                let (first, second) = match u_first {
+                    true => (&mut self.u, &mut self.v),
+                    false => (&mut self.v, &mut self.u),
+                };
+                let rows = first.chunks_exact_mut(cw).zip(second.chunks_exact_mut(cw));
+                for (y, (first, second)) in rows.enumerate() {
                     let pairs = plane.row(y).chunks_exact(2);
-                    for ((pair, to_u), to_v) in pairs.zip(to_u).zip(to_v) {
-                        *to_u = pair[u];
-                        *to_v = pair[v];
+                    for ((pair, first), second) in pairs.zip(first).zip(second) {
+                        *first = pair[0];
+                        *second = pair[1];
                     }
                 }
             }
@@ -342,14 +347,18 @@ impl Yuv420 {
                 unpack(&self.u, &mut mapped_mut(frame, u, cw, ch)?);
                 unpack(&self.v, &mut mapped_mut(frame, v, cw, ch)?);
             }
-            Chroma::Interleaved { u, v } => {
+            Chroma::Interleaved { u_first } => {
                 let mut plane = mapped_mut(frame, 1, cw * 2, ch)?;
-                let rows = self.u.chunks_exact(cw).zip(self.v.chunks_exact(cw));
-                for (y, (from_u, from_v)) in rows.enumerate() {
+                let (first, second) = match u_first {
+                    true => (&self.u, &self.v),
+                    false => (&self.v, &self.u),
+                };
+                let rows = first.chunks_exact(cw).zip(second.chunks_exact(cw));
+                for (y, (first, second)) in rows.enumerate() {
                     let pairs = plane.row_mut(y).chunks_exact_mut(2);
-                    for ((pair, from_u), from_v) in pairs.zip(from_u).zip(from_v) {
-                        pair[u] = *from_u;
-                        pair[v] = *from_v;
+                    for ((pair, first), second) in pairs.zip(first).zip(second) {
+                        pair[0] = *first;
+                        pair[1] = *second;
                     }
                 }
             }

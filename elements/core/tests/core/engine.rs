@@ -363,6 +363,31 @@ fn the_worker_ends_with_its_last_user() {
 }
 
 #[test]
+fn starting_and_stopping_in_many_threads_leaves_nothing_behind() {
+    let bytes = testmodel::add(78.0, FREE);
+    let hash = aivideo_core::model::hex(&aivideo_core::model::sha256(&bytes));
+    thread::scope(|scope| {
+        for user in 0..4 {
+            let bytes = &bytes;
+            scope.spawn(move || {
+                for round in 0..40 {
+                    // Sometimes shared, sometimes alone, sometimes ended with work under way.
+                    let mut settings = named("restart");
+                    settings.model_instance_id = (round % 3 == 0).then(|| "restart".to_string());
+                    let engine = acquire(bytes.clone(), &settings).unwrap();
+                    let v = (user * 100 + round) as f32;
+                    let pending = engine.submit(pair(v, 0.0)).unwrap();
+                    drop(engine.submit(pair(0.0, 0.0)).unwrap());
+                    drop(engine);
+                    assert_eq!(floats(pending.wait().unwrap()), [v + 78.0, 78.0]);
+                }
+            });
+        }
+    });
+    assert_eq!(workers(&hash[..8]), 0);
+}
+
+#[test]
 fn reduced_precision_on_the_cpu_is_an_error() {
     let mut settings = named("precision");
     settings.precision = Precision::Fp16;

@@ -62,6 +62,26 @@ fn attach_read_and_message_agree() {
 }
 
 #[test]
+fn json_has_the_same_fields() {
+    let json: serde_json::Value = serde_json::from_str(&result("a\n\"b\"").to_json()).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "model": "a\n\"b\"",
+            "clip-start": 40_000_000u64,
+            "clip-end": 680_000_000u64,
+            "labels": ["pan left", "a \"quoted\", label"],
+            "scores": [0.75, 0.125],
+        })
+    );
+    // Not a number has no JSON form; it must not make the line unreadable.
+    let mut odd = result("a");
+    odd.scores[0] = f64::NAN;
+    let json: serde_json::Value = serde_json::from_str(&odd.to_json()).unwrap();
+    assert!(json["scores"][0].is_null());
+}
+
+#[test]
 fn copies_keep_it_and_parts_do_not() {
     gst::init().unwrap();
     let mut buffer = gst::Buffer::with_size(64).unwrap();
