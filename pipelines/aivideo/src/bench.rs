@@ -68,7 +68,12 @@ struct Overhead {
 }
 
 /// Examples that time an element or the engine against a session without either.
-const OVERHEAD: &[&str] = &["aivideo-core", "aivideo-enhance"];
+const OVERHEAD: &[(&str, &str)] = &[
+    ("aivideo-core", "engine_overhead"),
+    ("aivideo-enhance", "overhead"),
+    ("aivideo-classify", "overhead"),
+    ("aivideo-codec", "overhead"),
+];
 
 const NEEDED: &[&str] = &[
     "aicodecenc",
@@ -99,7 +104,7 @@ pub fn run(options: &Options) -> Result<()> {
         shorten(&mut source, options.frames)?;
         let stream = work.path().join("bench.aic");
         let decoded = work.path().join("decoded.i420");
-        elements::encode_and_decode(&source, 32, &stream, &decoded, bar)?;
+        elements::encode_and_decode(&source, 32, None, &stream, &decoded, bar)?;
         std::fs::remove_file(&decoded)?;
         Ok((source, stream))
     })?;
@@ -144,9 +149,9 @@ pub fn run(options: &Options) -> Result<()> {
         steps.run("against the bare ONNX Runtime call", 0, |bar| {
             OVERHEAD
                 .iter()
-                .map(|package| {
+                .map(|(package, name)| {
                     bar.set_message(*package);
-                    example(package)
+                    example(package, name)
                 })
                 .collect::<Result<Vec<_>>>()
         })?
@@ -238,7 +243,7 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-fn example(package: &str) -> Result<Overhead> {
+fn example(package: &str, name: &str) -> Result<Overhead> {
     let args = [
         "run",
         "--release",
@@ -246,7 +251,7 @@ fn example(package: &str) -> Result<Overhead> {
         "--package",
         package,
         "--example",
-        "overhead",
+        name,
     ];
     let command = format!("cargo {}", args.join(" "));
     let output = Command::new("cargo")

@@ -33,15 +33,19 @@ pub struct Files<'a> {
 pub fn encode_and_decode(
     clip: &RawClip,
     quality: u32,
+    model: Option<&Path>,
     stream: &Path,
     decoded: &Path,
     bar: &ProgressBar,
 ) -> Result<(Speed, Speed)> {
     let size = format!("{}x{}", clip.width, clip.height);
+    let model = model
+        .map(|path| format!("model-location=\"{}\"", path.display()))
+        .unwrap_or_default();
     bar.set_message(format!("aicodecenc quality={quality}"));
     let encoding = gstrun::run(
         &format!(
-            "{} ! aicodecenc name=measured quality={quality} ! filesink location=\"{}\"",
+            "{} ! aicodecenc name=measured quality={quality} {model} ! filesink location=\"{}\"",
             clip.gst_source(),
             stream.display()
         ),
@@ -52,7 +56,7 @@ pub fn encode_and_decode(
     bar.set_message("aicodecdec");
     let decoding = gstrun::run(
         &format!(
-            "filesrc location=\"{}\" ! aicodecparse ! aicodecdec name=measured ! video/x-raw,format=I420 ! filesink location=\"{}\"",
+            "filesrc location=\"{}\" ! aicodecparse ! aicodecdec name=measured {model} ! video/x-raw,format=I420 ! filesink location=\"{}\"",
             stream.display(),
             decoded.display()
         ),

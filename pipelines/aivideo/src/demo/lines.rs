@@ -16,6 +16,8 @@ pub struct Link<'a> {
     pub quality: u32,
     pub port: u16,
     pub output: &'a Path,
+    /// Weights of the codec instead of the built-in ones.
+    pub model: Option<&'a Path>,
 }
 
 /// One line a row; joined by blanks it is the argument list of gst-launch-1.0.
@@ -25,7 +27,7 @@ const RECEIVER: &[&str] = &[
     "-e -m udpsrc port={port} buffer-size=2000000 timeout=2000000000",
     "! application/x-rtp,media=video,clock-rate=90000,encoding-name=X-AICODEC,payload=96",
     "! queue max-size-buffers=0 max-size-bytes=0 max-size-time=0",
-    "! rtpjitterbuffer mode=none ! rtpaicodecdepay ! aicodecdec ! vjepa2classify",
+    "! rtpjitterbuffer mode=none ! rtpaicodecdepay ! aicodecdec {model} ! vjepa2classify",
     "! aienhance operations={operations} ! fxfilter effects={effects}",
     "! videoconvert ! x264enc speed-preset=veryfast ! h264parse ! mp4mux ! filesink location={output}",
 ];
@@ -33,7 +35,7 @@ const RECEIVER: &[&str] = &[
 const SENDER: &[&str] = &[
     "-e filesrc location={video} ! decodebin ! videoconvert ! videoscale",
     "! video/x-raw,format=I420,width={width},height={height},pixel-aspect-ratio=1/1",
-    "! aicodecenc quality={quality} ! rtpaicodecpay ! udpsink host=127.0.0.1 port={port}",
+    "! aicodecenc quality={quality} {model} ! rtpaicodecpay ! udpsink host=127.0.0.1 port={port}",
 ];
 
 /// Arguments of the receiver's gst-launch-1.0.
@@ -67,11 +69,22 @@ fn rows(template: &[&str], link: &Link) -> Vec<Vec<String>> {
             .replace("{effects}", EFFECTS)
             .replace("{output}", &link.output.display().to_string())
     };
+    let model = link
+        .model
+        .map(|path| format!("model-location={}", path.display()));
     // Split before filling, so that blanks in a path stay inside their word.
-    template
-        .iter()
-        .map(|row| row.split(' ').map(fill).collect())
-        .collect()
+    let words = |row: &str| {
+        row.split(' ')
+            .filter_map(|word| {
+                if word == "{model}" {
+                    model.clone()
+                } else {
+                    Some(fill(word))
+                }
+            })
+            .collect()
+    };
+    template.iter().map(|row| words(row)).collect()
 }
 
 fn text(rows: &[Vec<String>]) -> String {
@@ -109,6 +122,7 @@ mod tests {
             quality: super::super::DEFAULT_QUALITY,
             port: super::super::DEFAULT_PORT,
             output: Path::new("demo-out/demo.mp4"),
+            model: None,
         }
     }
 

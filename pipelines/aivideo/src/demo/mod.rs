@@ -66,6 +66,9 @@ pub struct Options {
     /// UDP port on loopback; another one is taken when this one is in use
     #[arg(long, default_value_t = DEFAULT_PORT)]
     port: u16,
+    /// Weights of the codec instead of the built-in ones, as aicodecenc's model-location takes them
+    #[arg(long)]
+    codec_model: Option<PathBuf>,
     /// Keep the clip's own size instead of scaling it down to the area of 640x360
     #[arg(long)]
     full_size: bool,
@@ -179,6 +182,7 @@ fn measure(
         quality: options.quality,
         port: stream::free_port(options.port)?,
         output: &output.file("demo.mp4"),
+        model: options.codec_model.as_deref(),
     };
     eprintln!(
         "\nreceiver:\n{}\n\nsender:\n{}\n",
@@ -195,7 +199,7 @@ fn measure(
     let (ours, decoded, speeds) = steps.run(
         "the codec alone, real files",
         source.frames * 2 * qualities.len() as u64,
-        |bar| codec_points(&source, &qualities, options.quality, ffmpeg, work, bar),
+        |bar| codec_points(&source, &qualities, &link, ffmpeg, work, bar),
     )?;
 
     let (mut speeds, enhanced) = steps.run("each element alone", 4, |bar| {
@@ -288,7 +292,7 @@ fn qualities(main: u32) -> Vec<u32> {
 fn codec_points(
     source: &RawClip,
     qualities: &[u32],
-    main: u32,
+    link: &Link,
     ffmpeg: &Ffmpeg,
     work: &Path,
     bar: &indicatif::ProgressBar,
@@ -303,7 +307,7 @@ fn codec_points(
         };
         bar.reset();
         let (encoding, decoding) =
-            elements::encode_and_decode(source, quality, &stream, &decoded.path, bar)?;
+            elements::encode_and_decode(source, quality, link.model, &stream, &decoded.path, bar)?;
         let frames = decoded.count()?;
         if frames != source.frames {
             bail!(
@@ -319,7 +323,7 @@ fn codec_points(
             bytes,
             measured,
         });
-        if quality == main {
+        if quality == link.quality {
             kept = Some((decoded, vec![encoding, decoding]));
         } else {
             std::fs::remove_file(&decoded.path)?;

@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use aivideo_core::meta::{CLASSIFICATION_MESSAGE, ClassificationResult};
+use aivideo_core::meta::ClassificationResult;
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 
@@ -148,14 +148,14 @@ struct Running {
 
 impl Running {
     /// Takes in what the processes print during up to 100 ms.
-    fn listen(&mut self) -> Result<()> {
+    fn listen(&mut self) {
         let (side, line) = match self.events.recv_timeout(Duration::from_millis(100)) {
             Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => return Ok(()),
+            Err(RecvTimeoutError::Timeout) => return,
             // Every reader has ended: the caller sees the processes' exit.
             Err(RecvTimeoutError::Disconnected) => {
                 std::thread::sleep(Duration::from_millis(100));
-                return Ok(());
+                return;
             }
         };
         if line.starts_with("WARNING:") {
@@ -172,13 +172,12 @@ impl Running {
                     self.silent = true;
                 } else if line.starts_with("Setting pipeline to PLAYING") {
                     self.playing = true;
-                } else if line.contains(CLASSIFICATION_MESSAGE) {
-                    self.classifications.push(parse_classification(&line)?);
+                } else if let Some(result) = parse_classification(&line) {
+                    self.classifications.push(result);
                 }
                 self.receiver.log.push(line);
             }
         }
-        Ok(())
     }
 
     /// The receiver must not end before it is told to.
@@ -193,21 +192,20 @@ impl Running {
     fn drain(&mut self) {
         let until = Instant::now() + Duration::from_millis(500);
         while Instant::now() < until {
-            // Only the log matters here: a message that cannot be parsed must not hide the failure.
-            let _ = self.listen();
+            self.listen();
         }
     }
 }
 
-/// A line of `gst-launch-1.0 -m` with a classification: the structure follows ": ".
-fn parse_classification(line: &str) -> Result<ClassificationResult> {
-    let start = line
-        .find(CLASSIFICATION_MESSAGE)
-        .context("no classification in the line")?;
-    let structure = gst::Structure::from_str(line[start..].trim())
-        .with_context(|| format!("cannot read the classifier's message: {line}"))?;
+/// The classification in a line of `gst-launch-1.0 -m`, if it holds one: a structure follows the
+/// word (element) and a colon.
+fn parse_classification(line: &str) -> Option<ClassificationResult> {
+    let (_, text) = line.split_once("(element): ")?;
+    if !text.contains("scores=") {
+        return None;
+    }
+    let structure = gst::Structure::from_str(text.trim()).ok()?;
     ClassificationResult::from_structure(&structure)
-        .with_context(|| format!("the classifier's message lacks fields: {line}"))
 }
 
 /// Runs receiver and sender to the end; `link.output` is then a complete MP4.
@@ -227,7 +225,7 @@ pub fn run(link: &Link, bar: &ProgressBar) -> Result<Streamed> {
         warnings: Vec::new(),
     };
     while !(state.playing && port_is_bound(link.port)) {
-        state.listen()?;
+        state.listen();
         state.receiver_lives()?;
         if started.elapsed() > START_LIMIT {
             bail!(
@@ -246,7 +244,7 @@ pub fn run(link: &Link, bar: &ProgressBar) -> Result<Streamed> {
     let mut stall = Stall::new(link.output);
     let mut drops = 0;
     loop {
-        state.listen()?;
+        state.listen();
         state.receiver_lives()?;
         drops = kernel_drops(link.port).unwrap_or(drops);
         let Some(sender) = &mut state.sender else {
@@ -268,7 +266,7 @@ pub fn run(link: &Link, bar: &ProgressBar) -> Result<Streamed> {
     state.silent = false;
     let sent = Instant::now();
     while !state.silent {
-        state.listen()?;
+        state.listen();
         state.receiver_lives()?;
         drops = kernel_drops(link.port).unwrap_or(drops);
         if sent.elapsed() > Duration::from_secs(30) {
@@ -280,7 +278,7 @@ pub fn run(link: &Link, bar: &ProgressBar) -> Result<Streamed> {
     }
     state.receiver.interrupt()?;
     let status = loop {
-        state.listen()?;
+        state.listen();
         bar.set_message(format!(
             "the receiver finishes, MP4 {} kB",
             stall.grown()? / 1000
