@@ -321,7 +321,7 @@ mod tests {
                 *v = match i % 4 {
                     0 => Vector::new(x % 16, y % 16),
                     1 => Vector::new(if x < 0 { -511 } else { 511 }, if y < 0 { -511 } else { 511 }),
-                    2 => Vector::new(x & !3, y),
+                    2 => Vector::new((x & !3).max(-508), y),
                     _ => Vector::new(x, y),
                 };
             }
