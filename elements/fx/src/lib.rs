@@ -1,6 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
+//! `fxfilter`: video effects.
+//!
+//! All but [`fxfilter`] knows no GStreamer:
+//! * [`registry`]: the effects, with their typed parameters;
+//! * [`parse`]: chains of effects as text;
+//! * [`chain`]: chains prepared for a kind of picture, and run;
+//! * [`effects`]: a module an effect;
+//! * [`picture`]: pictures in every memory layout;
+//! * [`simd`]: the inner loops, and the only unsafe code.
+
+pub mod chain;
+pub mod effects;
+pub mod params;
+pub mod parse;
+pub mod pass;
+pub mod picture;
+pub mod registry;
+pub mod simd;
+pub mod workers;
+
+pub mod fxfilter;
 
 /// Registers every element of this crate.
-pub fn register(_plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
-    Ok(())
+pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
+    fxfilter::register(plugin)
 }

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The effects, a module each, and what several of them share.
+
+pub mod blur;
+pub mod duotone;
+pub mod edge;
+pub mod emboss;
+pub mod glitch;
+pub mod invert;
+pub mod pixelate;
+pub mod posterize;
+pub mod rgb_shift;
+pub mod scanlines;
+pub mod sepia;
+pub mod sharpen;
+pub mod thermal;
+pub mod threshold;
+pub mod vignette;
+
+mod convert;
+mod gaussian;
+mod relief;
+mod tint;
+
+#[cfg(test)]
+mod testing;

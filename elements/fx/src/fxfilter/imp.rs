@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use std::sync::{LazyLock, Mutex, MutexGuard};
+
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::subclass::prelude::*;
+use gst_video::prelude::*;
+use gst_video::subclass::prelude::*;
+
+use super::properties;
+use crate::chain::{self, Chain, Defaults, Renderer};
+use crate::params::Values;
+use crate::parse::{self, Item, ParseError};
+use crate::pass::Moment;
+use crate::picture::{Colorimetry, Family, PixelFormat, RawFrame};
+use crate::registry::{self, EFFECTS};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "fxfilter",
+        gst::DebugColorFlags::empty(),
+        Some("Video effects"),
+    )
+});
+
+/// GStreamer's formats and ours.
+const FORMATS: [(gst_video::VideoFormat, PixelFormat); 19] = [
+    (gst_video::VideoFormat::I420, PixelFormat::I420),
+    (gst_video::VideoFormat::Nv12, PixelFormat::Nv12),
+    (gst_video::VideoFormat::Nv21, PixelFormat::Nv21),
+    (gst_video::VideoFormat::Yv12, PixelFormat::Yv12),
+    (gst_video::VideoFormat::Y42b, PixelFormat::Y42b),
+    (gst_video::VideoFormat::Y444, PixelFormat::Y444),
+    (gst_video::VideoFormat::Yuy2, PixelFormat::Yuy2),
+    (gst_video::VideoFormat::Uyvy, PixelFormat::Uyvy),
+    (gst_video::VideoFormat::Rgbx, PixelFormat::Rgbx),
+    (gst_video::VideoFormat::Bgrx, PixelFormat::Bgrx),
+    (gst_video::VideoFormat::Xrgb, PixelFormat::Xrgb),
+    (gst_video::VideoFormat::Xbgr, PixelFormat::Xbgr),
+    (gst_video::VideoFormat::Rgba, PixelFormat::Rgba),
+    (gst_video::VideoFormat::Bgra, PixelFormat::Bgra),
+    (gst_video::VideoFormat::Argb, PixelFormat::Argb),
+    (gst_video::VideoFormat::Abgr, PixelFormat::Abgr),
+    (gst_video::VideoFormat::Rgb, PixelFormat::Rgb),
+    (gst_video::VideoFormat::Bgr, PixelFormat::Bgr),
+    (gst_video::VideoFormat::Gray8, PixelFormat::Gray8),
+];
+
+const DEFAULT_MIX: f64 = 1.0;
+const DEFAULT_THREADS: u32 = 1;
+const MAX_THREADS: u32 = 256;
+
+struct Settings {
+    /// As it was set; one that cannot be read is kept until `start()` refuses it.
+    effects: String,
+    items: Result<Vec<Item>, ParseError>,
+    mix: f64,
+    seed: u32,
+    n_threads: u32,
+    /// The properties of effects.
+    defaults: Defaults,
+    /// Between `start()` and `stop()`: a chain that cannot be read is not taken any more.
+    started: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            effects: String::new(),
+            items: Ok(Vec::new()),
+            mix: DEFAULT_MIX,
+            seed: 0,
+            n_threads: DEFAULT_THREADS,
+            defaults: chain::registry_defaults(),
+            started: false,
+        }
+    }
+}
+
+/// What the pictures of the current caps are.
+#[derive(Clone, Copy)]
+struct Input {
+    format: PixelFormat,
+    width: usize,
+    height: usize,
+    color: Colorimetry,
+    /// Nanoseconds from frame to frame, for streams without time stamps.
+    duration: u64,
+}
+
+/// Everything that a chain is made of; a new one is made when this changes.
+#[derive(PartialEq)]
+struct Recipe {
+    effects: Vec<(usize, Values)>,
+    mix: u32,
+}
+
+struct State {
+    renderer: Renderer,
+    n_threads: u32,
+    input: Option<Input>,
+    chain: Option<(Recipe, Chain)>,
+    moment: Moment,
+    /// Frames since the start, for streams without time stamps.
+    frames: u64,
+}
+
+#[derive(Default)]
+pub struct FxFilter {
+    settings: Mutex<Settings>,
+    state: Mutex<Option<State>>,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for FxFilter {
+    const NAME: &'static str = "GstFxFilter";
+    type Type = super::FxFilter;
+    type ParentType = gst_video::VideoFilter;
+    type Interfaces = (gst::Preset,);
+}
+
+impl FxFilter {
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn set_effects(&self, text: String) {
+        let items = parse::parse(&text);
+        let mut settings = self.settings();
+        if let (true, Err(error)) = (settings.started, &items) {
+            let kept = settings.effects.clone();
+            let error = error.to_string();
+            drop(settings);
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                ("Cannot use effects=\"{text}\": {error}"),
+                ["The chain \"{kept}\" stays in place"]
+            );
+            return;
+        }
+        settings.effects = text;
+        settings.items = items;
+    }
+
+    /// Takes the settings into the frame that comes next, and says whether it stays as it is.
+    fn prepare(&self, time: Option<u64>) -> bool {
+        let settings = self.settings();
+        let Ok(items) = &settings.items else {
+            // `start()` refuses this, and it cannot be set later.
+            return true;
+        };
+        let recipe = Recipe {
+            effects: chain::resolve(items, &settings.defaults),
+            mix: chain::mix_steps(settings.mix),
+        };
+        let (mix, seed, n_threads) = (settings.mix, settings.seed, settings.n_threads);
+        drop(settings);
+
+        let mut guard = self.state();
+        let Some(state) = guard.as_mut() else {
+            return true;
+        };
+        let Some(input) = state.input else {
+            return true;
+        };
+        let time = time.unwrap_or_else(|| state.frames.saturating_mul(input.duration));
+        state.frames += 1;
+        state.moment = Moment {
+            time,
+            seed: u64::from(seed),
+        };
+        let mut warning = None;
+        if state.n_threads != n_threads {
+            match Renderer::new(n_threads as usize) {
+                Ok(renderer) => state.renderer = renderer,
+                Err(error) => warning = Some(error.to_string()),
+            }
+            // Not tried again with each frame.
+            state.n_threads = n_threads;
+        }
+        if state
+            .chain
+            .as_ref()
+            .is_none_or(|(known, _)| *known != recipe)
+        {
+            let Input {
+                format,
+                width,
+                height,
+                color,
+                ..
+            } = input;
+            let chain = Chain::new(&recipe.effects, mix, format, width, height, color);
+            gst::debug!(
+                CAT,
+                imp = self,
+                "New chain: {:?}, mix {}/256, identity: {}",
+                recipe
+                    .effects
+                    .iter()
+                    .map(|(e, v)| (EFFECTS[*e].name, v))
+                    .collect::<Vec<_>>(),
+                recipe.mix,
+                chain.is_identity()
+            );
+            state.chain = Some((recipe, chain));
+        }
+        let identity = state
+            .chain
+            .as_ref()
+            .is_none_or(|(_, chain)| chain.is_identity());
+        drop(guard);
+        if let Some(error) = warning {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Failed,
+                ("Cannot start {n_threads} threads: {error}"),
+                ["The number of threads stays as it was"]
+            );
+        }
+        identity
+    }
+}
+
+/// The colorimetry of caps. RGB pictures get the one that their YUV sister would most likely have.
+fn colorimetry(info: &gst_video::VideoInfo, family: Family) -> Colorimetry {
+    use gst_video::{VideoColorMatrix, VideoColorRange};
+    let likely = Colorimetry::for_height(info.height() as usize);
+    if family == Family::Rgb {
+        return likely;
+    }
+    let (kr, kb) = match info.colorimetry().matrix() {
+        VideoColorMatrix::Bt601 => (0.299, 0.114),
+        VideoColorMatrix::Bt709 => (0.2126, 0.0722),
+        VideoColorMatrix::Fcc => (0.30, 0.11),
+        VideoColorMatrix::Smpte240m => (0.212, 0.087),
+        VideoColorMatrix::Bt2020 => (0.2627, 0.0593),
+        _ => (likely.kr, likely.kb),
+    };
+    Colorimetry {
+        kr,
+        kb,
+        limited: info.colorimetry().range() != VideoColorRange::Range0_255,
+    }
+}
+
+impl ObjectImpl for FxFilter {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let effects = format!(
+                "The chain: effect:parameter=value,… or a JSON array; empty passes frames \
+                 through. Effects: {}",
+                registry::names()
+            );
+            let mut specs = vec![
+                glib::ParamSpecString::builder("effects")
+                    .nick("Effects")
+                    .blurb(&effects)
+                    .default_value(Some(""))
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecDouble::builder("mix")
+                    .nick("Mix")
+                    .blurb("Share of the effects in the result: 0 is the input, 1 the chain alone")
+                    .minimum(0.0)
+                    .maximum(1.0)
+                    .default_value(DEFAULT_MIX)
+                    .controllable()
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("seed")
+                    .nick("Seed")
+                    .blurb("Seed of random effects; the same seed and times give the same frames")
+                    .controllable()
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("n-threads")
+                    .nick("Threads")
+                    .blurb("Threads that share the rows of a frame, 0 for one a core")
+                    .maximum(MAX_THREADS)
+                    .default_value(DEFAULT_THREADS)
+                    .mutable_playing()
+                    .build(),
+            ];
+            specs.extend(properties::specs());
+            specs
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let name = pspec.name();
+        match name {
+            "effects" => {
+                // NULL is the empty chain.
+                let text = value.get::<Option<String>>().ok().flatten();
+                self.set_effects(text.unwrap_or_default());
+            }
+            "mix" => {
+                if let Ok(mix) = value.get() {
+                    self.settings().mix = mix;
+                }
+            }
+            "seed" => {
+                if let Ok(seed) = value.get() {
+                    self.settings().seed = seed;
+                }
+            }
+            "n-threads" => {
+                if let Ok(n_threads) = value.get() {
+                    self.settings().n_threads = n_threads;
+                }
+            }
+            name => {
+                let Some((effect, index)) = properties::place(name) else {
+                    gst::error!(CAT, imp = self, "No property {name}");
+                    return;
+                };
+                let param = &EFFECTS[effect].params[index];
+                match properties::from_glib_value(param, value) {
+                    Some(value) => self.settings().defaults[effect].set(index, value),
+                    None => gst::error!(CAT, imp = self, "{name} cannot be {value:?}"),
+                }
+            }
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        let settings = self.settings();
+        match pspec.name() {
+            "effects" => settings.effects.to_value(),
+            "mix" => settings.mix.to_value(),
+            "seed" => settings.seed.to_value(),
+            "n-threads" => settings.n_threads.to_value(),
+            name => match properties::place(name) {
+                Some((effect, index)) => {
+                    properties::to_glib_value(settings.defaults[effect].at(index), pspec)
+                }
+                None => pspec.default_value().clone(),
+            },
+        }
+    }
+}
+
+impl GstObjectImpl for FxFilter {}
+impl PresetImpl for FxFilter {}
+
+impl ElementImpl for FxFilter {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Video effects",
+                "Filter/Effect/Video",
+                "Runs a chain of effects, as in \
+                 effects=\"posterize:num-levels=8,vignette:amount=0.8\"",
+                "The gst-aivideo developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let caps = gst_video::VideoCapsBuilder::new()
+                .format_list(FORMATS.map(|(format, _)| format))
+                .build();
+            [
+                ("sink", gst::PadDirection::Sink),
+                ("src", gst::PadDirection::Src),
+            ]
+            .into_iter()
+            .filter_map(|(name, direction)| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
+            })
+            .collect()
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseTransformImpl for FxFilter {
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::AlwaysInPlace;
+    const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+    const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let mut settings = self.settings();
+        if let Err(error) = &settings.items {
+            return Err(gst::error_msg!(
+                gst::ResourceError::Settings,
+                ("Cannot use effects=\"{}\": {error}", settings.effects)
+            ));
+        }
+        let n_threads = settings.n_threads;
+        let renderer = Renderer::new(n_threads as usize).map_err(|error| {
+            gst::error_msg!(
+                gst::ResourceError::Failed,
+                ("Cannot start n-threads={n_threads} threads: {error}")
+            )
+        })?;
+        settings.started = true;
+        drop(settings);
+        *self.state() = Some(State {
+            renderer,
+            n_threads,
+            input: None,
+            chain: None,
+            moment: Moment::default(),
+            frames: 0,
+        });
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        self.settings().started = false;
+        *self.state() = None;
+        Ok(())
+    }
+
+    fn before_transform(&self, inbuf: &gst::BufferRef) {
+        let obj = self.obj();
+        let time = inbuf
+            .pts()
+            .and_then(|pts| match obj.segment().downcast::<gst::ClockTime>() {
+                Ok(segment) => segment.to_stream_time(pts),
+                Err(_) => None,
+            });
+        if let Some(time) = time
+            && let Err(error) = obj.sync_values(time)
+        {
+            gst::warning!(CAT, imp = self, "Cannot follow the controllers: {error}");
+        }
+        // Before the base class decides whether it needs the frame to be writable.
+        let identity = self.prepare(time.map(gst::ClockTime::nseconds));
+        if obj.is_passthrough() != identity {
+            obj.set_passthrough(identity);
+        }
+    }
+}
+
+impl VideoFilterImpl for FxFilter {
+    fn set_info(
+        &self,
+        _incaps: &gst::Caps,
+        in_info: &gst_video::VideoInfo,
+        _outcaps: &gst::Caps,
+        _out_info: &gst_video::VideoInfo,
+    ) -> Result<(), gst::LoggableError> {
+        let format = FORMATS
+            .iter()
+            .find(|(format, _)| *format == in_info.format())
+            .map(|(_, format)| *format)
+            .ok_or_else(|| gst::loggable_error!(CAT, "{:?} is not taken", in_info.format()))?;
+        let fps = in_info.fps();
+        let duration = if fps.numer() > 0 {
+            1_000_000_000u64.saturating_mul(fps.denom().max(1) as u64) / fps.numer() as u64
+        } else {
+            40_000_000
+        };
+        let mut guard = self.state();
+        let Some(state) = guard.as_mut() else {
+            return Err(gst::loggable_error!(CAT, "Caps before the start"));
+        };
+        state.input = Some(Input {
+            format,
+            width: in_info.width() as usize,
+            height: in_info.height() as usize,
+            color: colorimetry(in_info, format.family()),
+            duration,
+        });
+        state.chain = None;
+        Ok(())
+    }
+
+    fn transform_frame_ip(
+        &self,
+        frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut guard = self.state();
+        let Some(state) = guard.as_mut() else {
+            return Err(gst::FlowError::Flushing);
+        };
+        let (Some(input), Some((_, chain))) = (state.input, state.chain.as_ref()) else {
+            return Err(gst::FlowError::NotNegotiated);
+        };
+        let strides: Vec<i32> = frame.plane_stride().to_vec();
+        let planes = frame
+            .planes_data_mut()
+            .into_iter()
+            .zip(strides)
+            .take(input.format.plane_count())
+            // A negative stride is refused as one that is too short.
+            .map(|(data, stride)| (data, usize::try_from(stride).unwrap_or(0)))
+            .collect();
+        let frame = RawFrame::new(input.format, input.width, input.height, input.color, planes);
+        match frame {
+            Ok(frame) => {
+                chain.run(frame, &state.moment, &mut state.renderer);
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Err(error) => {
+                drop(guard);
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Format,
+                    ("Cannot read the frame: {error}")
+                );
+                Err(gst::FlowError::Error)
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The list of effects. The parser, the element's properties, `gst-inspect-1.0` and the
+//! documentation all read it.
+
+use std::fmt::Write;
+
+use crate::effects;
+use crate::params::{Kind, Param, Values};
+use crate::pass::{Build, Pass};
+
+/// An effect: what people see of it, and how to build it.
+pub struct Effect {
+    pub name: &'static str,
+    /// Other names that the parser takes.
+    pub aliases: &'static [&'static str],
+    pub nick: &'static str,
+    pub blurb: &'static str,
+    pub params: &'static [Param],
+    /// Prepares the effect for pictures of one shape.
+    pub build: fn(&Values, &Build) -> Pass,
+}
+
+/// Every effect, in the order in which people are shown them.
+pub static EFFECTS: &[&Effect] = &[
+    &effects::posterize::EFFECT,
+    &effects::threshold::EFFECT,
+    &effects::invert::EFFECT,
+    &effects::sepia::EFFECT,
+    &effects::duotone::EFFECT,
+    &effects::thermal::EFFECT,
+    &effects::vignette::EFFECT,
+    &effects::scanlines::EFFECT,
+    &effects::rgb_shift::EFFECT,
+    &effects::glitch::EFFECT,
+    &effects::pixelate::EFFECT,
+    &effects::blur::EFFECT,
+    &effects::sharpen::EFFECT,
+    &effects::edge::EFFECT,
+    &effects::emboss::EFFECT,
+];
+
+/// The index of the effect of this name or alias.
+pub fn find(name: &str) -> Option<usize> {
+    EFFECTS
+        .iter()
+        .position(|effect| effect.name == name || effect.aliases.contains(&name))
+}
+
+/// All names, for messages.
+pub fn names() -> String {
+    let names: Vec<_> = EFFECTS.iter().map(|effect| effect.name).collect();
+    names.join(", ")
+}
+
+/// The name of the property that sets a parameter where a chain leaves it out.
+pub fn property_name(effect: &Effect, param: &Param) -> String {
+    if param.name == effect.name {
+        effect.name.to_string()
+    } else {
+        format!("{}-{}", effect.name, param.name)
+    }
+}
+
+/// The tables of docs/effects.md.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for effect in EFFECTS {
+        let _ = write!(text, "### {}\n\n{}.", effect.name, effect.blurb);
+        if !effect.aliases.is_empty() {
+            let _ = write!(text, " Also called {}.", effect.aliases.join(", "));
+        }
+        text.push_str("\n\n");
+        if effect.params.is_empty() {
+            text.push_str("No parameters.\n\n");
+            continue;
+        }
+        text.push_str("| parameter | takes | default | what it does | property |\n");
+        text.push_str("|---|---|---|---|---|\n");
+        for param in effect.params {
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | `{}` | {} | `{}` |",
+                param.name,
+                param.kind.domain(),
+                param.kind.print(param.kind.default_value()),
+                param.blurb,
+                property_name(effect, param)
+            );
+        }
+        text.push('\n');
+        for param in effect.params {
+            if let Kind::Choice { choices, .. } = param.kind {
+                for choice in choices {
+                    let _ = writeln!(text, "- `{}={}`: {}", param.name, choice.name, choice.blurb);
+                }
+                text.push('\n');
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picture::{Colorimetry, PixelFormat, Shape};
+
+    fn is_name(name: &str) -> bool {
+        let mut bytes = name.bytes();
+        bytes.next().is_some_and(|b| b.is_ascii_lowercase())
+            && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    }
+
+    #[test]
+    fn names_are_unique_and_fit_the_grammar() {
+        let mut seen = std::collections::HashSet::new();
+        let mut properties = std::collections::HashSet::new();
+        for effect in EFFECTS {
+            for name in [effect.name].iter().chain(effect.aliases) {
+                assert!(is_name(name), "{name}");
+                assert!(seen.insert(*name), "{name} twice");
+            }
+            assert!(!effect.blurb.is_empty() && !effect.blurb.ends_with('.'));
+            for param in effect.params {
+                assert!(is_name(param.name), "{}", param.name);
+                assert!(
+                    param.kind.accepts(param.kind.default_value()),
+                    "{}",
+                    param.name
+                );
+                assert!(!param.blurb.is_empty() && !param.nick.is_empty());
+                assert!(properties.insert(property_name(effect, param)));
+                assert_ne!(param.name, "effect", "taken by the JSON form");
+            }
+        }
+    }
+
+    /// Effects ask for parameters by name: building each finds a name or type that is wrong.
+    #[test]
+    fn every_effect_builds_for_every_format() {
+        for effect in EFFECTS {
+            for format in PixelFormat::ALL {
+                let shape = Shape::new(format, 17, 9, Colorimetry::BT601);
+                (effect.build)(&Values::defaults(effect.params), &Build { shape, salt: 1 });
+            }
+        }
+    }
+
+    #[test]
+    fn the_documentation_lists_what_there_is() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/effects.md");
+        let text = std::fs::read_to_string(path).expect("docs/effects.md");
+        let begin = "<!-- begin: written from the registry -->\n\n";
+        let end = "<!-- end -->";
+        let (head, rest) = text.split_once(begin).expect("the mark of the beginning");
+        let (tables, tail) = rest.split_once(end).expect("the mark of the end");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            let new = format!("{head}{begin}{}{end}{tail}", markdown());
+            std::fs::write(path, new).expect("docs/effects.md");
+            return;
+        }
+        assert!(
+            tables == markdown(),
+            "docs/effects.md is out of date: run \
+             `UPDATE_DOCS=1 cargo test --release -p aivideo-fx --lib the_documentation`"
+        );
+    }
+}
