@@ -105,16 +105,13 @@ fn verdict(results: &Results) -> Vec<String> {
         .iter()
         .map(|anchor| match anchor.bytes {
             Some(bytes) => {
-                let ratio = ours.bytes as f64 / bytes;
-                let words = if ratio < 1.0 {
-                    format!("needs {:.0} % fewer bytes than", (1.0 - ratio) * 100.0)
+                let (at, ratio) = (ours.measured.psnr_y, ours.bytes as f64 / bytes);
+                if ratio < 1.0 {
+                    let fewer = (1.0 - ratio) * 100.0;
+                    format!("At {at:.2} dB Y-PSNR this codec needs {fewer:.0} % fewer bytes than {}.", anchor.name)
                 } else {
-                    format!("loses to it and needs {ratio:.2} times the bytes of")
-                };
-                format!(
-                    "At {:.2} dB Y-PSNR this codec {words} {}.",
-                    ours.measured.psnr_y, anchor.name
-                )
+                    format!("At {at:.2} dB Y-PSNR this codec loses to {}: it needs {ratio:.2} times the bytes.", anchor.name)
+                }
             }
             None => format!(
                 "{} has no CRF with {:.2} dB Y-PSNR on this clip, so no ratio is given.",
@@ -443,7 +440,10 @@ mod tests {
 
     #[test]
     fn losses_are_called_losses() {
-        assert!(verdict(&results(Some(1000.0)))[0].contains("loses to it and needs 1.50 times"));
+        assert!(
+            verdict(&results(Some(1000.0)))[0]
+                .contains("loses to x265 medium: it needs 1.50 times")
+        );
         assert!(verdict(&results(Some(3000.0)))[0].contains("50 % fewer"));
         assert!(verdict(&results(None))[0].contains("no ratio"));
         assert_eq!(percent(1500.0, 1000.0), "+50 %");
