@@ -72,14 +72,14 @@ impl<T> Assembler<T> {
         } = self.rhythm;
         (0..frames as u64)
             .map_while(|j| self.next.checked_sub(j * frame_stride as u64))
-            .any(|start| start % clip_stride as u64 == 0)
+            .any(|start| start.is_multiple_of(clip_stride as u64))
     }
 
     /// Whether the next frame would complete a clip.
     pub fn completes_next(&self) -> bool {
         self.next
             .checked_sub(self.rhythm.reach())
-            .is_some_and(|start| start % self.rhythm.clip_stride as u64 == 0)
+            .is_some_and(|start| start.is_multiple_of(self.rhythm.clip_stride as u64))
     }
 
     /// Counts the next frame, which is not wanted.
@@ -100,7 +100,7 @@ impl<T> Assembler<T> {
             let members: Vec<_> = self
                 .kept
                 .iter()
-                .filter(|(i, ..)| *i >= start && (i - start) % stride == 0)
+                .filter(|(i, ..)| *i >= start && (i - start).is_multiple_of(stride))
                 .collect();
             // A wanted frame that the caller skipped leaves a hole: then there is no clip.
             (members.len() == self.rhythm.frames).then(|| Clip {

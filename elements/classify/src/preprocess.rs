@@ -8,6 +8,8 @@
 //! are both linear, so the planes are scaled first, only where the crop needs them, and the
 //! matrix is applied to the few pixels that are left: the frame is read once and never converted.
 
+mod rows;
+
 /// A plane of bytes in memory.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane<'a> {
@@ -109,15 +111,16 @@ impl Taps {
     /// samples through a triangle.
     fn new(count: usize, start: usize, scale: f64, shift: f64, len: usize) -> Self {
         let support = scale.max(1.0);
-        let width = (2.0 * support).ceil() as usize + 1;
+        let taps = (2.0 * support).ceil() as usize + 1;
+        let width = taps.next_multiple_of(rows::STEP);
         let mut first = Vec::with_capacity(count);
         let mut weights = vec![0.0; count * width];
         for (i, row) in weights.chunks_exact_mut(width).enumerate() {
             let centre = (start as f64 + i as f64 + 0.5) * scale + shift;
             let from = ((centre - support + 0.5).max(0.0) as usize).min(len - 1);
             let to = ((centre + support + 0.5).max(0.0) as usize).clamp(from + 1, len);
-            // Rows are short of `width` taps at the borders; the missing ones weigh nothing.
-            let n = (to - from).min(width);
+            // Rows have fewer taps at the borders; those that fill up weigh nothing.
+            let n = (to - from).min(taps);
             let mut raw: Vec<f64> = (0..n)
                 .map(|x| {
                     let distance = ((x + from) as f64 - centre + 0.5) / support;
@@ -161,72 +164,71 @@ impl Taps {
 struct Scaler {
     rows: Taps,
     columns: Taps,
+    /// First column of each output column, counted from the first that any needs.
+    from_x0: Vec<usize>,
     /// Size of the plane in samples.
     width: usize,
     height: usize,
 }
 
-/// Columns summed at once: enough for the compiler to use whole registers, few enough to stay in
-/// them.
-const LANES: usize = 32;
-
 impl Scaler {
+    fn new(rows: Taps, columns: Taps, width: usize, height: usize) -> Self {
+        let (x0, _) = columns.range(width);
+        Self {
+            from_x0: columns.first.iter().map(|first| first - x0).collect(),
+            rows,
+            columns,
+            width,
+            height,
+        }
+    }
+
     /// Scales `channels` interleaved channels; the result has a plane of `size * size` for each.
     fn run(
         &self,
         plane: Plane<'_>,
         channels: usize,
         size: usize,
-        scratch: &mut Vec<f32>,
+        scratch: &mut Scratch,
         out: &mut [f32],
     ) {
         let (x0, x1) = self.columns.range(self.width);
-        let bytes = (x1 - x0) * channels;
-        scratch.clear();
-        scratch.resize(bytes, 0.0);
+        let samples = x1 - x0;
+        let Scratch { sums, line } = scratch;
+        sums.clear();
+        sums.resize(samples * channels, 0.0);
+        // Taps that weigh nothing may lie past the end.
+        line.clear();
+        line.resize(samples + self.columns.width, 0.0);
         for oy in 0..size {
             let (first, weights) = self.rows.row(oy);
             let taps = weights.len().min(self.height - first);
             let base = first * plane.stride + x0 * channels;
-            self.sum_rows(&plane.data[base..], plane.stride, &weights[..taps], scratch);
-            for ox in 0..size {
-                let (first, weights) = self.columns.row(ox);
-                let from = (first - x0) * channels;
-                let row = &scratch[from..];
-                for c in 0..channels {
-                    let mut sum = 0.0;
-                    for (value, weight) in row[c..].iter().step_by(channels).zip(weights) {
-                        sum += value * weight;
-                    }
-                    out[c * size * size + oy * size + ox] = sum;
+            rows::weighted_sum(&plane.data[base..], plane.stride, &weights[..taps], sums);
+            for c in 0..channels {
+                for (to, from) in line.iter_mut().zip(sums[c..].iter().step_by(channels)) {
+                    *to = *from;
                 }
+                let at = c * size * size + oy * size;
+                rows::dot_products(
+                    line,
+                    &self.from_x0,
+                    &self.columns.weights,
+                    self.columns.width,
+                    &mut out[at..at + size],
+                );
             }
         }
     }
+}
 
-    /// The weighted sum of rows, column by column.
-    fn sum_rows(&self, data: &[u8], stride: usize, weights: &[f32], sums: &mut [f32]) {
-        let mut x = 0;
-        while x + LANES <= sums.len() {
-            let mut lane = [0.0f32; LANES];
-            for (r, weight) in weights.iter().enumerate() {
-                let row = &data[r * stride + x..r * stride + x + LANES];
-                for (sum, value) in lane.iter_mut().zip(row) {
-                    *sum += f32::from(*value) * weight;
-                }
-            }
-            sums[x..x + LANES].copy_from_slice(&lane);
-            x += LANES;
-        }
-        let rest = &mut sums[x..];
-        rest.fill(0.0);
-        for (r, weight) in weights.iter().enumerate() {
-            let from = r * stride + x;
-            for (sum, value) in rest.iter_mut().zip(&data[from..]) {
-                *sum += f32::from(*value) * weight;
-            }
-        }
-    }
+/// Memory that is used again for each frame.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// A weighted sum of rows, channels interleaved.
+    sums: Vec<f32>,
+    /// One channel of it.
+    line: Vec<f32>,
 }
 
 /// Prepares frames of one size and colour for one model.
@@ -238,7 +240,7 @@ pub struct Preprocessor {
     height: usize,
     luma: Scaler,
     chroma: Scaler,
-    scratch: Vec<f32>,
+    scratch: Scratch,
     planes: Vec<f32>,
 }
 
@@ -285,30 +287,30 @@ impl Preprocessor {
         let (chroma_width, chroma_height) = (width.div_ceil(2), height.div_ceil(2));
         // A cosited chroma sample lies half a luma sample before the middle of its pair.
         let shift = |cosited: bool| if cosited { 0.25 } else { 0.0 };
-        let luma = Scaler {
-            rows: Taps::new(size, top, scale_y, 0.0, height),
-            columns: Taps::new(size, left, scale_x, 0.0, width),
+        let luma = Scaler::new(
+            Taps::new(size, top, scale_y, 0.0, height),
+            Taps::new(size, left, scale_x, 0.0, width),
             width,
             height,
-        };
-        let chroma = Scaler {
-            rows: Taps::new(
+        );
+        let chroma = Scaler::new(
+            Taps::new(
                 size,
                 top,
                 scale_y / 2.0,
                 shift(colour.cosited_y),
                 chroma_height,
             ),
-            columns: Taps::new(
+            Taps::new(
                 size,
                 left,
                 scale_x / 2.0,
                 shift(colour.cosited_x),
                 chroma_width,
             ),
-            width: chroma_width,
-            height: chroma_height,
-        };
+            chroma_width,
+            chroma_height,
+        );
         Ok(Self {
             spec: spec.clone(),
             colour,
@@ -316,7 +318,7 @@ impl Preprocessor {
             height,
             luma,
             chroma,
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
             planes: vec![0.0; 3 * size * size],
         })
     }

@@ -105,7 +105,7 @@ class SelfAttention(nn.Module):
             self.register_buffer("rows", torch.cat([rows, rows + cfg.width]), persistent=False)
             self.register_buffer("sign", sign.repeat(2), persistent=False)
 
-    def forward(self, x):
+    def forward(self, x, keep=None):
         b, n, d = x.shape
         weight, bias = self.qkv.weight, self.qkv.bias
         if self.rotary:
@@ -117,6 +117,8 @@ class SelfAttention(nn.Module):
         q, k, v, *turned = y.permute(2, 0, 3, 1, 4).unbind(0)
         if self.rotary:
             cos, sin = self.cos.to(q.dtype), self.sin.to(q.dtype)
+            if keep is not None:
+                cos, sin = cos[keep], sin[keep]
             q = q * cos + turned[0] * sin
             k = k * cos + turned[1] * sin
         out = attend(q, k, v)
@@ -131,8 +133,8 @@ class Layer(nn.Module):
         self.norm2 = nn.LayerNorm(cfg.width, eps=1e-6)
         self.mlp = Mlp(cfg)
 
-    def forward(self, x):
-        x = x + self.attention(self.norm1(x))
+    def forward(self, x, keep=None):
+        x = x + self.attention(self.norm1(x), keep)
         return x + self.mlp(self.norm2(x))
 
 
@@ -186,12 +188,16 @@ class MotionClassifier(nn.Module):
         x = video.view(-1, t, c.tubelet, 3, h, c.patch, w, c.patch)
         return x.permute(0, 1, 4, 6, 3, 2, 5, 7).reshape(-1, c.tokens, self.embed.in_features)
 
-    def forward(self, video):
-        """Logits [B,classes] and the auxiliary flow [B,tokens,2] (training only)."""
-        x = self.embed(self.patches(video))
+    def forward(self, video, keep=None):
+        """Logits [B,classes] and the auxiliary flow [B,tokens,2] (training only).
+
+        `keep`: indices of the tokens to go on with; training sees most clips through a
+        random half of them, which costs half and loses little."""
+        x = self.patches(video)
+        x = self.embed(x if keep is None else x[:, keep])
         flow = None
         for i, layer in enumerate(self.layers):
-            x = layer(x)
+            x = layer(x, keep)
             if i + 1 == self.cfg.flow_layer:
                 flow = self.flow(x)
         x = self.norm(x)

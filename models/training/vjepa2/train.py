@@ -70,6 +70,8 @@ def main():
     p.add_argument("--val-every", type=int, default=500)
     p.add_argument("--workers", type=int, default=1)
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--drop", type=float, default=0.0, help="share of tokens left out in training")
+    p.add_argument("--whole-from", type=int, default=1 << 30, help="step from which no token is left out")
     p.add_argument("--stop-after", type=int, default=0, help="leave after this many steps (tests)")
     a = p.parse_args()
 
@@ -134,12 +136,18 @@ def main():
         for o, r in zip(optimisers, rates):
             for g in o.param_groups:
                 g["lr"] = r * factor
+        valid = valid.repeat_interleave(flow.shape[2], 1)
+        flow = flow.flatten(1, 2)
+        keep = None
+        if a.drop and step < a.whole_from:
+            order = torch.randperm(cfg.tokens, generator=torch.Generator().manual_seed(a.seed + step))
+            keep = order[: round(cfg.tokens * (1 - a.drop))].sort().values
+            flow, valid = flow[:, keep], valid[:, keep]
         with torch.autocast("cpu", torch.bfloat16):
-            logits, guess = model(normalise(frames, torch.bfloat16))
+            logits, guess = model(normalise(frames, torch.bfloat16), keep)
         ce = F.cross_entropy(logits.float(), labels, label_smoothing=0.03)
-        error = F.smooth_l1_loss(guess.float().view_as(flow) * 2, flow, beta=0.3, reduction="none")
-        error = error.clamp(max=8).sum(-1) * valid[..., None]
-        flow_loss = error.sum() / (valid.sum() * flow.shape[2] + 1)
+        error = F.smooth_l1_loss(guess.float() * 2, flow, beta=0.3, reduction="none").clamp(max=8).sum(-1)
+        flow_loss = (error * valid).sum() / (valid.sum() + 1)
         (ce + 0.4 * flow_loss).backward()
         torch.nn.utils.clip_grad_norm_(adam, 1.0)
         for o in optimisers:

@@ -647,10 +647,8 @@ impl Vjepa2Classify {
                 .collect(),
             scores: best.iter().map(|(_, score)| *score).collect(),
         };
-        if let Some(buffer) = buffer {
-            if let Err(err) = result.attach(buffer) {
-                gst::warning!(CAT, imp = self, "result cannot be attached: {err}");
-            }
+        if let Some(Err(err)) = buffer.map(|buffer| result.attach(buffer)) {
+            gst::warning!(CAT, imp = self, "result cannot be attached: {err}");
         }
         let mut structure = result.to_message_structure();
         structure.set_name(super::MESSAGE);
