@@ -68,26 +68,27 @@ pub enum EngineError {
 }
 
 impl EngineError {
-    /// The message that an element posts for this error.
+    /// The message that an element posts for this error: the text that applications show, not only
+    /// the part for debugging.
     pub fn to_error_message(&self) -> gst::ErrorMessage {
         match self {
-            Self::Runtime(_) => gst::error_msg!(gst::LibraryError::Init, ["{self}"]),
+            Self::Runtime(_) => gst::error_msg!(gst::LibraryError::Init, ("{self}")),
             Self::ModelNotFound { .. } => {
-                gst::error_msg!(gst::ResourceError::NotFound, ["{self}"])
+                gst::error_msg!(gst::ResourceError::NotFound, ("{self}"))
             }
             Self::ModelUnreadable { .. } => {
-                gst::error_msg!(gst::ResourceError::OpenRead, ["{self}"])
+                gst::error_msg!(gst::ResourceError::OpenRead, ("{self}"))
             }
-            Self::ModelInvalid { .. } => gst::error_msg!(gst::ResourceError::Failed, ["{self}"]),
-            Self::Device { .. } => gst::error_msg!(gst::ResourceError::OpenRead, ["{self}"]),
+            Self::ModelInvalid { .. } => gst::error_msg!(gst::ResourceError::Failed, ("{self}")),
+            Self::Device { .. } => gst::error_msg!(gst::ResourceError::OpenRead, ("{self}")),
             Self::Settings(_) | Self::Conflict { .. } => {
-                gst::error_msg!(gst::ResourceError::Settings, ["{self}"])
+                gst::error_msg!(gst::ResourceError::Settings, ("{self}"))
             }
             Self::Input { .. } | Self::TensorType { .. } | Self::Output { .. } => {
-                gst::error_msg!(gst::StreamError::WrongType, ["{self}"])
+                gst::error_msg!(gst::StreamError::WrongType, ("{self}"))
             }
             Self::Run { .. } | Self::Stopped { .. } => {
-                gst::error_msg!(gst::StreamError::Failed, ["{self}"])
+                gst::error_msg!(gst::StreamError::Failed, ("{self}"))
             }
         }
     }

@@ -138,7 +138,8 @@ fn open_first<T>(
         match open(place) {
             Ok(opened) => {
                 // Whoever set the variable expects that file to be used.
-                if let Some(missed) = tried.iter().find(|t: &&Tried| t.place.is_explicit()) {
+                let missed = tried.iter().find(|t: &&Tried| t.place.is_explicit());
+                if let Some(missed) = missed.filter(|_| !place.is_explicit()) {
                     gst::warning!(
                         CAT,
                         "{}: {}; using {place} instead",
