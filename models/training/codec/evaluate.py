@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rate and distortion on validation clips beside x265, from one run.
+"""Rate and distortion of the exported files on validation clips, beside x265.
 
-    python evaluate.py --data ../../../../shared/data/val --run ../runs/codec-s --cache ../.cache/codec
+    python evaluate.py --data ../../../../shared/data/val --model ../../codec --json runs/eval.json
 
 Bits: the exact cost under the static integer tables (contexts and escapes
 included), an estimate for vectors and skip flags, and the bytes of headers.
 Real files are measured by the project's bench; this is for choosing models.
-Anchors need ffmpeg with libx265 (`pip install imageio-ffmpeg`).
+Anchors need ffmpeg with libx265 (`pip install onnxruntime imageio-ffmpeg`).
 """
 
 import argparse
-import glob
 import json
 import os
-import random
 import subprocess
 import tempfile
-import time
 
 import cv2
 import numpy as np
@@ -69,26 +66,26 @@ def anchor(ffmpeg, y, uv, crf, options):
 
 
 class TableCost:
-    def __init__(self, z, y):
+    def __init__(self, tier, z, y):
         total = float(1 << export.PROB_BITS)
         self.z = torch.from_numpy(-np.log2(z.astype(np.float64) / total)).float()
         self.y = torch.from_numpy(-np.log2(y.astype(np.float64) / total)).float()
+        self.tier = tier
 
-    def bits(self, net, z, sym, skip, last, q):
-        n = net.n_idx
-        idx = z[..., :n].abs().repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3).long()
-        coded = idx > 0
-        if skip is not None:
-            coded = coded & (skip == 0).expand_as(coded)
-        ctx = net.contexts(sym, last, 8)
+    def bits(self, z, sym, skip, last, q):
+        """Bits of y and of z, and how many symbols were coded. Arrays as the graph gives them."""
+        z, sym, skip = (torch.from_numpy(v.astype(np.int64)).permute(0, 2, 3, 1) for v in (z, sym, skip))
+        last = None if last is None else torch.from_numpy(last.astype(np.int64)).permute(0, 2, 3, 1)
+        idx = z[..., : self.tier.y // 4].abs()
+        idx = idx.repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+        coded = (idx > 0) & (skip == 0)
+        ctx = codec.contexts(sym.float(), None if last is None else last.float(), 8)
         top = (self.y.shape[-1] - 2) // 2
-        s = sym.long()
-        beyond = (s.abs() - top - 1).clamp(min=0)
-        escape = s.abs() > top
-        k = torch.where(escape, top + 1, s) + top
-        cost = self.y[(idx - 1).clamp(min=0), ctx, k]
+        beyond = (sym.abs() - top - 1).clamp(min=0)
+        escape = sym.abs() > top
+        cost = self.y[(idx - 1).clamp(min=0), ctx, torch.where(escape, top + 1, sym) + top]
         cost = cost + escape * (2 + 2 * torch.floor(torch.log2(beyond.float() + 1)))
-        zi = (z.long() + codec.Z_MAX).reshape(-1, z.shape[-1])
+        zi = (z + codec.Z_MAX).reshape(-1, z.shape[-1])
         zc = self.z[int(q) // codec.GROUPS][torch.arange(z.shape[-1])[None], zi]
         return float((cost * coded).sum()), float(zc.sum()), int(coded.sum())
 
@@ -107,53 +104,76 @@ def skip_bits(skip):
     return bits
 
 
-def ours(net, cost, y, uv, quality, cycle=(0,), key_boost=6, use_skip=True, dump=None):
+class Model:
+    """The shipped files: the encoder graph in ONNX Runtime and the tables."""
+
+    def __init__(self, folder, tier="s"):
+        import onnxruntime as ort
+
+        o = ort.SessionOptions()
+        o.intra_op_num_threads = 1
+        self.session = ort.InferenceSession(os.path.join(folder, f"{tier}-encode.onnx"), o, providers=["CPUExecutionProvider"])
+        self.props = self.session.get_modelmeta().custom_metadata_map
+        self.tier = codec.TIERS[self.props["aicodec.tier"]]
+        with open(os.path.join(folder, f"{tier}-tables.bin"), "rb") as f:
+            self.cost = TableCost(self.tier, *export.read_tables(f.read()))
+
+
+def ours(model, y, uv, quality, cycle=(0,), key_boost=6, skip_scale=1.0, dump=None):
     n, h, w = y.shape
     ph, pw = -h % 64, -w % 64
     y = np.pad(y, ((0, 0), (0, ph), (0, pw)), mode="edge")
     uv = np.pad(uv, ((0, 0), (0, 0), (0, ph // 2), (0, pw // 2)), mode="edge")
+    gh, gw = h + ph, w + pw
     warp = Warp()
     rec = state = last = None
     parts = {"y": 0.0, "z": 0.0, "motion": 0.0, "header": 0.0}
-    psnrs, key_bits = [], 0.0
-    with torch.no_grad():
-        for t in range(n):
-            key = t % GOP == 0
-            q = min(63, quality + key_boost) if key else max(0, min(63, quality + cycle[t % GOP % len(cycle)]))
-            ty, tuv = torch.from_numpy(y[t])[None, None].float(), torch.from_numpy(uv[t])[None].float()
-            mv = None
-            if key:
-                rec = None
-            else:
-                search = Search(penalty=codec.start_step(q) / 3.0)
-                field = search(y[t], rec[0][0, 0].numpy().astype(np.uint8))
+    psnrs, key_bits, skipped, coded = [], 0.0, 0.0, 0
+    for t in range(n):
+        key = t % GOP == 0
+        q = min(63, quality + key_boost) if key else max(0, min(63, quality + cycle[t % GOP % len(cycle)]))
+        skip = np.zeros((1, 1, gh // BLOCK, gw // BLOCK), np.uint8)
+        if key:
+            py, puv = np.full((1, 1, gh, gw), 128, np.uint8), np.full((1, 2, gh // 2, gw // 2), 128, np.uint8)
+            state = np.zeros((1, model.tier.m, gh // 8, gw // 8), np.int8)
+            last = None
+        else:
+            field = Search(penalty=codec.start_step(q) / 3.0)(y[t], rec[0][0, 0])
+            with torch.no_grad():
                 mv = torch.from_numpy(field.astype(np.int64))[None]
-                parts["motion"] += vector_bits(field)
-            rec, state, sym, z, skip = export.code_frame(net, warp, ty, tuv, mv, rec, state, last, torch.tensor([q]), use_skip)
-            if key:
-                last = None
-            by, bz, coded = cost.bits(net, z, sym, skip, last, q)
-            last = sym
-            parts["y"] += by
-            parts["z"] += bz
-            if skip is not None:
-                parts["motion"] += skip_bits(skip[0, ..., 0].numpy())
-            parts["header"] += HEADER_BITS + TILE_BITS * ((h + 127) // 128)
-            if key:
-                key_bits += by + bz
-            got = rec[0][0, 0].numpy()[:h, :w]
-            mse = ((got - y[t, :h, :w]) ** 2).mean()
-            psnrs.append(10 * np.log10(65025 / max(mse, 1e-3)))
-            if dump and t in (0, 1, 8, 29, 47):
-                cv2.imwrite(f"{dump}-q{quality}-{t:02d}.png", np.concatenate([y[t, :h, :w], got.astype(np.uint8)], 1))
-    total = sum(parts.values())
-    px = n * h * w
+                py, puv = (v.numpy().astype(np.uint8) for v in warp(torch.from_numpy(rec[0]), torch.from_numpy(rec[1]), mv))
+            parts["motion"] += vector_bits(field)
+            sad = np.abs(y[t].astype(np.int16) - py[0, 0]).reshape(gh // BLOCK, BLOCK, gw // BLOCK, BLOCK).mean((1, 3))
+            skip[0, 0] = sad < export.SKIP * skip_scale * codec.start_step(q)
+            parts["motion"] += skip_bits(skip[0, 0])
+            skipped += skip.mean()
+        feed = {"y": y[t][None, None], "uv": uv[t][None], "pred_y": py, "pred_uv": puv, "state": state}
+        feed.update(quality=np.array([q], np.int64), skip=skip)
+        z, sym, ry, ruv, state = model.session.run(["z", "sym", "rec_y", "rec_uv", "new_state"], feed)
+        big = skip.repeat(BLOCK, 2).repeat(BLOCK, 3)
+        rec = (np.where(big, py, ry), np.where(big[..., ::2, ::2], puv, ruv))
+        by, bz, some = model.cost.bits(z, sym, skip, last, q)
+        last = sym
+        coded += some
+        parts["y"] += by
+        parts["z"] += bz
+        parts["header"] += HEADER_BITS + TILE_BITS * ((gh + 127) // 128)
+        if key:
+            key_bits += by + bz
+        got = rec[0][0, 0, :h, :w]
+        mse = ((got.astype(np.float32) - y[t, :h, :w]) ** 2).mean()
+        psnrs.append(10 * np.log10(65025 / max(mse, 1e-3)))
+        if dump and t in (0, 1, 8, 29, 47):
+            cv2.imwrite(f"{dump}-q{quality}-{t:02d}.png", np.concatenate([y[t, :h, :w], got], 1))
+    total = float(sum(parts.values()))
     return {
         "q": quality,
-        "bpp": total / px,
-        "psnr": float(np.mean(psnrs)),
-        "share": {k: round(v / total, 3) for k, v in parts.items()},
-        "key_share": round(key_bits / total, 3),
+        "bpp": round(total / (n * h * w), 5),
+        "psnr": round(float(np.mean(psnrs)), 3),
+        "share": {k: round(float(v) / total, 3) for k, v in parts.items()},
+        "key_share": round(float(key_bits) / total, 3),
+        "skipped": round(float(skipped) / n, 3),
+        "coded_per_px": round(coded / (n * h * w), 4),
         "key_psnr": round(float(psnrs[0]), 2),
         "last_psnr": round(float(psnrs[min(n, GOP) - 1]), 2),
     }
@@ -200,29 +220,20 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--run", default=os.path.join(here, "..", "runs", "codec-s"))
-    parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"))
-    parser.add_argument("--tables", help="tables file; fitted anew when absent")
+    parser.add_argument("--model", default=os.path.join(here, "..", "..", "codec"), help="folder of the exported files")
+    parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"), help="where anchors are kept")
     parser.add_argument("--clips", help="comma separated parts of names")
-    parser.add_argument("--qualities", default="4,18,32,46,60")
+    parser.add_argument("--qualities", default="2,17,32,47,62")
     parser.add_argument("--cycle", default="0")
     parser.add_argument("--key-boost", type=int, default=6)
     parser.add_argument("--frames", type=int, default=FRAMES)
-    parser.add_argument("--raw", action="store_true")
-    parser.add_argument("--no-skip", action="store_true")
-    parser.add_argument("--batches", type=int, default=10)
+    parser.add_argument("--skip-scale", type=float, default=1.0, help="against the default threshold of copied blocks; 0: none")
     parser.add_argument("--dump", help="folder for PNGs")
     parser.add_argument("--json")
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    net, saved = export.load_net(os.path.join(args.run, "last.pt"), not args.raw)
-    if args.tables:
-        z, y = export.read_tables(open(args.tables, "rb").read())
-    else:
-        with torch.no_grad():
-            z, y = export.fit_tables(net, args.cache, args.batches).tables()
-    cost = TableCost(z, y)
+    model = Model(args.model)
     import imageio_ffmpeg
 
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
@@ -231,7 +242,7 @@ def main():
         clips = [c for c in clips if any(k in c for k in args.clips.split(","))]
     kept = os.path.join(args.cache, "anchors.json")
     anchors = json.load(open(kept)) if os.path.exists(kept) else {}
-    report = {"steps": saved["step"], "frames": args.frames, "gop": GOP, "clips": {}}
+    report = {"steps": int(model.props["aicodec.steps"]), "weights": model.props["aicodec.weights-sha256"], "frames": args.frames, "gop": GOP, "clips": {}}
     for path in clips:
         name = os.path.basename(path)
         fy, fuv = read(path, args.frames)
@@ -245,7 +256,7 @@ def main():
             row["curves"][label] = anchors[key]
         cycle = tuple(int(v) for v in args.cycle.split(","))
         dump = os.path.join(args.dump, name) if args.dump else None
-        mine = [ours(net, cost, fy, fuv, int(q), cycle, args.key_boost, not args.no_skip, dump) for q in args.qualities.split(",")]
+        mine = [ours(model, fy, fuv, int(q), cycle, args.key_boost, args.skip_scale, dump) for q in args.qualities.split(",")]
         row["curves"]["aicodec S"] = mine
         for label in ANCHORS:
             row["bd_rate"][label] = bd_rate(row["curves"][label], mine)

@@ -28,6 +28,7 @@ from motion import Warp
 OPSET = 17
 PROB_BITS = 14
 Y_MAX = 20
+SKIP = 0.03  # mean luma error of a copied block, in quantiser steps
 
 
 class Graph:
@@ -358,7 +359,7 @@ class Counts:
         coded = idx > 0
         if skip is not None:
             coded = coded & (skip == 0).expand_as(coded)
-        ctx = net.contexts(sym, last, tile_rows)
+        ctx = codec.contexts(sym, last, tile_rows)
         s = sym.long()
         s = torch.where(s.abs() > Y_MAX, Y_MAX + 1, s) + Y_MAX
         width = 2 * Y_MAX + 2
@@ -414,7 +415,7 @@ def decide_skip(y, py, q):
     """The encoder's rule of thumb for copied blocks: little luma left, against the quantiser step."""
     sad = torch.nn.functional.avg_pool2d((y - py).abs(), 16)
     steps = torch.tensor([codec.start_step(float(v)) for v in q])
-    return (sad < 0.03 * steps[:, None, None, None]).float()
+    return (sad < SKIP * steps[:, None, None, None]).float()
 
 
 def code_frame(net, warp, y, uv, mv, rec, state, last, q, use_skip=True):
@@ -458,6 +459,25 @@ def fit_tables(net, cache, batches, frames=12, seed=11):
             counts.add(net, z, sym, skip, last, qt)
             last = sym
     return counts
+
+
+@torch.no_grad()
+def calibrate(net, cache, batches=4):
+    """Sets the rate models of training from real symbols: quicker than waiting for gradients."""
+    counts = fit_tables(net, cache, batches, frames=8, seed=17)
+    # Smooth: a jagged table has slopes that mean nothing.
+    z = counts.z[..., :-1] + 0.2 * counts.z[..., :-1].sum(0)
+    z = z / np.maximum(z.sum(-1, keepdims=True), 1)
+    for _ in range(2):
+        wide = np.pad(z, ((0, 0), (0, 0), (1, 1)), mode="edge")
+        z = 0.25 * wide[..., :-2] + 0.5 * wide[..., 1:-1] + 0.25 * wide[..., 2:]
+    net.z_logits.copy_(torch.log(torch.from_numpy(z) + 2e-3).float())
+    k = np.abs(np.arange(-Y_MAX, Y_MAX + 2))
+    total = counts.y.sum(-1)
+    seen = torch.from_numpy(total > 300)
+    mean = torch.from_numpy((counts.y * k).sum(-1) / np.maximum(total, 1)).clamp(min=0.002)
+    fitted = torch.log2(codec.laplace_scales(mean))
+    net.log_scale[1:].copy_(torch.where(seen, fitted, net.log_scale[1:]))
 
 
 def half_weights(net):

@@ -60,9 +60,9 @@ def ladder():
     return 2.0 ** (LADDER * (i - 1)) / 64
 
 
-def laplace_scales():
-    """Laplace scale b whose dead-zone symbols have the ladder's mean: e^(-t/b) / (1 - e^(-1/b)), t = 1 - DEAD_ZONE."""
-    want = ladder()
+def laplace_scales(want=None):
+    """Laplace scale b whose dead-zone symbols have mean m: e^(-t/b) / (1 - e^(-1/b)) = m, t = 1 - DEAD_ZONE."""
+    want = ladder() if want is None else want.double()
     low, high = torch.full_like(want, 0.02), torch.full_like(want, 1e4)
     for _ in range(80):
         b = (low * high).sqrt()
@@ -210,6 +210,21 @@ def transform_start(c, y):
     return embed.float(), down.float(), freq.float(), yfreq.float()
 
 
+def contexts(sym, last, tile_rows):
+    """Neighbour context of every symbol: 0..5. Causal, inside one tile, exact."""
+    a = sym.abs()
+    h = a.shape[1]
+    pad = F.pad(a, (0, 0, 1, 1, 1, 0))
+    north, nw, ne = pad[:, :-1, 1:-1], pad[:, :-1, :-2], pad[:, :-1, 2:]
+    top = (torch.arange(h, device=a.device) % tile_rows == 0)[None, :, None, None]
+    up = torch.where(top, torch.zeros_like(north), 2 * north + nw + ne)
+    m = 2 * pad[:, 1:, :-2] + up
+    if last is not None:
+        m = m + 2 * last.abs()
+    bounds = torch.tensor([0.5, 2.5, 4.5, 8.5, 16.5], device=a.device)
+    return torch.bucketize(m, bounds)
+
+
 class Codec(nn.Module):
     def __init__(self, tier="S"):
         super().__init__()
@@ -348,8 +363,6 @@ class Codec(nn.Module):
         k = F.relu(self.hyper_b(gather2(F.relu(k))))
         k = self.hyper_c(gather2(k)).float()
         head = k[..., : self.n_idx] * 4 + idx * (1 + self.level_gain)
-        # An index is not negative; the slope passes so that a dead group can wake.
-        head = head + (F.relu(head) - head).detach()
         return torch.cat([head, k[..., self.n_idx :]], -1)
 
     # --- a training frame ---------------------------------------------------------------
@@ -362,15 +375,20 @@ class Codec(nn.Module):
         ctx = self.make_context(pred, state, q)
         y = self.analysis(x, pred, ctx, q)
         prior = self.make_prior(ctx, q)
-        zc = self.hyper_in(y, prior).clamp(-Z_MAX, Z_MAX)
-        z = round_st(zc)
+        raw = self.hyper_in(y, prior)
+        # An index is not negative. Below zero only the picture may pull (so that a dead
+        # group can wake); if the rate could push there, every index would drift to zero.
+        zc = torch.cat([F.relu(raw[..., : self.n_idx]), raw[..., self.n_idx :]], -1).clamp(-Z_MAX, Z_MAX)
+        z = raw + (torch.round(zc) - raw).detach()
         mean, step, f = self.hyper_out(z, prior)
         mean, step = mean.float(), step.float()
-        head = z[..., : self.n_idx].abs()
+        head = z[..., : self.n_idx]
         near = lambda v: v.repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
         live = near(head.clamp(max=1))  # 0 where idx is 0
+        paid = zc[..., : self.n_idx]
+        paid = near((paid + (torch.round(paid) - paid).detach()).clamp(max=1))  # the same, for the rate
         if skip is not None:
-            live = live * (1 - skip)
+            live, paid = live * (1 - skip), paid * (1 - skip)
         b, h, w, c = y.shape
         board = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)[None]) % 2
         board = (board == 0).float()[None, :, :, None]
@@ -389,27 +407,13 @@ class Codec(nn.Module):
             # would charge the dead zone's values for symbols that are never sent.
             mix = (sym + RATE_MIX * (v - sym)).detach()
             v, zn = mix + v - v.detach(), zc
-        bits_y = self.bits_y(v, sym.detach(), near((z if hard else zc)[..., : self.n_idx].abs()), live, last, tile_rows)
+        bits_y = self.bits_y(v, sym.detach(), near((z if hard else zc)[..., : self.n_idx].abs()), paid, last, tile_rows)
         bits_z = self.bits_z(zn.clamp(-Z_MAX, Z_MAX), q)
         return out.float(), new_state, sym, bits_y, bits_z, z
 
-    def contexts(self, sym, last, tile_rows):
-        """Neighbour context of every symbol: 0..5. Causal, inside one tile, exact."""
-        a = sym.abs()
-        b, h, w, c = a.shape
-        pad = F.pad(a, (0, 0, 1, 1, 1, 0))
-        north, nw, ne = pad[:, :-1, 1:-1], pad[:, :-1, :-2], pad[:, :-1, 2:]
-        top = (torch.arange(h, device=a.device) % tile_rows == 0)[None, :, None, None]
-        up = torch.where(top, torch.zeros_like(north), 2 * north + nw + ne)
-        m = 2 * pad[:, 1:, :-2] + up
-        if last is not None:
-            m = m + 2 * last.abs()
-        bounds = torch.tensor([0.5, 2.5, 4.5, 8.5, 16.5], device=a.device)
-        return torch.bucketize(m, bounds)
-
     def bits_y(self, v, sym, idx, live, last, tile_rows):
         with torch.no_grad():
-            ctx = self.contexts(sym, last, tile_rows)
+            ctx = contexts(sym, last, tile_rows)
         low = idx.detach().floor().clamp(0, IDX_MAX - 1)
         frac = idx.clamp(0, IDX_MAX) - low
         low = low.long() * CTX + ctx

@@ -68,8 +68,7 @@ class Entropy(unittest.TestCase):
     def test_contexts(self):
         rng = np.random.default_rng(3)
         s, p = rng.integers(-3, 4, (2, 1, 16, 4, 2))
-        net = codec.Codec("S")
-        got = net.contexts(torch.from_numpy(s).float(), torch.from_numpy(p).float(), 8).numpy()
+        got = codec.contexts(torch.from_numpy(s).float(), torch.from_numpy(p).float(), 8).numpy()
         for y in range(16):
             for x in range(4):
                 for c in range(2):

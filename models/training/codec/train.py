@@ -40,7 +40,7 @@ def stage(progress):
 
 
 def learning_rate(progress, step, peak):
-    warm = min(1.0, (step + 1) / 100)
+    warm = min(1.0, (step + 1) / 200)
     fall = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     return peak * warm * (0.03 + 0.97 * fall)
 
@@ -180,10 +180,17 @@ def worker(rank, args):
     torch.manual_seed(args.seed)
     net = codec.Codec(args.tier).to(device)
     ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
-    quick = [net.z_logits]
-    slow = [p for p in net.parameters() if all(p is not k for k in quick)]
+    # The transform start is precise: steps that suit a random layer would scramble it.
+    layers = (net.embed, net.enc_in, net.down, net.up, net.dec_in, net.out)
+    start = {id(p) for layer in layers for p in layer.parameters()}
+    quick = {id(net.z_logits)}
+    groups = [
+        {"params": [p for p in net.parameters() if id(p) not in start | quick], "scale": 1.0},
+        {"params": [p for p in net.parameters() if id(p) in start], "scale": 0.2, "weight_decay": 0.0},
+        {"params": [net.z_logits], "scale": 10.0, "weight_decay": 0.0},
+    ]
     optimiser = torch.optim.AdamW(
-        [{"params": slow, "scale": 1.0}, {"params": quick, "scale": 10.0, "weight_decay": 0.0}],
+        groups,
         lr=args.lr,
         betas=(0.9, 0.98),
         weight_decay=1e-3,
@@ -199,6 +206,11 @@ def worker(rank, args):
         if rank == 0:
             print(f"resumed at step {step}, progress {progress:.3f}", flush=True)
     segments = data.Segments(args.cache)
+    if step == 0 and not args.steps:
+        from export import calibrate
+
+        calibrate(net, args.cache)
+        ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
     held = None
     if rank == 0:
         try:
@@ -330,7 +342,7 @@ def main():
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-scale", type=float, default=1.0)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--lr", type=float, default=7e-4)
     parser.add_argument("--clip", type=float, default=0.5)
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--seed", type=int, default=1)
