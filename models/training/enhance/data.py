@@ -93,17 +93,23 @@ def load(data, cache, split):
         return [z[k] for k in z.files]
 
 
+def gradient(luma):
+    luma = luma[::2, ::2].astype(np.int16)
+    return np.abs(np.diff(luma)).mean() + np.abs(np.diff(luma, axis=0)).mean()
+
+
 class Crops:
     """Random crops with the eight flips; the generator's state is part of a checkpoint."""
 
     def __init__(self, planes, size, seed):
         self.size = size
         self.planes = [p for p in planes if min(p.shape[1:]) >= size + 16]
-        area = np.array([p.shape[1] * p.shape[2] for p in self.planes], np.float64)
-        self.weights = area / area.sum()
+        # Detail is what teaches: most frames and photos are smoother than what the nets are for.
+        worth = np.array([p[0].size ** 0.5 * min(gradient(p[0]), 20.0) ** 2 for p in self.planes])
+        self.weights = worth / worth.sum()
         self.rng = np.random.default_rng(seed)
-        # Mean absolute gradient: flat crops are mostly thrown away.
-        self.floor = 1.5
+        # Sum of mean gradients under which a crop is flat, and mostly thrown away.
+        self.floor = 8.0
 
     def one(self, channels):
         s, rng = self.size, self.rng
@@ -112,8 +118,7 @@ class Crops:
             y = int(rng.integers(0, (p.shape[1] - s) // 2 + 1)) * 2
             x = int(rng.integers(0, (p.shape[2] - s) // 2 + 1)) * 2
             crop = p[:channels, y : y + s, x : x + s]
-            luma = crop[0, ::2, ::2].astype(np.int16)
-            if np.abs(np.diff(luma)).mean() + np.abs(np.diff(luma, axis=0)).mean() > 2 * self.floor * 1.5:
+            if gradient(crop[0]) > self.floor:
                 break
         k = int(rng.integers(8))
         crop = np.rot90(crop, k & 3, (1, 2))

@@ -18,7 +18,6 @@ import argparse
 import hashlib
 import json
 import os
-import shutil
 
 import numpy as np
 import onnx
@@ -109,10 +108,12 @@ def denoise(net):
     s2 = g.conv(s1, net.to2)
     for layer in net.d2:
         s2 = g.conv(s2, layer)
-    s3 = g.conv(s2, net.to3)
-    for layer in net.d3:
-        s3 = g.conv(s3, layer)
-    v = g.op("Add", [s2, g.twice(g.conv(s3, net.from3, relu=False))])
+    v = s2
+    if len(net.config["widths"]) > 2:
+        s3 = g.conv(s2, net.to3)
+        for layer in net.d3:
+            s3 = g.conv(s3, layer)
+        v = g.op("Add", [s2, g.twice(g.conv(s3, net.from3, relu=False))])
     for layer in net.u2:
         v = g.conv(v, layer)
     v = g.op("Add", [s1, g.twice(g.conv(v, net.from2, relu=False))])
@@ -177,23 +178,32 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("task", choices=["upscale", "denoise"])
     p.add_argument("--work", default=os.path.join(ROOT, "target", "training", "enhance"))
-    p.add_argument("--name", help="folder of the run inside --work (default: the task)")
+    p.add_argument(
+        "--name", help="folders of runs inside --work that began from one another, the last one is exported (default: the task)"
+    )
     p.add_argument("--out", default=os.path.join(ROOT, "models", "enhance"))
     a = p.parse_args()
-    run = os.path.join(a.work, a.name or a.task)
-    state = torch.load(os.path.join(run, "checkpoint.pt"), weights_only=False)
+    runs = [os.path.join(a.work, name) for name in (a.name or a.task).split(",")]
+    states = [torch.load(os.path.join(run, "checkpoint.pt"), weights_only=False) for run in runs]
+    state, steps = states[-1], sum(s["step"] for s in states)
     net = nets.make(a.task, **state["config"])
     net.load_state_dict(state["ema"])
     stem = {"upscale": "upscale-x2", "denoise": "denoise"}[a.task]
     os.makedirs(a.out, exist_ok=True)
-    model = build(a.task, net, {"steps": state["step"]})
+    model = build(a.task, net, {"steps": steps})
     data = model.SerializeToString()
     with open(os.path.join(a.out, stem + ".onnx.tmp"), "wb") as f:
         f.write(data)
     os.replace(os.path.join(a.out, stem + ".onnx.tmp"), os.path.join(a.out, stem + ".onnx"))
-    compact = {"net": state["ema"], "config": state["config"], "step": state["step"]}
+    compact = {"net": state["ema"], "config": state["config"], "step": steps}
     torch.save(compact, os.path.join(a.out, stem + ".pt"))
-    shutil.copyfile(os.path.join(run, "log.csv"), os.path.join(a.out, stem + ".log.csv"))
+    with open(os.path.join(a.out, stem + ".log.csv"), "w") as out:
+        for i, run in enumerate(runs):
+            with open(os.path.join(run, "log.csv")) as f:
+                lines = f.read().splitlines()
+            if i == 0:
+                out.write(f"run,{lines[0]}\n")
+            out.writelines(f"{i + 1},{line}\n" for line in lines[1:])
     manifest_entry(
         a.out,
         {
@@ -204,14 +214,14 @@ def main():
             "outputs": describe(model.graph.output),
             "licence": "Apache-2.0",
             "training": {
-                "steps": state["step"],
-                "minutes": round(state["spent"] / 60, 1),
+                "steps": steps,
+                "minutes": round(sum(s["spent"] for s in states) / 60, 1),
                 "data": "train/ of the project's data set: 50 photos and frames of clips, at 1/2 and 1/4 size",
                 "log": stem + ".log.csv",
             },
         },
     )
-    print(f"{stem}.onnx {len(data)} bytes, step {state['step']}")
+    print(f"{stem}.onnx {len(data)} bytes, {steps} steps")
 
 
 if __name__ == "__main__":

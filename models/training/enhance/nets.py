@@ -78,7 +78,7 @@ def bicubic_base_kernel():
 class Upscale2(nn.Module):
     """Luma x2: 1 -> features at half resolution -> 16 = 4x4 sub-pixels."""
 
-    def __init__(self, features=32, middle=3):
+    def __init__(self, features=32, middle=4):
         super().__init__()
         self.config = {"features": features, "middle": middle}
         self.head = Collapsible(1, features, 6, stride=2, pad=2)
@@ -96,7 +96,7 @@ class Upscale2(nn.Module):
 
 
 class Denoise(nn.Module):
-    """Luma and chroma together: three scales, the noise level as an input.
+    """Luma and chroma together: two or three scales, the noise level as an input.
 
     y [N,1,H,W], uv [N,2,H/2,W/2] and sigma [N,2] (luma, chroma) on a 0..1
     scale; H and W multiples of 8.
@@ -104,16 +104,17 @@ class Denoise(nn.Module):
 
     def __init__(self, widths=(16, 32, 64), down=(0, 1, 4), up=(1, 1)):
         super().__init__()
-        a, b, c = widths
+        a, b, c = (*widths, 0)[:3]
         self.config = {"widths": list(widths), "down": list(down), "up": list(up)}
         self.head_y = Collapsible(1, a, 6, stride=2, pad=2, wide=64)
         self.head_c = Collapsible(4, a, 3, wide=64)
         self.d1 = nn.ModuleList(Collapsible(a, a, 3) for _ in range(down[0]))
         self.to2 = Collapsible(a, b, 4, stride=2, pad=1)
         self.d2 = nn.ModuleList(Collapsible(b, b, 3) for _ in range(down[1]))
-        self.to3 = Collapsible(b, c, 4, stride=2, pad=1)
-        self.d3 = nn.ModuleList(Collapsible(c, c, 3) for _ in range(down[2]))
-        self.from3 = Collapsible(c, b, 1)
+        if c:
+            self.to3 = Collapsible(b, c, 4, stride=2, pad=1)
+            self.d3 = nn.ModuleList(Collapsible(c, c, 3) for _ in range(down[2]))
+            self.from3 = Collapsible(c, b, 1)
         self.u2 = nn.ModuleList(Collapsible(b, b, 3) for _ in range(up[1]))
         self.from2 = Collapsible(b, a, 1)
         self.u1 = nn.ModuleList(Collapsible(a, a, 3) for _ in range(up[0]))
@@ -127,10 +128,12 @@ class Denoise(nn.Module):
         s2 = act(self.to2(s1))
         for layer in self.d2:
             s2 = act(layer(s2))
-        s3 = act(self.to3(s2))
-        for layer in self.d3:
-            s3 = act(layer(s3))
-        x = s2 + F.interpolate(self.from3(s3), scale_factor=2, mode="nearest")
+        x = s2
+        if len(self.config["widths"]) > 2:
+            s3 = act(self.to3(s2))
+            for layer in self.d3:
+                s3 = act(layer(s3))
+            x = s2 + F.interpolate(self.from3(s3), scale_factor=2, mode="nearest")
         for layer in self.u2:
             x = act(layer(x))
         x = s1 + F.interpolate(self.from2(x), scale_factor=2, mode="nearest")

@@ -10,6 +10,7 @@ larger of steps done / steps and minutes spent / minutes.
 """
 
 import argparse
+import ast
 import csv
 import math
 import os
@@ -78,7 +79,10 @@ class DenoiseTask:
         # Luma of either range, so that the net is at home in both.
         full = torch.from_numpy(rng.random(n) < 0.5)[:, None, None, None]
         y = clean[:, :1]
-        clean = torch.cat([torch.where(full, ((y * 255 - 16) / 219).clamp(0, 1), y), clean[:, 1:]], 1)
+        # Photographs are pale: stronger colours, so that the net does not take colour for noise.
+        vivid = torch.from_numpy(rng.uniform(0.7, 3.0, n).astype(np.float32))[:, None, None, None]
+        uv = ((clean[:, 1:] - 128 / 255) * vivid + 128 / 255).clamp(16 / 255, 240 / 255)
+        clean = torch.cat([torch.where(full, ((y * 255 - 16) / 219).clamp(0, 1), y), uv], 1)
         sigma = np.where(rng.random(n) < 0.5, rng.uniform(0, 55, n), rng.uniform(12, 38, n))
         chroma = sigma * rng.uniform(0.1, 1.0, n)
         as_f = lambda a: torch.from_numpy(a.astype(np.float32)) / 255
@@ -126,8 +130,9 @@ def main():
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--config", default="{}", help="net configuration, a Python dict")
     p.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
+    p.add_argument("--square-from", type=float, default=0.7, help="progress from which the squared error is minimised")
     p.add_argument("--threads", type=int, default=0)
-    p.add_argument("--init", help="compact checkpoint to start from instead of random weights")
+    p.add_argument("--init", help="compact checkpoint to start from (a deeper net may start from a shallower one)")
     a = p.parse_args()
     if a.threads:
         torch.set_num_threads(a.threads)
@@ -137,14 +142,16 @@ def main():
     ckpt, log = os.path.join(run, "checkpoint.pt"), os.path.join(run, "log.csv")
     task = TASKS[a.task]()
     torch.manual_seed(1)
-    import ast
-
     net = nets.make(a.task, **ast.literal_eval(a.config))
     step, spent = 0, 0.0
     crops = pictures.Crops(pictures.load(a.data, a.work, "train"), task.crop, 1)
     val = pictures.load(a.data, a.work, "val")[::3]
     if a.init:
-        net.load_state_dict(torch.load(a.init, weights_only=True)["net"])
+        # Layers that the file does not have begin as they would be absent: identities.
+        missing, _ = net.load_state_dict(torch.load(a.init, weights_only=True)["net"], strict=False)
+        for name in missing:
+            if name.endswith(".outer"):
+                net.get_parameter(name).data.zero_()
     net = net.to(memory_format=torch.channels_last)
     opt = torch.optim.Adam(net.parameters(), lr=a.rate, betas=(0.9, 0.99))
     ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
@@ -185,7 +192,7 @@ def main():
             group["lr"] = rate
         t0 = time.time()
         sample = tuple(t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in task.pair(crops))
-        late = progress > 0.7
+        late = progress >= a.square_from
         fast = a.precision == "bf16" and progress < 0.8
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast):
             loss = task.loss(net, sample, late)

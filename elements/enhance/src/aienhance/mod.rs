@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `aienhance`: trained enhancement operations, one after the other.
+//!
+//! `operations` names them in the order in which they run:
+//!
+//! | operation | parameters | what it does |
+//! |---|---|---|
+//! | `denoise` | `strength=auto` or 0 to 55, `chroma=auto` or 0 to 55, `model=` | removes noise of the given or measured level from luma and chroma |
+//! | `upscale` | `factor=2` or `4`, `model=` | enlarges: luma by a net, chroma by Catmull-Rom |
+//!
+//! ```text
+//! gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,width=640,height=360 ! aienhance operations="denoise:strength=auto,upscale:factor=2" ! videoconvert ! autovideosink
+//! ```
+//!
+//! Frames are I420 or NV12 of any size and stride. Without operations they pass untouched. The
+//! property may be changed while the pipeline plays: the next frame is made by the new chain, and
+//! if it has another size the caps are negotiated anew; a chain that cannot be loaded, or a size
+//! that downstream refuses, is answered with a warning and the old chain stays.
+//!
+//! `model=` behind an operation (or `model-location`, when there is one operation) replaces the
+//! built-in net by a file with the same inputs and outputs; put a path with `,` or `:` in double
+//! quotes.
+//!
+//! `stats` tells what was measured: `frames`, the noise levels in use (`denoise-sigma`,
+//! `denoise-sigma-chroma`), and for each operation a structure of its engine's figures.
+
+mod imp;
+
+use glib::prelude::*;
+
+glib::wrapper! {
+    /// The element; see the module.
+    pub struct AiEnhance(ObjectSubclass<imp::AiEnhance>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+/// Registers the element.
+pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        plugin,
+        "aienhance",
+        gst::Rank::NONE,
+        AiEnhance::static_type(),
+    )
+}

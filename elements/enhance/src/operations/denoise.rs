@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Noise reduction: one net for luma and chroma that is told how much noise there is.
+
+use aivideo_core::{
+    engine::Engine,
+    model::ModelSource,
+    pixels::Yuv420,
+    settings::InferenceSettings,
+    tensor::{ElementType, Tensor},
+};
+
+use super::{
+    EnhanceError, Measurement, Operation, Port, Spare, check_ports, crop, expect_plane, pad_into,
+};
+use crate::{
+    noise::{self, Follower},
+    spec::{Level, MAX_SIGMA},
+};
+
+const NAME: &str = "denoise";
+/// The net takes luma in blocks of this side.
+const MULTIPLE: usize = 8;
+/// Less than this is rounding, not noise: the picture is left as it is.
+const VISIBLE: f32 = 0.6;
+
+/// The net that comes with the plugin.
+pub fn default_model() -> ModelSource {
+    ModelSource::Embedded {
+        name: "enhance/denoise.onnx",
+        bytes: include_bytes!("../../../../models/enhance/denoise.onnx"),
+    }
+}
+
+/// Removes noise of a given level, or of the level that it measures.
+pub struct Denoise {
+    engine: Engine,
+    model: String,
+    strength: Level,
+    chroma: Level,
+    luma_level: Follower,
+    chroma_level: Follower,
+    /// Used on the latest picture: luma, chroma.
+    sigma: (f32, f32),
+    bypassed: u64,
+}
+
+impl Denoise {
+    /// Loads the net.
+    pub fn new(
+        strength: Level,
+        chroma: Level,
+        model: &ModelSource,
+        settings: &InferenceSettings,
+    ) -> Result<Self, EnhanceError> {
+        let engine = Engine::acquire(model, settings)?;
+        let port = |name, channels: &'static [Option<usize>]| Port {
+            name,
+            ty: ElementType::U8,
+            shape: channels,
+        };
+        const ONE: &[Option<usize>] = &[Some(1), Some(1), None, None];
+        const TWO: &[Option<usize>] = &[Some(1), Some(2), None, None];
+        let sigma = Port {
+            name: "sigma",
+            ty: ElementType::F32,
+            shape: &[Some(2)],
+        };
+        check_ports(
+            NAME,
+            model,
+            &engine,
+            &[port("y", ONE), port("uv", TWO), sigma],
+            &[port("y_out", ONE), port("uv_out", TWO)],
+        )?;
+        Ok(Self {
+            engine,
+            model: model.describe(),
+            strength,
+            chroma,
+            luma_level: Follower::default(),
+            chroma_level: Follower::default(),
+            sigma: (0.0, 0.0),
+            bypassed: 0,
+        })
+    }
+
+    fn measure(&mut self, picture: &Yuv420) {
+        let luma = match self.strength {
+            Level::Sigma(sigma) => sigma,
+            Level::Auto => self.luma_level.update(noise::estimate(picture.y_plane())),
+        };
+        let chroma = match self.chroma {
+            Level::Sigma(sigma) => sigma,
+            Level::Auto => {
+                let u = noise::estimate(picture.u_plane());
+                let v = noise::estimate(picture.v_plane());
+                let both = match (u, v) {
+                    (Some(u), Some(v)) => Some((u + v) / 2.0),
+                    (u, v) => u.or(v),
+                };
+                self.chroma_level.update(both)
+            }
+        };
+        self.sigma = (luma.min(MAX_SIGMA), chroma.min(MAX_SIGMA));
+    }
+}
+
+impl Operation for Denoise {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn process(&mut self, picture: Yuv420, spare: &mut Spare) -> Result<Yuv420, EnhanceError> {
+        self.measure(&picture);
+        let (luma, chroma) = self.sigma;
+        if luma < VISIBLE && chroma < VISIBLE {
+            self.bypassed += 1;
+            return Ok(picture);
+        }
+        let (w, h) = (picture.width, picture.height);
+        let (cw, ch) = (picture.chroma_width(), picture.chroma_height());
+        let (pw, ph) = (w.next_multiple_of(MULTIPLE), h.next_multiple_of(MULTIPLE));
+        let (pcw, pch) = (pw / 2, ph / 2);
+
+        let mut uv = spare.take(2 * pcw * pch);
+        let (pu, pv) = uv.split_at_mut(pcw * pch);
+        pad_into(&picture.u, (cw, ch), (pcw, pch), pu);
+        pad_into(&picture.v, (cw, ch), (pcw, pch), pv);
+        spare.give(picture.u);
+        spare.give(picture.v);
+        let y = if (pw, ph) == (w, h) {
+            picture.y
+        } else {
+            let mut padded = spare.take(pw * ph);
+            pad_into(&picture.y, (w, h), (pw, ph), &mut padded);
+            spare.give(picture.y);
+            padded
+        };
+
+        let mut outputs = self.engine.run(vec![
+            ("y", Tensor::u8([1, 1, ph, pw], y)),
+            ("uv", Tensor::u8([1, 2, pch, pcw], uv)),
+            ("sigma", Tensor::f32([2], vec![luma, chroma])),
+        ])?;
+        let mut y = expect_plane(NAME, &self.model, &mut outputs, "y_out", [1, 1, ph, pw])?;
+        let mut u = expect_plane(NAME, &self.model, &mut outputs, "uv_out", [1, 2, pch, pcw])?;
+        let mut v = spare.take(pcw * pch);
+        v.copy_from_slice(&u[pcw * pch..]);
+        crop(&mut y, pw, (w, h));
+        crop(&mut u, pcw, (cw, ch));
+        crop(&mut v, pcw, (cw, ch));
+        Ok(Yuv420 {
+            width: w,
+            height: h,
+            y,
+            u,
+            v,
+        })
+    }
+
+    fn reset(&mut self) {
+        self.luma_level.reset();
+        self.chroma_level.reset();
+    }
+
+    fn measurements(&self) -> Vec<Measurement> {
+        vec![
+            ("denoise-sigma", f64::from(self.sigma.0)),
+            ("denoise-sigma-chroma", f64::from(self.sigma.1)),
+            ("denoise-bypassed", self.bypassed as f64),
+        ]
+    }
+
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
