@@ -56,7 +56,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-fn report(harness: &Harness, name: &str, element: Vec<f64>, bare: Vec<f64>) -> Result<(), Box<dyn Error>> {
+fn report(harness: &mut Harness, name: &str, element: Vec<f64>, bare: Vec<f64>) -> Result<(), Box<dyn Error>> {
     let stats = harness
         .find_element(name)
         .ok_or("the element")?
@@ -117,7 +117,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         encode.engine().run(inputs)?;
         bare.push(1e3 * start.elapsed().as_secs_f64());
     }
-    report(&harness, "aicodecenc", element, bare)?;
+    report(&mut harness, "aicodecenc", element, bare)?;
 
     let caps = harness.sinkpad().and_then(|p| p.current_caps()).ok_or("caps")?;
     let mut harness = Harness::new_parse(&format!("aicodecdec {property}"));
@@ -135,5 +135,5 @@ fn main() -> Result<(), Box<dyn Error>> {
         decode.engine().run(inputs)?;
         bare.push(1e3 * start.elapsed().as_secs_f64());
     }
-    report(&harness, "aicodecdec", element, bare)
+    report(&mut harness, "aicodecdec", element, bare)
 }

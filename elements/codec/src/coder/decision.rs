@@ -8,7 +8,7 @@ pub const MAX_QUALITY: u8 = 63;
 /// The trainer's weight of the squared error against a bit, at quality 0 and at 63.
 const LAMBDA: (f64, f64) = (0.0012, 0.12);
 /// A block is skipped when its squared error is below this many bits' worth.
-pub const SKIP_BITS: f64 = 16.0;
+pub const SKIP_BITS: f64 = 64.0;
 
 /// Squared error (sum over a block) that one bit should save at this quality.
 pub fn error_per_bit(quality: u8) -> f64 {

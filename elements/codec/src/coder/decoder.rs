@@ -344,7 +344,7 @@ fn read_tile(
     if !key {
         code::decode_tile(width, sent.motion, &mut vectors, &mut skip).ok()?;
     }
-    let z = entropy::decode_z(tables, quality, &tile.shape, sent.z).ok()?;
+    let z = entropy::decode_z(tables, quality, &tile.shape, &skip, sent.z).ok()?;
     let y = if state.sound {
         entropy::decode_y(tables, &tile.shape, &z, &skip, sent.y, &mut state.history).ok()?
     } else {

@@ -244,7 +244,7 @@ impl Encoder {
             let (vectors, skip) = (&field.vectors[blocks.clone()], &field.skip[blocks]);
             Parts {
                 motion: if key { Vec::new() } else { code::encode_tile(width, vectors, skip) },
-                z: entropy::encode_z(tables, quality, &tile.shape, &z),
+                z: entropy::encode_z(tables, quality, &tile.shape, skip, &z),
                 y: entropy::encode_y(tables, &tile.shape, &z, skip, &y, history),
             }
         };

@@ -2,6 +2,8 @@
 //! Order, contexts and escapes of a tile's two symbol streams.
 //!
 //! z: channel by channel, row by row; one lane; the table is chosen by quality group and channel.
+//! Where all 16 blocks of a position are skipped, its z means nothing to the symbols. If there are
+//! such positions, the stream begins with one bit; 1 says that they are not coded, and are zero.
 //!
 //! y: channels in groups of four (the four that share a scale index), then row by row, position by
 //! position, then the four channels of the group on lanes 0, 1, 0, 1. The order keeps four
@@ -193,16 +195,43 @@ fn read_escape<const N: usize>(
     }
 }
 
-/// Codes a tile's z (`z_channels` planes of `height64 * width64`).
-pub fn encode_z(tables: &Tables, quality: u8, shape: &TileShape, z: &[i8]) -> Vec<u8> {
+/// For each position of z, whether any of its blocks is not skipped.
+fn live_positions(shape: &TileShape, skip: &[bool]) -> Vec<bool> {
+    assert_eq!(skip.len(), shape.blocks());
+    let mut live = vec![false; shape.width64 * shape.height64];
+    for (row, skip) in skip.chunks_exact(shape.width16()).enumerate() {
+        let live = &mut live[row / 4 * shape.width64..][..shape.width64];
+        for (live, skip) in live.iter_mut().zip(skip.chunks_exact(4)) {
+            *live |= skip.contains(&false);
+        }
+    }
+    live
+}
+
+/// Codes a tile's z (`z_channels` planes of `height64 * width64`); `skip` has one flag a block.
+pub fn encode_z(
+    tables: &Tables,
+    quality: u8,
+    shape: &TileShape,
+    skip: &[bool],
+    z: &[i8],
+) -> Vec<u8> {
     assert_eq!(z.len(), shape.z_len());
     if z.iter().all(|&v| v == 0) {
         return Vec::new();
     }
-    let mut ops = Vec::with_capacity(z.len());
-    let planes = z.chunks_exact(shape.width64 * shape.height64);
-    for (plane, table) in planes.zip(tables.z_tables(quality)) {
-        for &v in plane {
+    let mut live = live_positions(shape, skip);
+    let planes = || z.chunks_exact(shape.width64 * shape.height64);
+    let mut ops = Vec::with_capacity(z.len() + 1);
+    if live.contains(&false) {
+        let zero = planes().all(|plane| plane.iter().zip(&live).all(|(&z, &live)| live || z == 0));
+        push_bits(&mut ops, 0, u32::from(zero), 1);
+        if !zero {
+            live.fill(true);
+        }
+    }
+    for (plane, table) in planes().zip(tables.z_tables(quality)) {
+        for (&v, _) in plane.iter().zip(&live).filter(|(_, live)| **live) {
             push_value(&mut ops, 0, table, i32::from(v), tables.z_max());
         }
     }
@@ -214,6 +243,7 @@ pub fn decode_z(
     tables: &Tables,
     quality: u8,
     shape: &TileShape,
+    skip: &[bool],
     data: &[u8],
 ) -> Result<Vec<i8>, EntropyError> {
     let mut z = vec![0i8; shape.z_len()];
@@ -222,9 +252,13 @@ pub fn decode_z(
     }
     let max = tables.z_max();
     let mut decoder = Decoder::<1>::new(data)?;
+    let mut live = live_positions(shape, skip);
+    if live.contains(&false) && decoder.bits(0, 1) == 0 {
+        live.fill(true);
+    }
     let planes = z.chunks_exact_mut(shape.width64 * shape.height64);
     for (plane, table) in planes.zip(tables.z_tables(quality)) {
-        for v in plane {
+        for (v, _) in plane.iter_mut().zip(&live).filter(|(_, live)| **live) {
             let symbol = decoder.symbol(0, table) as i32;
             *v = if symbol <= 2 * max {
                 (symbol - max) as i8
@@ -429,9 +463,9 @@ mod tests {
             let mut got = TileHistory::new(&SHAPE);
             for _ in 0..3 {
                 let (z, skip, y) = frame(&mut noise, spread, skips);
-                let z_bytes = encode_z(&tables, quality, &SHAPE, &z);
+                let z_bytes = encode_z(&tables, quality, &SHAPE, &skip, &z);
                 let y_bytes = encode_y(&tables, &SHAPE, &z, &skip, &y, &mut sent);
-                prop_assert_eq!(&decode_z(&tables, quality, &SHAPE, &z_bytes).unwrap(), &z);
+                prop_assert_eq!(&decode_z(&tables, quality, &SHAPE, &skip, &z_bytes).unwrap(), &z);
                 prop_assert_eq!(&decode_y(&tables, &SHAPE, &z, &skip, &y_bytes, &mut got).unwrap(), &y);
                 prop_assert_eq!(&sent.magnitudes, &got.magnitudes);
             }
@@ -441,7 +475,7 @@ mod tests {
         fn random_bytes_are_safe(seed in any::<u64>(), bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let tables = tables();
             let (z, skip, _) = frame(&mut Noise(seed), 40, 10);
-            let _ = decode_z(&tables, 0, &SHAPE, &bytes);
+            let _ = decode_z(&tables, 0, &SHAPE, &skip, &bytes);
             let _ = decode_y(&tables, &SHAPE, &z, &skip, &bytes, &mut TileHistory::new(&SHAPE));
         }
 
@@ -457,12 +491,29 @@ mod tests {
     }
 
     #[test]
+    fn z_of_skipped_positions_is_free() {
+        let tables = tables();
+        let (mut z, _, _) = frame(&mut Noise(5), 20, 0);
+        // All blocks of the first two rows of positions but one are skipped.
+        let mut skip = vec![true; SHAPE.blocks()];
+        skip[0] = false;
+        let whole = encode_z(&tables, 30, &SHAPE, &skip, &z);
+        assert_eq!(decode_z(&tables, 30, &SHAPE, &skip, &whole).as_ref(), Ok(&z));
+        for plane in z.chunks_exact_mut(SHAPE.width64 * SHAPE.height64) {
+            plane[1..].fill(0);
+        }
+        let few = encode_z(&tables, 30, &SHAPE, &skip, &z);
+        assert_eq!(decode_z(&tables, 30, &SHAPE, &skip, &few).as_ref(), Ok(&z));
+        assert!(few.len() * 4 < whole.len(), "{} and {}", few.len(), whole.len());
+    }
+
+    #[test]
     fn silence_is_free() {
         let tables = tables();
         let z = vec![0i8; SHAPE.z_len()];
         let y = vec![0i16; SHAPE.y_len()];
         let skip = vec![false; SHAPE.blocks()];
-        assert!(encode_z(&tables, 30, &SHAPE, &z).is_empty());
+        assert!(encode_z(&tables, 30, &SHAPE, &skip, &z).is_empty());
         assert!(encode_y(&tables, &SHAPE, &z, &skip, &y, &mut TileHistory::new(&SHAPE)).is_empty());
     }
 
