@@ -45,6 +45,22 @@ impl ModelSource {
         }
     }
 
+    /// The folder of the model's external data, if it has any.
+    pub(crate) fn external_folder(&self, bytes: &[u8]) -> Option<PathBuf> {
+        // The entry "location" of a tensor's `external_data`, as protobuf writes it. Where it
+        // appears by accident, a model is only shared less.
+        const LOCATION: &[u8] = b"\x0a\x08location";
+        let folder = self.folder()?;
+        let external = bytes
+            .windows(LOCATION.len())
+            .any(|window| window == LOCATION);
+        external.then(|| {
+            folder
+                .canonicalize()
+                .unwrap_or_else(|_| folder.to_path_buf())
+        })
+    }
+
     /// The bytes of the model. Refuses what cannot be an ONNX model, saying what it is instead.
     pub fn load(&self) -> Result<Cow<'static, [u8]>, EngineError> {
         let bytes = match self {

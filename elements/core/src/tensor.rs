@@ -128,9 +128,17 @@ impl TensorData {
         Ok(())
     }
 
-    /// Makes room for `len` elements in all, so that appending does not move what is there.
-    pub(crate) fn reserve_total(&mut self, len: usize) {
-        for_each_type!(self, data => data.reserve_exact(len.saturating_sub(data.len())));
+    /// No elements of type `ty`, with room for `len`.
+    pub(crate) fn with_capacity(ty: ElementType, len: usize) -> Self {
+        match ty {
+            ElementType::F32 => Self::F32(Vec::with_capacity(len)),
+            ElementType::F16 => Self::F16(Vec::with_capacity(len)),
+            ElementType::U8 => Self::U8(Vec::with_capacity(len)),
+            ElementType::I8 => Self::I8(Vec::with_capacity(len)),
+            ElementType::I16 => Self::I16(Vec::with_capacity(len)),
+            ElementType::I32 => Self::I32(Vec::with_capacity(len)),
+            ElementType::I64 => Self::I64(Vec::with_capacity(len)),
+        }
     }
 
     /// Fills up with zeros to `len` elements.

@@ -3,7 +3,7 @@
 
 use crate::{
     error::EngineError,
-    tensor::{Tensor, TensorInfo},
+    tensor::{Tensor, TensorData, TensorInfo},
 };
 
 /// Inputs in the model's order.
@@ -105,25 +105,38 @@ pub(super) fn compatible(a: &[Tensor], b: &[Tensor]) -> bool {
         })
 }
 
-/// Joins compatible requests. A single one that needs no padding is passed on untouched.
-pub(super) fn join(batching: Batching, mut requests: Vec<Inputs>) -> Result<Inputs, EngineError> {
+/// One request by itself: passed on untouched, or filled up to a fixed batch.
+pub(super) fn alone(batching: Batching, mut request: Inputs) -> Inputs {
+    let own = rows(&request);
+    let padded = batching.padded(own);
+    if batching != Batching::None && padded != own {
+        for tensor in &mut request {
+            let row: usize = tensor.shape.iter().skip(1).product();
+            tensor.data.pad_to(row * padded);
+            tensor.shape[0] = padded;
+        }
+    }
+    request
+}
+
+/// A copy of compatible requests joined along axis 0. The originals stay, for a second try.
+pub(super) fn join(batching: Batching, requests: &[Inputs]) -> Result<Inputs, EngineError> {
     let total: usize = requests.iter().map(|inputs| rows(inputs)).sum();
     let padded = batching.padded(total);
-    if requests.is_empty() {
+    let Some(first) = requests.first() else {
         return Ok(Inputs::new());
-    }
-    let mut joined = requests.remove(0);
-    if requests.is_empty() && (batching == Batching::None || padded == total) {
-        return Ok(joined);
-    }
-    for (index, tensor) in joined.iter_mut().enumerate() {
-        let row: usize = tensor.shape.iter().skip(1).product();
-        tensor.data.reserve_total(row * padded);
-        for request in &requests {
-            tensor.data.append(&request[index].data)?;
+    };
+    let mut joined = Inputs::with_capacity(first.len());
+    for (index, like) in first.iter().enumerate() {
+        let row: usize = like.shape.iter().skip(1).product();
+        let mut data = TensorData::with_capacity(like.element_type(), row * padded);
+        for request in requests {
+            data.append(&request[index].data)?;
         }
-        tensor.data.pad_to(row * padded);
-        tensor.shape[0] = padded;
+        data.pad_to(row * padded);
+        let mut shape = like.shape.clone();
+        shape[0] = padded;
+        joined.push(Tensor { shape, data });
     }
     Ok(joined)
 }
@@ -223,7 +236,10 @@ mod tests {
             for pair in requests.windows(2) {
                 prop_assert!(compatible(&pair[0], &pair[1]));
             }
-            let joined = join(batching, requests.clone()).unwrap();
+            let joined = match &requests[..] {
+                [only] => alone(batching, only.clone()),
+                several => join(batching, several).unwrap(),
+            };
             prop_assert_eq!(joined[0].shape[0], if fixed { total + 1 } else { total });
             prop_assert_eq!(joined[0].shape_len(), Some(joined[0].data.len()));
             let outputs = vec![("y".to_string(), joined.into_iter().next().unwrap())];

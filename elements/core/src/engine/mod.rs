@@ -94,6 +94,7 @@ impl Engine {
         let bytes = model.load()?;
         let signature = Signature {
             hash: model::sha256(&bytes),
+            external: model.external_folder(&bytes),
             options: options.clone(),
         };
         let hash = signature.hash;

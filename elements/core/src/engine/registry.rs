@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, LazyLock, Mutex, MutexGuard, Weak},
 };
 
@@ -13,6 +14,8 @@ use crate::{error::EngineError, model};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Signature {
     pub hash: [u8; 32],
+    /// Where weights outside the ONNX file lie: the hash does not cover them.
+    pub external: Option<PathBuf>,
     pub options: Options,
 }
 
@@ -82,7 +85,19 @@ pub(super) fn acquire(
 
 fn conflict(id: &str, existing: &Signature, requested: &Signature) -> Option<EngineError> {
     let (what, a, b) = if existing.hash == requested.hash {
-        existing.options.difference(&requested.options)?
+        if existing.external != requested.external {
+            let show = |path: &Option<PathBuf>| {
+                path.as_ref()
+                    .map_or_else(|| "none".to_string(), |path| path.display().to_string())
+            };
+            (
+                "folder of external data",
+                show(&existing.external),
+                show(&requested.external),
+            )
+        } else {
+            existing.options.difference(&requested.options)?
+        }
     } else {
         let short = |hash: &[u8; 32]| format!("SHA-256 {}…", &model::hex(hash)[..12]);
         ("model", short(&existing.hash), short(&requested.hash))

@@ -4,7 +4,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,14 @@ use super::{
     oneshot,
 };
 use crate::{error::EngineError, stats::Counters};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "aivideoengine",
+        gst::DebugColorFlags::empty(),
+        Some("Shared models of the gst-aivideo elements"),
+    )
+});
 
 pub(super) type Answer = Result<Outputs, EngineError>;
 
@@ -95,24 +103,12 @@ impl<M: Model> Worker<M> {
             inputs.push(job.inputs);
             replies.push((job.submitted, job.reply));
         }
-        let answers = if replies.len() == 1 {
-            vec![
-                self.run_joined(inputs, &rows)
-                    .map(|mut parts| parts.remove(0)),
-            ]
-        } else {
-            // If the batch fails, each is run alone, so that only the guilty one gets the error.
-            match self.run_joined(inputs.clone(), &rows) {
-                Ok(parts) => parts.into_iter().map(Ok).collect(),
-                Err(_) => inputs
-                    .into_iter()
-                    .zip(&rows)
-                    .map(|(inputs, rows)| {
-                        self.run_joined(vec![inputs], &[*rows])
-                            .map(|mut parts| parts.remove(0))
-                    })
-                    .collect(),
-            }
+        let answers = match self.run_together(&inputs, &rows) {
+            Some(parts) => parts.into_iter().map(Ok).collect(),
+            None => inputs
+                .into_iter()
+                .map(|inputs| self.run_alone(inputs))
+                .collect::<Vec<_>>(),
         };
         for ((submitted, reply), answer) in replies.into_iter().zip(answers) {
             self.counters.answered(submitted.elapsed(), answer.is_ok());
@@ -120,28 +116,56 @@ impl<M: Model> Worker<M> {
         }
     }
 
-    /// Joins, runs and splits; a panic becomes an error. On success there is one part for each
-    /// request.
-    fn run_joined(
-        &mut self,
-        requests: Vec<Inputs>,
-        rows: &[usize],
-    ) -> Result<Vec<Outputs>, EngineError> {
+    /// The results of a batch of several, one part each. `None` when it must be, or has to be
+    /// after a failure, run one by one: then only the guilty one gets the error.
+    fn run_together(&mut self, requests: &[Inputs], rows: &[usize]) -> Option<Vec<Outputs>> {
+        if requests.len() < 2 {
+            return None;
+        }
         let batching = self.batching;
+        let outputs = self
+            .run_contained(|| batch::join(batching, requests))
+            .ok()?;
+        let parts = batch::split(batching, outputs, rows);
+        if parts.is_none() {
+            gst::warning!(
+                CAT,
+                "{}: its outputs do not have one row for each row of the inputs; batching is off",
+                self.model.origin()
+            );
+            self.batching = Batching::None;
+        }
+        parts
+    }
+
+    fn run_alone(&mut self, request: Inputs) -> Answer {
+        let batching = self.batching;
+        let rows = batch::rows(&request);
+        let outputs = self.run_contained(|| Ok(batch::alone(batching, request)))?;
+        batch::split(batching, outputs, &[rows])
+            .and_then(|parts| parts.into_iter().next())
+            .ok_or_else(|| EngineError::Run {
+                model: self.model.origin().to_string(),
+                reason: "its outputs do not have one row for each row of the inputs, so that a \
+                         batch of fixed size cannot be filled up; set batch-size=1"
+                    .to_string(),
+            })
+    }
+
+    /// One run of the model; a panic becomes an error.
+    fn run_contained(
+        &mut self,
+        inputs: impl FnOnce() -> Result<Inputs, EngineError>,
+    ) -> Result<Outputs, EngineError> {
         let model = &mut self.model;
         let counters = &self.counters;
         // The model is only used again through `run`, which starts afresh.
         let result = catch_unwind(AssertUnwindSafe(|| {
-            let joined = batch::join(batching, requests)?;
+            let inputs = inputs()?;
             let start = Instant::now();
-            let outputs = model.run(joined);
+            let outputs = model.run(inputs);
             counters.ran(start.elapsed());
-            batch::split(batching, outputs?, rows).ok_or_else(|| EngineError::Run {
-                model: model.origin().to_string(),
-                reason:
-                    "its outputs do not have one row for each row of the inputs; set batch-size=1"
-                        .to_string(),
-            })
+            outputs
         }));
         result.unwrap_or_else(|panic| {
             let reason = panic
@@ -164,7 +188,7 @@ mod tests {
     use super::*;
     use crate::tensor::Tensor;
 
-    /// Doubles its input; panics at 13, fails at 99.
+    /// Doubles its input; panics at 13, fails at 99, gives one row for all at 1000.
     struct Doubler {
         runs: Sender<usize>,
     }
@@ -181,6 +205,11 @@ mod tests {
                     model: self.origin().to_string(),
                     reason: "99".to_string(),
                 });
+            }
+            if values.contains(&1000) {
+                // A model that reduces over axis 0.
+                let sum = values.iter().sum();
+                return Ok(vec![("y".to_string(), Tensor::i32([1], vec![sum]))]);
             }
             let values = values.into_iter().map(|v| v * 2).collect();
             Ok(vec![("y".to_string(), Tensor::i32(shape, values))])
@@ -302,6 +331,17 @@ mod tests {
             assert_eq!((stats.frames, stats.failed), (3, 1));
             finish(setup);
         }
+    }
+
+    #[test]
+    fn a_model_without_a_row_each_is_not_batched_again() {
+        gst::init().unwrap();
+        let requests: [&[i32]; 4] = [&[1000], &[1000], &[1000], &[1000]];
+        let (setup, answers) = start(Batching::Dynamic(2), &requests);
+        for answer in answers {
+            assert_eq!(values(answer), Ok(vec![1000]));
+        }
+        assert_eq!(finish(setup), [2, 1, 1, 1, 1]);
     }
 
     #[test]

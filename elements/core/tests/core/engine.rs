@@ -4,7 +4,7 @@
 use std::{thread, time::Duration};
 
 use aivideo_core::{
-    engine::{ElementType, Engine, EngineError, Pending, Tensor},
+    engine::{ElementType, Engine, EngineError, ModelSource, Pending, Tensor},
     settings::Precision,
 };
 
@@ -161,6 +161,44 @@ fn one_id_with_other_settings_is_refused_until_it_is_free() {
     drop(engine);
     let engine = acquire(bytes(), &settings).unwrap();
     assert_eq!(floats(engine.run(pair(0.0, 1.0)).unwrap()), [1.0, 2.0]);
+}
+
+#[test]
+fn external_weights_come_from_the_models_own_folder() {
+    let model = testmodel::Model::new()
+        .input("x", ty::F32, &[FREE, Dim::Fixed(2)])
+        .output("y", ty::F32, &[FREE, Dim::Fixed(2)])
+        .external_f32("c", 2, "weights.bin")
+        .node("Add", &["x", "c"], &["y"], &[])
+        .finish();
+    let dirs = [1.0f32, 5.0].map(|weight| {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("m.onnx"), &model).unwrap();
+        let weights = [weight.to_le_bytes(), (weight * 2.0).to_le_bytes()].concat();
+        std::fs::write(dir.path().join("weights.bin"), weights).unwrap();
+        dir
+    });
+    let open = |dir: &tempfile::TempDir, id: Option<&str>| {
+        let source = ModelSource::File(dir.path().join("m.onnx"));
+        let settings = cpu(|s| s.model_instance_id = id.map(ToString::to_string));
+        Engine::acquire(&source, &settings)
+    };
+    // The same ONNX file with other weights is another model.
+    let engines = [open(&dirs[0], None).unwrap(), open(&dirs[1], None).unwrap()];
+    assert!(!engines[0].is_same(&engines[1]));
+    assert_eq!(floats(engines[0].run(pair(0.0, 0.0)).unwrap()), [1.0, 2.0]);
+    assert_eq!(floats(engines[1].run(pair(0.0, 0.0)).unwrap()), [5.0, 10.0]);
+    let _user = open(&dirs[0], Some("external")).unwrap();
+    let Err(err) = open(&dirs[1], Some("external")) else {
+        panic!("other weights were accepted under the same id");
+    };
+    assert_says(&err.to_string(), &["'external'", "folder of external data"]);
+    // Missing weights are a bad model.
+    std::fs::remove_file(dirs[0].path().join("weights.bin")).unwrap();
+    let Err(err) = open(&dirs[0], Some("external-missing")) else {
+        panic!("missing weights were accepted");
+    };
+    assert_says(&err.to_string(), &["m.onnx", "weights.bin"]);
 }
 
 #[test]

@@ -145,6 +145,19 @@ impl Model {
         self.tensor(name, ty::F32, dims, &raw)
     }
 
+    /// A float tensor whose `count` values are the bytes of the file `location` beside the model.
+    pub fn external_f32(mut self, name: &str, count: i64, location: &str) -> Self {
+        let entry = Message::default().text(1, "location").text(2, location);
+        let tensor = Message::default()
+            .int(1, count)
+            .int(2, ty::F32)
+            .text(8, name)
+            .message(13, entry)
+            .int(14, 1);
+        self.graph = self.graph.message(5, tensor);
+        self
+    }
+
     pub fn constant_i64(self, name: &str, dims: &[i64], values: &[i64]) -> Self {
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.tensor(name, ty::I64, dims, &raw)
