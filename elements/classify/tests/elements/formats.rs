@@ -139,6 +139,25 @@ fn pixels_are_neither_copied_nor_changed() {
 }
 
 #[test]
+fn downstreams_allocation_reaches_upstream() {
+    let model = probe();
+    let mut bench = Bench::with_probe(&model, &[]);
+    let api = gst_video::VideoMeta::meta_api();
+    bench.harness.add_propose_allocation_meta(api, None);
+    bench.caps("NV12", 32, 32);
+    let caps = caps("NV12", 32, 32);
+    let mut query = gst::query::Allocation::new(Some(&caps), true);
+    let pad = bench.element.static_pad("sink").unwrap();
+    assert!(pad.query(query.query_mut()));
+    assert!(
+        query
+            .find_allocation_meta::<gst_video::VideoMeta>()
+            .is_some(),
+        "buffers pass through, so what downstream takes is what upstream may send"
+    );
+}
+
+#[test]
 fn no_latency_is_added() {
     let model = probe();
     let mut bench = Bench::with_probe(&model, &[]);
