@@ -301,11 +301,13 @@ def encode_graph(net, props):
         z = g.op("Concat", [head, tail], axis=1)
     else:
         z = g.relu(g.add(g.f("Mul", k, 4.0), idx))
+    keep = g.op("Sub", [g.const(1.0), g.op("Cast", ["skip"], to=TensorProto.FLOAT)])
+    # Where all 16 blocks are skipped z is zero, and the bitstream need not send it.
+    z = g.mul(z, g.op("MaxPool", [keep], kernel_shape=[4, 4], strides=[4, 4]))
     z = g.op("Round", [g.clip(z, -float(codec.Z_MAX), float(codec.Z_MAX))])
     g.op("Cast", [z], out="z", to=TensorProto.INT8)
     # Symbols, anchors first.
     mean, step, f = g.hyper(z, prior)
-    keep = g.op("Sub", [g.const(1.0), g.op("Cast", ["skip"], to=TensorProto.FLOAT)])
     live = g.mul(g.live(z), keep)
     one, other = g.board(z)
     s1 = g.mul(g.quantise(g.op("Div", [g.op("Sub", [y, mean]), step])), g.mul(live, one))
