@@ -37,7 +37,8 @@ class Graph:
 
     def op(self, kind, inputs, outputs=1, names=None, **attributes):
         self.count += 1
-        out = names or [f"{kind.lower()}{self.count}_{i}" for i in range(outputs)]
+        names = names or [None] * outputs
+        out = [name or f"{kind.lower()}{self.count}_{i}" for i, name in enumerate(names)]
         self.nodes.append(helper.make_node(kind, inputs, out, **attributes))
         return out[0] if len(out) == 1 else out
 
@@ -94,15 +95,25 @@ def upscale(net):
 
 def denoise(net):
     g = Graph()
-    y = g.op("Cast", ["y"], to=T.FLOAT)
-    uv = g.op("Cast", ["uv"], to=T.FLOAT)
-    shape = g.op("Shape", [uv])
+    # Six planes at half size: four of luma, two of chroma. Bytes are shuffled, not floats.
+    planes = g.op("Concat", [g.op("SpaceToDepth", ["y"], blocksize=2), "uv"], axis=1)
+    planes = g.op("Cast", [planes], to=T.FLOAT)
+    shape = g.op("Shape", ["uv"])
     sigma = g.op("Reshape", ["sigma", g.const(np.array([1, 2, 1, 1], np.int64))])
     level = g.op("Expand", [sigma, shape])
-    side = g.op("Concat", [uv, level], axis=1)
-    a = g.conv(y, net.head_y, scale_in=1 / 255, relu=False)
-    b = g.conv(side, net.head_c, scale_in=1 / 255, relu=False)
-    s1 = g.act(g.op("Add", [a, b]))
+    # Both first convolutions as one: their sum in the graph would stand between a convolution and
+    # its activation, and every later step would leave the blocked layout and come back.
+    all_in = g.op("Concat", [planes, level], axis=1)
+    w6 = net.head_y.kernel().detach().numpy()
+    w = np.concatenate(
+        [w6[:, :, by::2, bx::2] for by in range(2) for bx in range(2)] + [net.head_c.kernel().detach().numpy()], axis=1
+    )
+    bias = (net.head_y.bias + net.head_c.bias).detach().numpy()
+    s1 = g.op(
+        "Conv", [all_in, g.const((w / 255).astype(np.float32)), g.const(bias.astype(np.float32))],
+        pads=[1] * 4, strides=[1, 1], kernel_shape=[3, 3],
+    )
+    s1 = g.act(s1)
     for layer in net.d1:
         s1 = g.conv(s1, layer)
     s2 = g.conv(s1, net.to2)
@@ -120,10 +131,10 @@ def denoise(net):
     for layer in net.u1:
         v = g.conv(v, layer)
     r = g.conv(v, net.tail, scale_out=255.0, offset=0.5, relu=False)
-    ry, ruv = g.op("Split", [r, g.const(np.array([4, 2], np.int64))], outputs=2, axis=1)
-    ry = g.op("DepthToSpace", [ry], blocksize=2, mode="CRD")
-    g.byte(g.op("Add", [y, ry]), "y_out")
-    g.byte(g.op("Add", [uv, ruv]), "uv_out")
+    out = g.byte(g.op("Add", [r, planes]), None)
+    y, _ = g.op("Split", [out, g.const(np.array([4, 2], np.int64))], names=[None, "uv_out"], axis=1)
+    # Both shuffles number the four planes by row and column of the 2x2 block.
+    g.op("DepthToSpace", [y], names=["y_out"], blocksize=2, mode="CRD")
     inputs = [
         helper.make_tensor_value_info("y", T.UINT8, [1, 1, "H", "W"]),
         helper.make_tensor_value_info("uv", T.UINT8, [1, 2, "H/2", "W/2"]),
