@@ -8,10 +8,18 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     if let Ok((header, used)) = SequenceHeader::parse(data) {
         assert!(used <= data.len());
         let written = header.write();
-        assert_eq!(SequenceHeader::parse(&written).expect("own header").0, header);
+        assert_eq!(
+            SequenceHeader::parse(&written).expect("own header").0,
+            header
+        );
     }
     if let Ok(unit) = AccessUnit::parse(data) {
-        let sent: usize = unit.tiles.iter().flatten().map(|t| t.motion.len() + t.z.len() + t.y.len()).sum();
+        let sent: usize = unit
+            .tiles
+            .iter()
+            .flatten()
+            .map(|t| t.motion.len() + t.z.len() + t.y.len())
+            .sum();
         assert!(sent <= data.len());
     }
 });

@@ -3,7 +3,9 @@
 #![no_main]
 
 use aivideo_codec::entropy::tables::synthetic;
-use aivideo_codec::entropy::{Tables, TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z};
+use aivideo_codec::entropy::{
+    Tables, TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z,
+};
 use std::sync::LazyLock;
 
 static TABLES: LazyLock<Tables> =
@@ -21,15 +23,41 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     };
     let (z_data, y_data) = data.split_at(data.len() * usize::from(cut) / 256);
     // Sparse, dense or full skipping, by the last byte of the head.
-    let skip: Vec<bool> = (0..shape.blocks()).map(|i| i % 7 == usize::from(cut % 7) || cut > 200).collect();
+    let skip: Vec<bool> = (0..shape.blocks())
+        .map(|i| i % 7 == usize::from(cut % 7) || cut > 200)
+        .collect();
     let Ok(z) = decode_z(&TABLES, quality % 64, &shape, &skip, z_data) else {
         return;
     };
     let again = encode_z(&TABLES, quality % 64, &shape, &skip, &z);
-    assert_eq!(decode_z(&TABLES, quality % 64, &shape, &skip, &again), Ok(z.clone()));
-    if let Ok(y) = decode_y(&TABLES, &shape, &z, &skip, y_data, &mut TileHistory::new(&shape)) {
-        let again = encode_y(&TABLES, &shape, &z, &skip, &y, &mut TileHistory::new(&shape));
-        let same = decode_y(&TABLES, &shape, &z, &skip, &again, &mut TileHistory::new(&shape));
+    assert_eq!(
+        decode_z(&TABLES, quality % 64, &shape, &skip, &again),
+        Ok(z.clone())
+    );
+    if let Ok(y) = decode_y(
+        &TABLES,
+        &shape,
+        &z,
+        &skip,
+        y_data,
+        &mut TileHistory::new(&shape),
+    ) {
+        let again = encode_y(
+            &TABLES,
+            &shape,
+            &z,
+            &skip,
+            &y,
+            &mut TileHistory::new(&shape),
+        );
+        let same = decode_y(
+            &TABLES,
+            &shape,
+            &z,
+            &skip,
+            &again,
+            &mut TileHistory::new(&shape),
+        );
         assert_eq!(same, Ok(y));
     }
 });

@@ -8,7 +8,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((&[width, height], data)) = data.split_first_chunk::<2>() else {
         return;
     };
-    let (width, height) = (4 * (1 + usize::from(width % 3)), 4 * (1 + usize::from(height % 3)));
+    let (width, height) = (
+        4 * (1 + usize::from(width % 3)),
+        4 * (1 + usize::from(height % 3)),
+    );
     let mut field = Field::still(width, height);
     if code::decode_tile(width, data, &mut field.vectors, &mut field.skip).is_err() {
         return;
@@ -20,5 +23,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     assert_eq!(field, same);
     let samples = width * height * 256;
     let reference = Reference::new(width * 16, height * 16);
-    compensate(&reference, &field, &mut vec![0; samples], &mut vec![0; samples / 2]);
+    compensate(
+        &reference,
+        &field,
+        &mut vec![0; samples],
+        &mut vec![0; samples / 2],
+    );
 });

@@ -80,13 +80,27 @@ impl Y4m {
         let mut file = BufReader::new(std::fs::File::open(path)?);
         let mut line = String::new();
         file.read_line(&mut line)?;
-        let field = |key: char| line.split_whitespace().skip(1).find_map(|f| f.strip_prefix(key));
-        if !line.starts_with("YUV4MPEG2") || !field('C').is_none_or(|c| c.starts_with("420") && !c.contains("p1")) {
+        let field = |key: char| {
+            line.split_whitespace()
+                .skip(1)
+                .find_map(|f| f.strip_prefix(key))
+        };
+        if !line.starts_with("YUV4MPEG2")
+            || !field('C').is_none_or(|c| c.starts_with("420") && !c.contains("p1"))
+        {
             return Err(format!("{}: not an 8-bit 4:2:0 Y4M file", path.display()).into());
         }
-        let size = |key| field(key).and_then(|v| v.parse().ok()).ok_or("a Y4M file without a size");
+        let size = |key| {
+            field(key)
+                .and_then(|v| v.parse().ok())
+                .ok_or("a Y4M file without a size")
+        };
         let (width, height) = (size('W')?, size('H')?);
-        Ok(Self { file, width, height })
+        Ok(Self {
+            file,
+            width,
+            height,
+        })
     }
 
     fn next(&mut self, picture: &mut Yuv420) -> Result<bool, Box<dyn Error>> {
@@ -106,7 +120,11 @@ fn psnr(error: f64, samples: usize) -> f64 {
 }
 
 fn squared_error(a: &[u8], b: &[u8]) -> f64 {
-    let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
+    let sum: u64 = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))
+        .sum();
     sum as f64
 }
 
@@ -149,7 +167,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let nets: Vec<_> = variants
         .iter()
         .map(|&(name, threads, optimise)| {
-            Ok((name, DecodeNet::acquire(&files, &inference(threads, optimise))?))
+            Ok((
+                name,
+                DecodeNet::acquire(&files, &inference(threads, optimise))?,
+            ))
         })
         .collect::<Result<_, Box<dyn Error>>>()?;
     let (mut all_frames, mut all_mismatches) = (0, 0);
@@ -200,7 +221,10 @@ fn main() -> Result<(), Box<dyn Error>> {
                 *sum += part;
             }
             let t = coded.timing;
-            for (sum, part) in time.iter_mut().zip([t.motion, t.network, t.entropy, t.total]) {
+            for (sum, part) in time
+                .iter_mut()
+                .zip([t.motion, t.network, t.entropy, t.total])
+            {
                 *sum += part.as_secs_f64();
             }
             for (i, receiver) in receivers.iter_mut().enumerate() {
@@ -209,7 +233,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     receiver.mismatches += 1;
                 }
                 let t = decoded.timing;
-                for (sum, part) in receiver.time.iter_mut().zip([t.motion, t.network, t.entropy, t.total]) {
+                for (sum, part) in receiver
+                    .time
+                    .iter_mut()
+                    .zip([t.motion, t.network, t.entropy, t.total])
+                {
                     *sum += part.as_secs_f64();
                 }
                 let own = receiver.decoder.reconstruction().ok_or("no picture")?;
@@ -237,11 +265,17 @@ fn main() -> Result<(), Box<dyn Error>> {
             parts[2],
             psnr(error, samples),
             100.0 * (skipped * 256) as f64 / samples as f64,
-            (error + 8.0 * bytes as f64 * aivideo_codec::coder::decision::error_per_bit(options.quality)) / samples as f64
+            (error
+                + 8.0
+                    * bytes as f64
+                    * aivideo_codec::coder::decision::error_per_bit(options.quality))
+                / samples as f64
         );
         let ms = |time: [f64; 4]| time.map(|t| format!("{:.2}", 1e3 * t / frames.max(1) as f64));
         let [motion, network, entropy, total] = ms(time);
-        println!("  encode: {total} ms a frame: motion {motion}, network {network}, entropy {entropy}");
+        println!(
+            "  encode: {total} ms a frame: motion {motion}, network {network}, entropy {entropy}"
+        );
         let coded = encoder.reconstruction().y.len() * frames;
         for receiver in &receivers {
             let [motion, network, entropy, total] = ms(receiver.time);
@@ -256,7 +290,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         all_frames += frames;
     }
-    println!("{all_frames} frames, {} settings: {all_mismatches} mismatches", variants.len());
+    println!(
+        "{all_frames} frames, {} settings: {all_mismatches} mismatches",
+        variants.len()
+    );
     if all_mismatches > 0 {
         return Err("the decoder's symbols differ from the encoder's".into());
     }

@@ -29,7 +29,8 @@ fn main() {
                 let (x, y) = ((i % WIDTH) as f64 + dx, (i / WIDTH) as f64 + dy);
                 state = state.wrapping_mul(1664525).wrapping_add(1013904223);
                 let noise = f64::from(state >> 28);
-                let v = 120.0 + 50.0 * (x * 0.13 + (y * 0.05).sin()).sin() + 40.0 * (y * 0.17).cos();
+                let v =
+                    120.0 + 50.0 * (x * 0.13 + (y * 0.05).sin()).sin() + 40.0 * (y * 0.17).cos();
                 (v + noise) as u8
             })
             .collect()
@@ -42,8 +43,12 @@ fn main() {
     let mut reference = Reference::new(WIDTH, HEIGHT);
     time("reference borders", 20, || reference.load(&before, &chroma));
     let (mut y, mut uv) = (vec![0; WIDTH * HEIGHT], vec![0; WIDTH * HEIGHT / 2]);
-    time("motion compensation", 20, || compensate(&reference, &field, &mut y, &mut uv));
-    time("motion coding", 20, || code::encode_tile(field.width, &field.vectors, &field.skip));
+    time("motion compensation", 20, || {
+        compensate(&reference, &field, &mut y, &mut uv)
+    });
+    time("motion coding", 20, || {
+        code::encode_tile(field.width, &field.vectors, &field.skip)
+    });
 
     let tables = Tables::parse(&synthetic::file(32, 20, 12)).expect("sound tables");
     let shape = TileShape {
@@ -55,11 +60,19 @@ fn main() {
     for (name, share) in [("dense", 100), ("a third", 33)] {
         let mut state = 7u64;
         let mut noise = || {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (state >> 33) as u32
         };
         let z: Vec<i8> = (0..shape.z_len())
-            .map(|_| if noise() % 100 < share { 1 + (noise() % 12) as i8 } else { 0 })
+            .map(|_| {
+                if noise() % 100 < share {
+                    1 + (noise() % 12) as i8
+                } else {
+                    0
+                }
+            })
             .collect();
         let skip = vec![false; shape.blocks()];
         let mut coded = 0u32;
@@ -81,7 +94,10 @@ fn main() {
             history.reset();
             encode_y(&tables, &shape, &z, &skip, &y, &mut history)
         });
-        println!("{:>40.1} M symbols/s on one core", f64::from(coded) / ms / 1e3);
+        println!(
+            "{:>40.1} M symbols/s on one core",
+            f64::from(coded) / ms / 1e3
+        );
         history.reset();
         let bytes = encode_y(&tables, &shape, &z, &skip, &y, &mut history);
         let ms = time(&format!("y decode, {name}"), 20, || {

@@ -28,7 +28,8 @@ fn scene(frame: usize) -> Yuv420 {
     for (i, v) in picture.y.iter_mut().enumerate() {
         let (x, y) = ((i % WIDTH + 2 * frame) as f32, (i / WIDTH + frame) as f32);
         state = state.wrapping_mul(1664525).wrapping_add(1013904223);
-        *v = (120.0 + 50.0 * (x * 0.05).sin() + 40.0 * (y * 0.07 + x * 0.01).cos()) as u8 + (state >> 29) as u8;
+        *v = (120.0 + 50.0 * (x * 0.05).sin() + 40.0 * (y * 0.07 + x * 0.01).cos()) as u8
+            + (state >> 29) as u8;
     }
     picture
 }
@@ -56,7 +57,12 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-fn report(harness: &mut Harness, name: &str, element: Vec<f64>, bare: Vec<f64>) -> Result<(), Box<dyn Error>> {
+fn report(
+    harness: &mut Harness,
+    name: &str,
+    element: Vec<f64>,
+    bare: Vec<f64>,
+) -> Result<(), Box<dyn Error>> {
     let stats = harness
         .find_element(name)
         .ok_or("the element")?
@@ -78,16 +84,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     gst::init()?;
     aivideo_codec::register_inference(None)?;
     let location = std::env::args().nth(1);
-    let property = location.as_ref().map_or(String::new(), |l| format!("model-location=\"{l}\""));
+    let property = location
+        .as_ref()
+        .map_or(String::new(), |l| format!("model-location=\"{l}\""));
     let files = ModelFiles::find(location.as_ref().map(std::path::Path::new))?;
     let settings = InferenceSettings::default();
     let encode = EncodeNet::acquire(&files, &settings)?;
     let decode = DecodeNet::acquire(&files, &settings)?;
     let channels = encode.channels();
 
-    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, WIDTH as u32, HEIGHT as u32)
-        .fps(gst::Fraction::new(30, 1))
-        .build()?;
+    let info =
+        gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, WIDTH as u32, HEIGHT as u32)
+            .fps(gst::Fraction::new(30, 1))
+            .build()?;
     let mut harness = Harness::new_parse(&format!("aicodecenc {property}"));
     harness.set_sink_caps_str("video/x-aicodec, stream-format=frame");
     harness.set_src_caps(info.to_caps()?);
@@ -95,7 +104,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         vec![
             ("pred_y", Tensor::u8(shape(1, 1), zeros(shape(1, 1)))),
             ("pred_uv", Tensor::u8(shape(2, 2), zeros(shape(2, 2)))),
-            ("state", Tensor::i8(shape(channels.state, 8), zeros(shape(channels.state, 8)))),
+            (
+                "state",
+                Tensor::i8(shape(channels.state, 8), zeros(shape(channels.state, 8))),
+            ),
             ("quality", Tensor::i64([1], vec![32])),
         ]
     };
@@ -119,7 +131,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     report(&mut harness, "aicodecenc", element, bare)?;
 
-    let caps = harness.sinkpad().and_then(|p| p.current_caps()).ok_or("caps")?;
+    let caps = harness
+        .sinkpad()
+        .and_then(|p| p.current_caps())
+        .ok_or("caps")?;
     let mut harness = Harness::new_parse(&format!("aicodecdec {property}"));
     harness.set_src_caps(caps);
     let (mut element, mut bare) = (Vec::new(), Vec::new());
@@ -129,8 +144,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         harness.pull()?;
         element.push(1e3 * start.elapsed().as_secs_f64());
         let mut inputs = common();
-        inputs.push(("z", Tensor::i8(shape(channels.z, 64), zeros(shape(channels.z, 64)))));
-        inputs.push(("sym", Tensor::i16(shape(channels.y, 16), zeros(shape(channels.y, 16)))));
+        inputs.push((
+            "z",
+            Tensor::i8(shape(channels.z, 64), zeros(shape(channels.z, 64))),
+        ));
+        inputs.push((
+            "sym",
+            Tensor::i16(shape(channels.y, 16), zeros(shape(channels.y, 16))),
+        ));
         let start = Instant::now();
         decode.engine().run(inputs)?;
         bare.push(1e3 * start.elapsed().as_secs_f64());

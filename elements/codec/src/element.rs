@@ -28,7 +28,9 @@ pub fn message(error: &CodecError) -> gst::ErrorMessage {
         CodecError::Size(..) | CodecError::PictureSize { .. } => {
             gst::error_msg!(gst::StreamError::Format, ["{error}"])
         }
-        CodecError::Unsupported(_) => gst::error_msg!(gst::StreamError::NotImplemented, ["{error}"]),
+        CodecError::Unsupported(_) => {
+            gst::error_msg!(gst::StreamError::NotImplemented, ["{error}"])
+        }
         CodecError::Bitstream(_) | CodecError::Lost { .. } | CodecError::NeedsKey => {
             gst::error_msg!(gst::StreamError::Decode, ["{error}"])
         }

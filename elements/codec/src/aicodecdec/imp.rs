@@ -185,8 +185,14 @@ impl AiCodecDec {
         let (sequence, input) = {
             let guard = lock(&self.state);
             let state = guard.as_ref().ok_or(gst::FlowError::NotNegotiated)?;
-            let sequence = state.decoder.sequence().ok_or(gst::FlowError::NotNegotiated)?;
-            let known = state.output.as_ref().is_some_and(|o| o.sequence == *sequence);
+            let sequence = state
+                .decoder
+                .sequence()
+                .ok_or(gst::FlowError::NotNegotiated)?;
+            let known = state
+                .output
+                .as_ref()
+                .is_some_and(|o| o.sequence == *sequence);
             if known {
                 return Ok(());
             }
@@ -199,7 +205,8 @@ impl AiCodecDec {
         let info = crate::element::info_from_sequence(output.info(), &sequence)
             .map_err(|_| gst::FlowError::NotNegotiated)?;
         output.set_info(info.clone());
-        obj.negotiate(output).map_err(|_| gst::FlowError::NotNegotiated)?;
+        obj.negotiate(output)
+            .map_err(|_| gst::FlowError::NotNegotiated)?;
         let picture = Yuv420::new(width as usize, height as usize);
         if let Some(state) = lock(&self.state).as_mut() {
             state.output = Some(Output {
@@ -215,7 +222,9 @@ impl AiCodecDec {
         let mut guard = lock(&self.state);
         let state = guard.as_mut().ok_or(CodecError::NeedsKey)?;
         let buffer = frame.input_buffer().ok_or(CodecError::NeedsKey)?;
-        let data = buffer.map_readable().map_err(|_| CodecError::Unsupported("memory that cannot be read"))?;
+        let data = buffer
+            .map_readable()
+            .map_err(|_| CodecError::Unsupported("memory that cannot be read"))?;
         let decoded = state.decoder.decode(&data);
         let mut totals = lock(&self.totals);
         match &decoded {
@@ -235,14 +244,24 @@ impl AiCodecDec {
             ..
         }) = state
         else {
-            return Err(gst::error_msg!(gst::CoreError::Negotiation, ["stopped while decoding"]));
+            return Err(gst::error_msg!(
+                gst::CoreError::Negotiation,
+                ["stopped while decoding"]
+            ));
         };
-        decoder.picture(&mut output.picture).map_err(|e| message(&e))?;
+        decoder
+            .picture(&mut output.picture)
+            .map_err(|e| message(&e))?;
         let buffer = frame
             .output_buffer_mut()
             .ok_or_else(|| gst::error_msg!(gst::ResourceError::Write, ["no output buffer"]))?;
         let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &output.info)
-            .map_err(|_| gst::error_msg!(gst::ResourceError::Write, ["a buffer that cannot be mapped"]))?;
+            .map_err(|_| {
+            gst::error_msg!(
+                gst::ResourceError::Write,
+                ["a buffer that cannot be mapped"]
+            )
+        })?;
         output
             .picture
             .write_frame(&mut mapped)
@@ -261,7 +280,12 @@ impl AiCodecDec {
             self.post_error_message(message(error));
             return Err(gst::FlowError::Error);
         }
-        gst::warning!(CAT, imp = self, "frame {}: {error}", frame.system_frame_number());
+        gst::warning!(
+            CAT,
+            imp = self,
+            "frame {}: {error}",
+            frame.system_frame_number()
+        );
         obj.request_sync_point(&frame, SyncPoint::DISCARD_INPUT);
         let waiting = matches!(error, CodecError::NeedsKey);
         obj.drop_frame(frame)?;
@@ -282,7 +306,12 @@ impl VideoDecoderImpl for AiCodecDec {
         for warning in net.engine().warnings() {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{warning}"]);
         }
-        gst::info!(CAT, imp = self, "{net:?} on {}", net.engine().device_in_use());
+        gst::info!(
+            CAT,
+            imp = self,
+            "{net:?} on {}",
+            net.engine().device_in_use()
+        );
         *lock(&self.state) = Some(State {
             decoder: Decoder::new(net.clone(), false),
             input: None,
@@ -348,7 +377,11 @@ impl VideoDecoderImpl for AiCodecDec {
             // Shown as well as can be, marked as corrupted until the key frame that is asked for.
             obj.request_sync_point(&frame, SyncPoint::CORRUPT_OUTPUT);
             let (number, tiles) = (frame.system_frame_number(), decoded.damaged);
-            gst::warning!(CAT, imp = self, "frame {number}: tiles {tiles:?} are damaged or missing");
+            gst::warning!(
+                CAT,
+                imp = self,
+                "frame {number}: tiles {tiles:?} are damaged or missing"
+            );
             obj.finish_frame(frame)?;
             return gst_video::video_decoder_error!(
                 obj,
@@ -381,7 +414,10 @@ impl VideoDecoderImpl for AiCodecDec {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         // Strides are honoured, so that downstream's pool may have any.
-        if query.find_allocation_meta::<gst_video::VideoMeta>().is_some() {
+        if query
+            .find_allocation_meta::<gst_video::VideoMeta>()
+            .is_some()
+        {
             for (pool, size, min, max) in query.allocation_pools() {
                 if let Some(pool) = pool {
                     let mut config = pool.config();

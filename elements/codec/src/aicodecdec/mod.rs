@@ -27,5 +27,10 @@ glib::wrapper! {
 }
 
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
-    gst::Element::register(plugin, "aicodecdec", gst::Rank::PRIMARY, AiCodecDec::static_type())
+    gst::Element::register(
+        plugin,
+        "aicodecdec",
+        gst::Rank::PRIMARY,
+        AiCodecDec::static_type(),
+    )
 }

@@ -165,7 +165,9 @@ impl ObjectImpl for AiCodecEnc {
                     .mutable_ready()
                     .build(),
             ];
-            own.into_iter().chain(InferenceSettings::properties()).collect()
+            own.into_iter()
+                .chain(InferenceSettings::properties())
+                .collect()
         });
         &PROPERTIES
     }
@@ -229,7 +231,10 @@ impl ElementImpl for AiCodecEnc {
             // Byte stream first: what takes anything, as a file does, gets what plays by itself.
             let mut coded = gst::Caps::new_empty();
             for format in ["byte-stream", "frame"] {
-                coded.get_mut().expect("sole owner").append(crate::element::coded_caps(format));
+                coded
+                    .get_mut()
+                    .expect("sole owner")
+                    .append(crate::element::coded_caps(format));
             }
             use gst::{PadDirection, PadPresence, PadTemplate};
             vec![
@@ -262,14 +267,19 @@ impl AiCodecEnc {
         // Fixation takes the first of a list.
         let mut first = gst::Caps::from(first.to_owned());
         first.fixate();
-        let format = first.structure(0).and_then(|s| s.get::<&str>("stream-format").ok());
+        let format = first
+            .structure(0)
+            .and_then(|s| s.get::<&str>("stream-format").ok());
         match format {
             Some("frame") => Ok(StreamFormat::Frame),
             _ => Ok(StreamFormat::ByteStream),
         }
     }
 
-    fn encode(&self, frame: &gst_video::VideoCodecFrame<'_>) -> Result<(Encoded, StreamFormat), gst::FlowError> {
+    fn encode(
+        &self,
+        frame: &gst_video::VideoCodecFrame<'_>,
+    ) -> Result<(Encoded, StreamFormat), gst::FlowError> {
         let (quality, key_int_max) = {
             let settings = lock(&self.settings);
             (settings.quality as u8, settings.key_int_max)
@@ -281,11 +291,13 @@ impl AiCodecEnc {
             .contains(gst_video::VideoCodecFrameFlags::FORCE_KEYFRAME);
         let due = key_int_max != 0 && state.since_key >= key_int_max;
         let result = (|| {
-            let buffer = frame
-                .input_buffer()
-                .ok_or_else(|| gst::error_msg!(gst::StreamError::Failed, ["a frame without a buffer"]))?;
+            let buffer = frame.input_buffer().ok_or_else(|| {
+                gst::error_msg!(gst::StreamError::Failed, ["a frame without a buffer"])
+            })?;
             let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
-                .map_err(|_| gst::error_msg!(gst::ResourceError::Read, ["a frame that cannot be mapped"]))?;
+                .map_err(|_| {
+                    gst::error_msg!(gst::ResourceError::Read, ["a frame that cannot be mapped"])
+                })?;
             let bad = |error: &dyn std::fmt::Display| {
                 gst::error_msg!(gst::StreamError::Format, ["{error}"])
             };
@@ -326,7 +338,12 @@ impl VideoEncoderImpl for AiCodecEnc {
         for warning in net.engine().warnings() {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{warning}"]);
         }
-        gst::info!(CAT, imp = self, "{net:?} on {}", net.engine().device_in_use());
+        gst::info!(
+            CAT,
+            imp = self,
+            "{net:?} on {}",
+            net.engine().device_in_use()
+        );
         *lock(&self.net) = Some(net);
         *lock(&self.totals) = Totals::default();
         Ok(())

@@ -45,5 +45,10 @@ glib::wrapper! {
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     use gst::prelude::*;
     Motion::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
-    gst::Element::register(plugin, "aicodecenc", gst::Rank::NONE, AiCodecEnc::static_type())
+    gst::Element::register(
+        plugin,
+        "aicodecenc",
+        gst::Rank::NONE,
+        AiCodecEnc::static_type(),
+    )
 }

@@ -37,22 +37,25 @@ pub fn choose_skips(
     use rayon::prelude::*;
     let width = source.width;
     let columns = width / BLOCK;
-    skip.par_chunks_mut(columns).enumerate().for_each(|(row, skip)| {
-        for (column, skip) in skip.iter_mut().enumerate() {
-            let at = row * BLOCK * width + column * BLOCK;
-            let luma = squared_error::<BLOCK>(&source.y, &prediction.y, at, width);
-            if luma >= threshold {
-                *skip = false;
-                continue;
+    skip.par_chunks_mut(columns)
+        .enumerate()
+        .for_each(|(row, skip)| {
+            for (column, skip) in skip.iter_mut().enumerate() {
+                let at = row * BLOCK * width + column * BLOCK;
+                let luma = squared_error::<BLOCK>(&source.y, &prediction.y, at, width);
+                if luma >= threshold {
+                    *skip = false;
+                    continue;
+                }
+                let half = width / 2;
+                let at = row * BLOCK / 2 * half + column * BLOCK / 2;
+                let plane = source.uv.len() / 2;
+                let u = squared_error::<{ BLOCK / 2 }>(&source.uv, &prediction.uv, at, half);
+                let v =
+                    squared_error::<{ BLOCK / 2 }>(&source.uv, &prediction.uv, plane + at, half);
+                *skip = luma + u + v < threshold;
             }
-            let half = width / 2;
-            let at = row * BLOCK / 2 * half + column * BLOCK / 2;
-            let plane = source.uv.len() / 2;
-            let u = squared_error::<{ BLOCK / 2 }>(&source.uv, &prediction.uv, at, half);
-            let v = squared_error::<{ BLOCK / 2 }>(&source.uv, &prediction.uv, plane + at, half);
-            *skip = luma + u + v < threshold;
-        }
-    });
+        });
 }
 
 #[inline(always)]

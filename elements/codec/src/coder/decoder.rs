@@ -172,7 +172,9 @@ impl Decoder {
         let header = unit.header;
         let key = header.frame_type == FrameType::Key;
         if header.frame_type == FrameType::Recovery {
-            return Err(CodecError::Unsupported("prediction from a long-term reference"));
+            return Err(CodecError::Unsupported(
+                "prediction from a long-term reference",
+            ));
         }
         if key {
             match &unit.sequence {
@@ -220,7 +222,10 @@ impl Decoder {
     /// Copies the last picture out, at the display size.
     pub fn picture(&self, out: &mut Yuv420) -> Result<(), CodecError> {
         let stream = self.stream.as_ref().ok_or(CodecError::NeedsKey)?;
-        let expected = (usize::from(stream.sequence.width), usize::from(stream.sequence.height));
+        let expected = (
+            usize::from(stream.sequence.width),
+            usize::from(stream.sequence.height),
+        );
         let got = (out.width, out.height);
         if got != expected {
             return Err(CodecError::PictureSize { expected, got });
@@ -254,17 +259,19 @@ impl Stream {
                 *slot = Some(tile);
             }
         }
-        let decode_tile = |tile: &Tile, sent: Option<&bitstream::Tile<'_>>, state: &mut TileState| {
-            if key {
-                state.history.reset();
-                state.sound = true;
-            }
-            let decoded = sent.and_then(|sent| read_tile(tables, quality, width, tile, sent, key, state));
-            decoded.unwrap_or_else(|| {
-                state.sound = false;
-                TileSymbols::concealed(tile, key)
-            })
-        };
+        let decode_tile =
+            |tile: &Tile, sent: Option<&bitstream::Tile<'_>>, state: &mut TileState| {
+                if key {
+                    state.history.reset();
+                    state.sound = true;
+                }
+                let decoded =
+                    sent.and_then(|sent| read_tile(tables, quality, width, tile, sent, key, state));
+                decoded.unwrap_or_else(|| {
+                    state.sound = false;
+                    TileSymbols::concealed(tile, key)
+                })
+            };
         let tiles: Vec<TileSymbols> = layout
             .tiles
             .par_iter()
@@ -297,7 +304,12 @@ impl Stream {
         } else {
             self.previous.to_reference(&mut self.reference);
             let prediction = &mut self.prediction;
-            compensate(&self.reference, &field, &mut prediction.y, &mut prediction.uv);
+            compensate(
+                &self.reference,
+                &field,
+                &mut prediction.y,
+                &mut prediction.uv,
+            );
         }
         timing.motion = start.elapsed();
 

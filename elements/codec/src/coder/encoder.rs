@@ -4,9 +4,7 @@
 use super::decision;
 use super::layout::{Layout, Tile};
 use super::{CodecError, EncodeNet, Picture};
-use crate::bitstream::{
-    AccessUnitWriter, FrameHeader, FrameType, SequenceHeader,
-};
+use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
 use crate::entropy::{self, TileHistory};
 use crate::motion::{Field, Reference, Searcher, Variant, code, compensate};
 use aivideo_core::pixels::Yuv420;
@@ -105,7 +103,11 @@ impl Encoder {
             settings,
             searcher: Searcher::new(width, height, 4 * usize::from(sequence.tile_rows_64)),
             reference: Reference::new(width, height),
-            histories: layout.tiles.iter().map(|t| TileHistory::new(&t.shape)).collect(),
+            histories: layout
+                .tiles
+                .iter()
+                .map(|t| TileHistory::new(&t.shape))
+                .collect(),
             source: grey.clone(),
             prediction: grey.clone(),
             previous: grey,
@@ -133,9 +135,17 @@ impl Encoder {
     }
 
     /// Codes one picture. `quality` is 0 (worst) to 63 (best).
-    pub fn encode(&mut self, picture: &Yuv420, quality: u8, key: bool) -> Result<Encoded, CodecError> {
+    pub fn encode(
+        &mut self,
+        picture: &Yuv420,
+        quality: u8,
+        key: bool,
+    ) -> Result<Encoded, CodecError> {
         let start = Instant::now();
-        let expected = (usize::from(self.sequence.width), usize::from(self.sequence.height));
+        let expected = (
+            usize::from(self.sequence.width),
+            usize::from(self.sequence.height),
+        );
         let got = (picture.width, picture.height);
         if got != expected {
             return Err(CodecError::PictureSize { expected, got });
@@ -156,7 +166,8 @@ impl Encoder {
         };
         timing.motion = start.elapsed();
 
-        let still = field.skip.iter().all(|&s| s) && field.vectors.iter().all(|v| *v == Default::default());
+        let still =
+            field.skip.iter().all(|&s| s) && field.vectors.iter().all(|v| *v == Default::default());
         let encoded = if !key && still {
             // The picture before, once more: the reference and the state stay as they are.
             let header = self.header(FrameType::Skip, quality, 0);
@@ -186,11 +197,18 @@ impl Encoder {
     fn predict(&mut self, quality: u8) -> Field {
         let lambda = decision::search_lambda(quality);
         let mut field = match self.settings.motion {
-            Variant::Search => self.searcher.search(&self.source.y, &self.previous.y, lambda),
+            Variant::Search => self
+                .searcher
+                .search(&self.source.y, &self.previous.y, lambda),
             Variant::Zero => Field::still(self.layout.blocks_wide(), self.layout.blocks_high()),
         };
         self.previous.to_reference(&mut self.reference);
-        compensate(&self.reference, &field, &mut self.prediction.y, &mut self.prediction.uv);
+        compensate(
+            &self.reference,
+            &field,
+            &mut self.prediction.y,
+            &mut self.prediction.uv,
+        );
         let threshold = decision::skip_threshold(quality, self.settings.skip_bits);
         if threshold > 0 {
             decision::choose_skips(&self.source, &self.prediction, threshold, &mut field.skip);
@@ -203,7 +221,11 @@ impl Encoder {
         FrameHeader {
             frame_type,
             frame_number: self.frame_number,
-            reference_number: if key { self.frame_number } else { self.frame_number.wrapping_sub(1) },
+            reference_number: if key {
+                self.frame_number
+            } else {
+                self.frame_number.wrapping_sub(1)
+            },
             long_term: false,
             state_reset: key,
             quality,
@@ -221,7 +243,14 @@ impl Encoder {
         let start = Instant::now();
         let state = std::mem::take(&mut self.state);
         let (source, prediction) = (&self.source, &self.prediction);
-        let analysis = self.net.run(&self.layout, source, prediction, state, quality, &field.skip);
+        let analysis = self.net.run(
+            &self.layout,
+            source,
+            prediction,
+            state,
+            quality,
+            &field.skip,
+        );
         let analysis = match analysis {
             Ok(analysis) => analysis,
             Err(error) => {
@@ -243,7 +272,11 @@ impl Encoder {
             let y = layout.cut_y(tile, &analysis.y);
             let (vectors, skip) = (&field.vectors[blocks.clone()], &field.skip[blocks]);
             Parts {
-                motion: if key { Vec::new() } else { code::encode_tile(width, vectors, skip) },
+                motion: if key {
+                    Vec::new()
+                } else {
+                    code::encode_tile(width, vectors, skip)
+                },
                 z: entropy::encode_z(tables, quality, &tile.shape, skip, &z),
                 y: entropy::encode_y(tables, &tile.shape, &z, skip, &y, history),
             }
@@ -256,7 +289,11 @@ impl Encoder {
             .collect();
         timing.entropy = start.elapsed();
 
-        let frame_type = if key { FrameType::Key } else { FrameType::Inter };
+        let frame_type = if key {
+            FrameType::Key
+        } else {
+            FrameType::Inter
+        };
         let header = self.header(frame_type, quality, parts.len() as u16);
         let mut writer = AccessUnitWriter::new(header, key.then_some(&self.sequence));
         let mut sizes = [0; 3];

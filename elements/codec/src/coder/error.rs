@@ -11,11 +11,10 @@ pub enum CodecError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("{origin}: {error}")]
-    Tables {
-        origin: String,
-        error: TablesError,
-    },
-    #[error("{origin} cannot be read: {error}; `model-location` is a folder with s-encode.onnx, s-decode.onnx and s-tables.bin, or the path of one of the two networks with the others beside it")]
+    Tables { origin: String, error: TablesError },
+    #[error(
+        "{origin} cannot be read: {error}; `model-location` is a folder with s-encode.onnx, s-decode.onnx and s-tables.bin, or the path of one of the two networks with the others beside it"
+    )]
     ModelFile {
         origin: String,
         error: std::io::Error,
@@ -24,9 +23,13 @@ pub enum CodecError {
     ModelShape { origin: String, reason: String },
     #[error("this build has no embedded codec model: set `model-location`")]
     NoModel,
-    #[error("the stream was made with model {stream} but this decoder has model {own}: give both sides the same model (`model-location`)")]
+    #[error(
+        "the stream was made with model {stream} but this decoder has model {own}: give both sides the same model (`model-location`)"
+    )]
     ModelMismatch { stream: String, own: String },
-    #[error("the stream was made with entropy tables {stream} but this decoder has {own}: give both sides the same model (`model-location`)")]
+    #[error(
+        "the stream was made with entropy tables {stream} but this decoder has {own}: give both sides the same model (`model-location`)"
+    )]
     TablesMismatch { stream: String, own: String },
     #[error("{0}x{1} cannot be coded: sizes from 16x16 to 8192x8192 can")]
     Size(usize, usize),
@@ -39,7 +42,9 @@ pub enum CodecError {
     Unsupported(&'static str),
     #[error("malformed access unit: {0}")]
     Bitstream(#[from] BitstreamError),
-    #[error("frame {got} follows frame {expected_after}: something was lost; decoding goes on at the next key frame")]
+    #[error(
+        "frame {got} follows frame {expected_after}: something was lost; decoding goes on at the next key frame"
+    )]
     Lost { expected_after: u16, got: u16 },
     #[error("no key frame yet")]
     NeedsKey,
@@ -48,6 +53,9 @@ pub enum CodecError {
 impl CodecError {
     /// True where the next key frame puts things right.
     pub fn cured_by_key(&self) -> bool {
-        matches!(self, Self::Bitstream(_) | Self::Lost { .. } | Self::NeedsKey)
+        matches!(
+            self,
+            Self::Bitstream(_) | Self::Lost { .. } | Self::NeedsKey
+        )
     }
 }

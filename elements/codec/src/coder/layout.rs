@@ -32,7 +32,12 @@ pub struct Layout {
 
 impl Layout {
     /// For a display size, cut into tiles of `tile_rows_64` times 64 luma rows.
-    pub fn new(size: (usize, usize), channels: usize, z_channels: usize, tile_rows_64: usize) -> Self {
+    pub fn new(
+        size: (usize, usize),
+        channels: usize,
+        z_channels: usize,
+        tile_rows_64: usize,
+    ) -> Self {
         let (width, height) = (size.0.next_multiple_of(64), size.1.next_multiple_of(64));
         let rows = height / 64;
         let step = tile_rows_64.max(1);
@@ -81,7 +86,12 @@ impl Layout {
     /// A tile's z out of the picture's.
     pub fn cut_z(&self, tile: &Tile, z: &[i8]) -> Vec<i8> {
         let row = self.width / 64;
-        cut(z, self.z_len() / self.z_channels, tile.first64 * row, tile.shape.height64 * row)
+        cut(
+            z,
+            self.z_len() / self.z_channels,
+            tile.first64 * row,
+            tile.shape.height64 * row,
+        )
     }
 
     /// A tile's y out of the picture's.
@@ -134,7 +144,10 @@ mod tests {
                 assert_eq!(tile.blocks().start, blocks);
                 blocks = tile.blocks().end;
                 let (tz, ty) = (layout.cut_z(tile, &z), layout.cut_y(tile, &y));
-                assert_eq!((tz.len(), ty.len()), (tile.shape.z_len(), tile.shape.y_len()));
+                assert_eq!(
+                    (tz.len(), ty.len()),
+                    (tile.shape.z_len(), tile.shape.y_len())
+                );
                 layout.paste_z(tile, &tz, &mut z2);
                 layout.paste_y(tile, &ty, &mut y2);
             }

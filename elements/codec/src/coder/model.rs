@@ -34,7 +34,10 @@ impl Names {
             decode: location.with_file_name(format!("{stem}decode.onnx")),
             tables: location.with_file_name(format!("{stem}tables.bin")),
         };
-        let name = location.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let name = location
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or_default();
         if !location.is_dir() {
             for end in ["encode.onnx", "decode.onnx"] {
                 if let Some(stem) = name.strip_suffix(end) {
@@ -96,7 +99,13 @@ impl ModelFiles {
             bytes: decode,
         };
         let hash = decode.sha256()?;
-        Self::assemble(encode, decode, hash, tables, "the embedded tables".to_owned())
+        Self::assemble(
+            encode,
+            decode,
+            hash,
+            tables,
+            "the embedded tables".to_owned(),
+        )
     }
 
     fn assemble(
@@ -106,8 +115,7 @@ impl ModelFiles {
         tables: &[u8],
         origin: String,
     ) -> Result<Self, CodecError> {
-        let tables =
-            Tables::parse(tables).map_err(|error| CodecError::Tables { origin, error })?;
+        let tables = Tables::parse(tables).map_err(|error| CodecError::Tables { origin, error })?;
         let mut model_id = [0; 8];
         model_id.copy_from_slice(&hash[..8]);
         Ok(Self {
@@ -146,7 +154,10 @@ mod tests {
     #[test]
     fn a_missing_model_is_named() {
         let error = ModelFiles::find(Some(Path::new("/nonexistent/x"))).unwrap_err();
-        assert!(error.to_string().contains("/nonexistent/x/s-decode.onnx"), "{error}");
+        assert!(
+            error.to_string().contains("/nonexistent/x/s-decode.onnx"),
+            "{error}"
+        );
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("s-decode.onnx"), b"\x08\x08").unwrap();
         let error = ModelFiles::find(Some(folder.path())).unwrap_err();

@@ -26,11 +26,7 @@ const SYMBOLS: [Wanted; 2] = [("z", I8, 0), ("sym", I16, 0)];
 const RESULT: [Wanted; 3] = [("rec_y", U8, 1), ("rec_uv", U8, 2), ("new_state", I8, 0)];
 const SOURCE: [Wanted; 3] = [("y", U8, 1), ("uv", U8, 2), ("skip", U8, 1)];
 
-fn check(
-    engine: &Engine,
-    files: &ModelFiles,
-    side: Side,
-) -> Result<Channels, CodecError> {
+fn check(engine: &Engine, files: &ModelFiles, side: Side) -> Result<Channels, CodecError> {
     let origin = files.network(side).describe();
     let wrong = |reason: String| CodecError::ModelShape {
         origin: origin.clone(),
@@ -43,10 +39,15 @@ fn check(
             .find(|i| i.name == name)
             .ok_or_else(|| wrong(format!("it has no {kind} '{name}'")))?;
         if info.ty != ty {
-            return Err(wrong(format!("{kind} '{name}' is {}, expected {ty}", info.ty)));
+            return Err(wrong(format!(
+                "{kind} '{name}' is {}, expected {ty}",
+                info.ty
+            )));
         }
         let [batch, actual, height, width] = info.shape[..] else {
-            return Err(wrong(format!("{kind} '{name}' is {info}, expected 4 dimensions")));
+            return Err(wrong(format!(
+                "{kind} '{name}' is {info}, expected 4 dimensions"
+            )));
         };
         let right = batch.is_none_or(|b| b == 1)
             && height.is_none()
@@ -85,7 +86,7 @@ fn check(
         z: z?,
         state: find(inputs, "input", ("state", I8, 0))?,
     };
-    if channels.y % 4 != 0 || channels.z * 4 < channels.y {
+    if !channels.y.is_multiple_of(4) || channels.z * 4 < channels.y {
         return Err(wrong(format!(
             "{} channels of y and {} of z: y is a multiple of 4, and z has one channel for four of y at least",
             channels.y, channels.z
@@ -102,7 +103,11 @@ fn check(
     match metadata("aicodec.version").as_deref() {
         Some("1") => {}
         Some(other) => return Err(wrong(format!("its aicodec.version is {other}, expected 1"))),
-        None => return Err(wrong("it has no aicodec.version in its metadata".to_owned())),
+        None => {
+            return Err(wrong(
+                "it has no aicodec.version in its metadata".to_owned(),
+            ));
+        }
     }
     let own = aivideo_core::model::hex(files.tables.hash());
     match metadata("aicodec.tables-sha256") {
@@ -110,7 +115,9 @@ fn check(
         Some(hash) => Err(wrong(format!(
             "it belongs to the entropy tables {hash}, but those beside it are {own}"
         ))),
-        None => Err(wrong("it has no aicodec.tables-sha256 in its metadata".to_owned())),
+        None => Err(wrong(
+            "it has no aicodec.tables-sha256 in its metadata".to_owned(),
+        )),
     }
 }
 
@@ -154,7 +161,11 @@ fn reconstruction(
     let samples = layout.width * layout.height;
     let y = sized("rec_y", take(outputs, "rec_y")?.into_u8()?, samples)?;
     let uv = sized("rec_uv", take(outputs, "rec_uv")?.into_u8()?, samples / 2)?;
-    let state = sized("new_state", take(outputs, "new_state")?.into_i8()?, state_len)?;
+    let state = sized(
+        "new_state",
+        take(outputs, "new_state")?.into_i8()?,
+        state_len,
+    )?;
     Ok(Reconstruction {
         picture: Picture {
             width: layout.width,
@@ -177,8 +188,14 @@ fn common(
     let (width, height) = (layout.width, layout.height);
     vec![
         ("pred_y", tensor_u8(1, width, height, prediction.y.clone())),
-        ("pred_uv", tensor_u8(2, width / 2, height / 2, prediction.uv.clone())),
-        ("state", Tensor::i8([1, channels.state, height / 8, width / 8], state)),
+        (
+            "pred_uv",
+            tensor_u8(2, width / 2, height / 2, prediction.uv.clone()),
+        ),
+        (
+            "state",
+            Tensor::i8([1, channels.state, height / 8, width / 8], state),
+        ),
         ("quality", Tensor::i64([1], vec![i64::from(quality)])),
     ]
 }
@@ -272,7 +289,11 @@ impl EncodeNet {
         inputs.push(("skip", tensor_u8(1, width / 16, height / 16, skip)));
         let mut outputs = self.engine.run(inputs)?;
         let z = sized("z", take(&mut outputs, "z")?.into_i8()?, layout.z_len())?;
-        let y = sized("sym", take(&mut outputs, "sym")?.into_i16()?, layout.y_len())?;
+        let y = sized(
+            "sym",
+            take(&mut outputs, "sym")?.into_i16()?,
+            layout.y_len(),
+        )?;
         let reconstruction = reconstruction(layout, self.state_len(layout), &mut outputs)?;
         Ok(Analysis {
             z,

@@ -78,7 +78,11 @@ fn fill(out: &mut [u8], width: usize, height: usize, source: PlaneRef<'_>) {
 }
 
 fn cut(out: &mut [u8], width: usize, height: usize, source: &[u8], stride: usize) {
-    for (out, row) in out.chunks_exact_mut(width).zip(source.chunks_exact(stride)).take(height) {
+    for (out, row) in out
+        .chunks_exact_mut(width)
+        .zip(source.chunks_exact(stride))
+        .take(height)
+    {
         out.copy_from_slice(&row[..width]);
     }
 }
@@ -90,7 +94,13 @@ mod tests {
     #[test]
     fn odd_sizes_come_back_and_edges_repeat() {
         let mut source = Yuv420::new(17, 33);
-        for (i, v) in source.y.iter_mut().chain(&mut source.u).chain(&mut source.v).enumerate() {
+        for (i, v) in source
+            .y
+            .iter_mut()
+            .chain(&mut source.u)
+            .chain(&mut source.v)
+            .enumerate()
+        {
             *v = (i * 7) as u8;
         }
         let mut picture = Picture::grey(64, 64);
@@ -111,6 +121,13 @@ mod tests {
         a.copy_block(&b, 3, 2);
         assert_eq!(a.y.iter().filter(|&&v| v == 1).count(), 256);
         assert_eq!(a.uv.iter().filter(|&&v| v == 2).count(), 128);
-        assert_eq!((a.y[32 * 64 + 48], a.uv[16 * 32 + 24], a.uv[1024 + 16 * 32 + 24]), (1, 2, 2));
+        assert_eq!(
+            (
+                a.y[32 * 64 + 48],
+                a.uv[16 * 32 + 24],
+                a.uv[1024 + 16 * 32 + 24]
+            ),
+            (1, 2, 2)
+        );
     }
 }

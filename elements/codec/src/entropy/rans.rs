@@ -188,7 +188,9 @@ mod tests {
     fn rate_is_the_entropy() {
         // A quarter each: 2 bits a symbol, and the states' 8 bytes.
         let table = table(&[4096; 4]);
-        let ops: Vec<Op> = (0..8000).map(|i| table.op(i & 1, (i * 7 / 3) % 4)).collect();
+        let ops: Vec<Op> = (0..8000)
+            .map(|i| table.op(i & 1, (i * 7 / 3) % 4))
+            .collect();
         let bytes = encode::<2>(&ops).len();
         assert!((2000..2010).contains(&bytes), "{bytes} bytes");
     }

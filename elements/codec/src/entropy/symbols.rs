@@ -288,7 +288,8 @@ pub fn encode_y(
     let max = tables.y_max();
     let mut ops = Vec::with_capacity(y.len() / 4);
     for group in 0..shape.channels / GROUP {
-        let indices = &z[group * shape.width64 * shape.height64..][..shape.width64 * shape.height64];
+        let indices =
+            &z[group * shape.width64 * shape.height64..][..shape.width64 * shape.height64];
         let planes = &y[group * GROUP * blocks..][..GROUP * blocks];
         let stride = history.stride;
         let history = history.group(group);
@@ -349,7 +350,8 @@ pub fn decode_y(
     let max = tables.y_max();
     let mut decoder = Decoder::<2>::new(data)?;
     for group in 0..shape.channels / GROUP {
-        let indices = &z[group * shape.width64 * shape.height64..][..shape.width64 * shape.height64];
+        let indices =
+            &z[group * shape.width64 * shape.height64..][..shape.width64 * shape.height64];
         let planes = &mut y[group * GROUP * blocks..][..GROUP * blocks];
         let (p0, rest) = planes.split_at_mut(blocks);
         let (p1, rest) = rest.split_at_mut(blocks);
@@ -423,7 +425,10 @@ mod tests {
 
     impl Noise {
         fn next(&mut self) -> u32 {
-            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            self.0 = self
+                .0
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (self.0 >> 33) as u32
         }
 
@@ -437,7 +442,9 @@ mod tests {
         let z: Vec<i8> = (0..SHAPE.z_len())
             .map(|_| noise.skewed(spread).clamp(-128, 127) as i8)
             .collect();
-        let skip: Vec<bool> = (0..SHAPE.blocks()).map(|_| noise.next() % 100 < skips).collect();
+        let skip: Vec<bool> = (0..SHAPE.blocks())
+            .map(|_| noise.next() % 100 < skips)
+            .collect();
         let mut y = vec![0i16; SHAPE.y_len()];
         for (i, v) in y.iter_mut().enumerate() {
             let (channel, block) = (i / SHAPE.blocks(), i % SHAPE.blocks());
@@ -498,13 +505,21 @@ mod tests {
         let mut skip = vec![true; SHAPE.blocks()];
         skip[0] = false;
         let whole = encode_z(&tables, 30, &SHAPE, &skip, &z);
-        assert_eq!(decode_z(&tables, 30, &SHAPE, &skip, &whole).as_ref(), Ok(&z));
+        assert_eq!(
+            decode_z(&tables, 30, &SHAPE, &skip, &whole).as_ref(),
+            Ok(&z)
+        );
         for plane in z.chunks_exact_mut(SHAPE.width64 * SHAPE.height64) {
             plane[1..].fill(0);
         }
         let few = encode_z(&tables, 30, &SHAPE, &skip, &z);
         assert_eq!(decode_z(&tables, 30, &SHAPE, &skip, &few).as_ref(), Ok(&z));
-        assert!(few.len() * 4 < whole.len(), "{} and {}", few.len(), whole.len());
+        assert!(
+            few.len() * 4 < whole.len(),
+            "{} and {}",
+            few.len(),
+            whole.len()
+        );
     }
 
     #[test]
@@ -514,7 +529,17 @@ mod tests {
         let y = vec![0i16; SHAPE.y_len()];
         let skip = vec![false; SHAPE.blocks()];
         assert!(encode_z(&tables, 30, &SHAPE, &skip, &z).is_empty());
-        assert!(encode_y(&tables, &SHAPE, &z, &skip, &y, &mut TileHistory::new(&SHAPE)).is_empty());
+        assert!(
+            encode_y(
+                &tables,
+                &SHAPE,
+                &z,
+                &skip,
+                &y,
+                &mut TileHistory::new(&SHAPE)
+            )
+            .is_empty()
+        );
     }
 
     #[test]

@@ -179,9 +179,19 @@ impl Tables {
             }
         };
         check(prob_bits == 14, "probability bits", prob_bits, "14")?;
-        check((1..=256).contains(&z_channels), "z channels", z_channels, "1 to 256")?;
+        check(
+            (1..=256).contains(&z_channels),
+            "z channels",
+            z_channels,
+            "1 to 256",
+        )?;
         let groups_ok = matches!(z_groups, 1 | 2 | 4 | 8 | 16 | 32 | 64);
-        check(groups_ok, "z quality groups", z_groups, "a power of two up to 64")?;
+        check(
+            groups_ok,
+            "z quality groups",
+            z_groups,
+            "a power of two up to 64",
+        )?;
         let maximum = 1..=MAX_LIMIT;
         check(maximum.contains(&z_max), "z maximum", z_max, "1 to 127")?;
         check(maximum.contains(&y_max), "y maximum", y_max, "1 to 127")?;
@@ -299,7 +309,10 @@ pub mod synthetic {
         }
         for index in 1..=31u16 {
             for context in 0..6u16 {
-                push(y_max, 0.1 * f64::from(index) * (0.5 + 0.3 * f64::from(context)));
+                push(
+                    y_max,
+                    0.1 * f64::from(index) * (0.5 + 0.3 * f64::from(context)),
+                );
             }
         }
         out
@@ -335,19 +348,42 @@ mod tests {
         let file = synthetic::file(32, 20, 40);
         assert_eq!(Tables::parse(b"").unwrap_err(), TablesError::Magic);
         assert_eq!(Tables::parse(b"ONNXxxxx").unwrap_err(), TablesError::Magic);
-        assert!(matches!(Tables::parse(&file[..10]), Err(TablesError::Size { .. })));
-        assert!(matches!(Tables::parse(&file[..file.len() - 2]), Err(TablesError::Size { .. })));
+        assert!(matches!(
+            Tables::parse(&file[..10]),
+            Err(TablesError::Size { .. })
+        ));
+        assert!(matches!(
+            Tables::parse(&file[..file.len() - 2]),
+            Err(TablesError::Size { .. })
+        ));
         let mut version = file.clone();
         version[4] = 9;
-        assert_eq!(Tables::parse(&version).unwrap_err(), TablesError::Version(9));
-        for (at, value) in [(6, 12u16), (8, 0), (10, 3), (12, 0), (14, 30), (16, 7), (18, 128)] {
+        assert_eq!(
+            Tables::parse(&version).unwrap_err(),
+            TablesError::Version(9)
+        );
+        for (at, value) in [
+            (6, 12u16),
+            (8, 0),
+            (10, 3),
+            (12, 0),
+            (14, 30),
+            (16, 7),
+            (18, 128),
+        ] {
             let mut bad = file.clone();
             bad[at..at + 2].copy_from_slice(&value.to_le_bytes());
-            assert!(matches!(Tables::parse(&bad), Err(TablesError::Field { .. })), "{at}");
+            assert!(
+                matches!(Tables::parse(&bad), Err(TablesError::Field { .. })),
+                "{at}"
+            );
         }
         let mut sum = file.clone();
         sum[HEADER] ^= 1;
-        assert!(matches!(Tables::parse(&sum), Err(TablesError::Frequencies { table: 0, .. })));
+        assert!(matches!(
+            Tables::parse(&sum),
+            Err(TablesError::Frequencies { table: 0, .. })
+        ));
     }
 
     proptest! {

@@ -76,11 +76,16 @@ pub fn compensate(reference: &Reference, field: &Field, y: &mut [u8], uv: &mut [
     let (u, v) = uv.split_at_mut(width * height / 4);
     let luma = y.par_chunks_mut(width * BLOCK);
     let chroma_rows = width / 2 * BLOCK / 2;
-    let chroma = u.par_chunks_mut(chroma_rows).zip(v.par_chunks_mut(chroma_rows));
+    let chroma = u
+        .par_chunks_mut(chroma_rows)
+        .zip(v.par_chunks_mut(chroma_rows));
     let vectors = field.vectors.par_chunks(field.width);
-    luma.zip(chroma).zip(vectors).enumerate().for_each(|(row, ((y, (u, v)), vectors))| {
-        simd::block_row(reference, row, vectors, y, u, v);
-    });
+    luma.zip(chroma)
+        .zip(vectors)
+        .enumerate()
+        .for_each(|(row, ((y, (u, v)), vectors))| {
+            simd::block_row(reference, row, vectors, y, u, v);
+        });
 }
 
 /// One row of blocks, to be compiled for several instruction sets.
@@ -121,14 +126,7 @@ pub(super) fn luma_block(
 }
 
 #[inline(always)]
-fn chroma_block(
-    plane: &Plane,
-    x: usize,
-    y: usize,
-    vector: Vector,
-    out: &mut [u8],
-    stride: usize,
-) {
+fn chroma_block(plane: &Plane, x: usize, y: usize, vector: Vector, out: &mut [u8], stride: usize) {
     let left = x as isize + isize::from(vector.x >> 3);
     let top = y as isize + isize::from(vector.y >> 3);
     let phase = ((vector.x & 7) as usize, (vector.y & 7) as usize);
@@ -237,14 +235,33 @@ pub mod reference {
     pub fn luma(samples: &[u8], width: usize, x: usize, y: usize, vector: Vector) -> u8 {
         let (dx, dy) = (i32::from(vector.x), i32::from(vector.y));
         let filters = (&LUMA[(dx & 3) as usize][..], &LUMA[(dy & 3) as usize][..]);
-        sample(samples, width, x as i32 + (dx >> 2), y as i32 + (dy >> 2), dx & 3, dy & 3, filters)
+        sample(
+            samples,
+            width,
+            x as i32 + (dx >> 2),
+            y as i32 + (dy >> 2),
+            dx & 3,
+            dy & 3,
+            filters,
+        )
     }
 
     /// Predicted chroma sample; `width` is that of the chroma plane, the vector is luma's.
     pub fn chroma(samples: &[u8], width: usize, x: usize, y: usize, vector: Vector) -> u8 {
         let (dx, dy) = (i32::from(vector.x), i32::from(vector.y));
-        let filters = (&CHROMA[(dx & 7) as usize][..], &CHROMA[(dy & 7) as usize][..]);
-        sample(samples, width, x as i32 + (dx >> 3), y as i32 + (dy >> 3), dx & 7, dy & 7, filters)
+        let filters = (
+            &CHROMA[(dx & 7) as usize][..],
+            &CHROMA[(dy & 7) as usize][..],
+        );
+        sample(
+            samples,
+            width,
+            x as i32 + (dx >> 3),
+            y as i32 + (dy >> 3),
+            dx & 7,
+            dy & 7,
+            filters,
+        )
     }
 
     fn sample(
@@ -265,7 +282,8 @@ pub mod reference {
         let before = filters.0.len() as i32 / 2 - 1;
         let across = |y: i32| -> i32 {
             let taps = filters.0.iter().enumerate();
-            taps.map(|(t, &tap)| i32::from(tap) * at(x - before + t as i32, y)).sum()
+            taps.map(|(t, &tap)| i32::from(tap) * at(x - before + t as i32, y))
+                .sum()
         };
         let value = match (phase_x, phase_y) {
             (0, 0) => at(x, y),

@@ -105,7 +105,10 @@ impl Candidates {
             list: [median; 5],
             len: 1,
         };
-        for vector in [left, above, corner, Some(Vector::ZERO)].into_iter().flatten() {
+        for vector in [left, above, corner, Some(Vector::ZERO)]
+            .into_iter()
+            .flatten()
+        {
             candidates.push(vector);
         }
         candidates
@@ -138,20 +141,34 @@ mod tests {
 
     #[test]
     fn median_of_three() {
-        for (a, b, c, m) in [(1, 2, 3, 2), (3, 1, 2, 2), (2, 3, 1, 2), (5, 5, 1, 5), (-1, 7, 0, 0)] {
+        for (a, b, c, m) in [
+            (1, 2, 3, 2),
+            (3, 1, 2, 2),
+            (2, 3, 1, 2),
+            (5, 5, 1, 5),
+            (-1, 7, 0, 0),
+        ] {
             assert_eq!(median(a, b, c), m);
         }
     }
 
     #[test]
     fn candidates_have_no_repeats() {
-        let vectors = [Vector::new(4, 0), Vector::new(4, 0), Vector::new(8, 8), Vector::new(4, 0)];
+        let vectors = [
+            Vector::new(4, 0),
+            Vector::new(4, 0),
+            Vector::new(8, 8),
+            Vector::new(4, 0),
+        ];
         let c = Candidates::new(&vectors, 2, 1, 1);
         assert_eq!(c.median(), Vector::new(8, 8).min_with(Vector::new(4, 0)));
         for (i, v) in c.as_slice().iter().enumerate() {
             assert!(!c.as_slice()[..i].contains(v));
         }
-        assert_eq!(Candidates::new(&vectors, 2, 0, 0).as_slice(), [Vector::ZERO]);
+        assert_eq!(
+            Candidates::new(&vectors, 2, 0, 0).as_slice(),
+            [Vector::ZERO]
+        );
     }
 
     impl Vector {

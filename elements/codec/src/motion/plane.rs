@@ -65,7 +65,11 @@ impl Plane {
 
     /// Takes tightly packed samples over and repeats their edges.
     pub fn load(&mut self, samples: &[u8]) {
-        for (y, row) in samples.chunks_exact(self.width).take(self.height).enumerate() {
+        for (y, row) in samples
+            .chunks_exact(self.width)
+            .take(self.height)
+            .enumerate()
+        {
             self.row_mut(y).copy_from_slice(row);
         }
         self.extend();
@@ -74,7 +78,12 @@ impl Plane {
     /// Repeats the edges into the border.
     pub fn extend(&mut self) {
         let (border, stride, width) = (self.border, self.stride, self.width);
-        for row in self.data.chunks_exact_mut(stride).skip(border).take(self.height) {
+        for row in self
+            .data
+            .chunks_exact_mut(stride)
+            .skip(border)
+            .take(self.height)
+        {
             let (first, last) = (row[border], row[border + width - 1]);
             row[..border].fill(first);
             row[border + width..].fill(last);

@@ -298,12 +298,18 @@ pub(super) fn coarse_row(task: &CoarseTask<'_>, row: usize, out: &mut [Vector]) 
         let block = source.from(x as isize, y as isize);
         let (stride, reference_stride) = (source.stride(), reference.stride());
         let clamp = |dx: i32, dy: i32| {
-            (limit(dx, x, 8, width, OUTSIDE), limit(dy, y, 8, height, OUTSIDE))
+            (
+                limit(dx, x, 8, width, OUTSIDE),
+                limit(dy, y, 8, height, OUTSIDE),
+            )
         };
         let price = |(dx, dy): (i32, i32)| {
             let at = reference.from(x as isize + dx as isize, y as isize + dy as isize);
             // Length of a vector, so that flat areas stay at rest.
-            let bits = 34 - (dx.unsigned_abs() + 1).leading_zeros() - (dy.unsigned_abs() + 1).leading_zeros() + 30;
+            let bits = 34
+                - (dx.unsigned_abs() + 1).leading_zeros()
+                - (dy.unsigned_abs() + 1).leading_zeros()
+                + 30;
             sad::<8>(block, stride, at, reference_stride) + ((task.lambda * 2 * bits) >> 4)
         };
         let mut best = (0, 0);
@@ -334,18 +340,38 @@ pub(super) fn coarse_row(task: &CoarseTask<'_>, row: usize, out: &mut [Vector]) 
                 let rows = parents.len() / columns;
                 let (px, py) = (column / 2, row / 2);
                 // The parent, and those next to it on this block's side.
-                let nx = if column % 2 == 0 { px.saturating_sub(1) } else { (px + 1).min(columns - 1) };
-                let ny = if row % 2 == 0 { py.saturating_sub(1) } else { (py + 1).min(rows - 1) };
+                let nx = if column.is_multiple_of(2) {
+                    px.saturating_sub(1)
+                } else {
+                    (px + 1).min(columns - 1)
+                };
+                let ny = if row.is_multiple_of(2) {
+                    py.saturating_sub(1)
+                } else {
+                    (py + 1).min(rows - 1)
+                };
                 for (px, py) in [(px, py), (nx, py), (px, ny), (nx, ny)] {
                     let parent = parents[py * columns + px];
-                    consider((2 * i32::from(parent.x), 2 * i32::from(parent.y)), &mut best);
+                    consider(
+                        (2 * i32::from(parent.x), 2 * i32::from(parent.y)),
+                        &mut best,
+                    );
                 }
             }
         }
         for _ in 0..reach {
             let (cx, cy) = best;
             let mut moved = false;
-            for (dx, dy) in [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, -1), (-1, 1), (1, 1)] {
+            for (dx, dy) in [
+                (-1, 0),
+                (1, 0),
+                (0, -1),
+                (0, 1),
+                (-1, -1),
+                (1, -1),
+                (-1, 1),
+                (1, 1),
+            ] {
                 moved |= consider((cx + dx, cy + dy), &mut best);
             }
             if !moved {
@@ -358,15 +384,34 @@ pub(super) fn coarse_row(task: &CoarseTask<'_>, row: usize, out: &mut [Vector]) 
 
 /// Which planes give a quarter position: see [`match_at`].
 const PLANES: [(u8, u8); 16] = [
-    (0, 0), (1, 0), (1, 1), (1, 0),
-    (0, 2), (1, 2), (1, 3), (1, 2),
-    (2, 2), (2, 3), (3, 3), (2, 3),
-    (0, 2), (1, 2), (1, 3), (1, 2),
+    (0, 0),
+    (1, 0),
+    (1, 1),
+    (1, 0),
+    (0, 2),
+    (1, 2),
+    (1, 3),
+    (1, 2),
+    (2, 2),
+    (2, 3),
+    (3, 3),
+    (2, 3),
+    (0, 2),
+    (1, 2),
+    (1, 3),
+    (1, 2),
 ];
 
 /// Difference of a block and the reference moved by a quarter-pel vector.
 #[inline(always)]
-fn match_at(halves: &Halves, block: &[u8], stride: usize, x: usize, y: usize, vector: Vector) -> u32 {
+fn match_at(
+    halves: &Halves,
+    block: &[u8],
+    stride: usize,
+    x: usize,
+    y: usize,
+    vector: Vector,
+) -> u32 {
     let (fx, fy) = (vector.x & 3, vector.y & 3);
     let left = x as isize + isize::from(vector.x >> 2);
     let top = y as isize + isize::from(vector.y >> 2);
@@ -429,7 +474,10 @@ pub(super) fn tile(task: &TileTask<'_>, halves: &Halves, out: &mut [Vector]) {
                 consider(clamp((v.x.into(), v.y.into())), &mut best);
             }
             let parent = task.parent[at];
-            consider(clamp((8 * i32::from(parent.x), 8 * i32::from(parent.y))), &mut best);
+            consider(
+                clamp((8 * i32::from(parent.x), 8 * i32::from(parent.y))),
+                &mut best,
+            );
 
             // Whole, half, then quarter steps.
             for (step, rounds) in [(4, 4), (2, 2), (1, 2)] {
@@ -485,7 +533,11 @@ mod tests {
             let all: Vec<usize> = (0..field.vectors.len()).filter(inner).collect();
             let near = |v: Vector| v.x.abs_diff(expected.x) <= 1 && v.y.abs_diff(expected.y) <= 1;
             let hits = all.iter().filter(|&&i| near(field.vectors[i])).count();
-            assert!(hits * 10 >= all.len() * 9, "{dx} {dy}: {hits} of {}", all.len());
+            assert!(
+                hits * 10 >= all.len() * 9,
+                "{dx} {dy}: {hits} of {}",
+                all.len()
+            );
         }
     }
 
@@ -499,9 +551,17 @@ mod tests {
         let mut reference = Reference::new(width, height);
         reference.load(&before, &vec![128; width * height / 2]);
         let mut predicted = vec![0; width * height];
-        compensate(&reference, &field, &mut predicted, &mut vec![0; width * height / 2]);
+        compensate(
+            &reference,
+            &field,
+            &mut predicted,
+            &mut vec![0; width * height / 2],
+        );
         let error = |a: &[u8]| -> u64 {
-            a.iter().zip(&now).map(|(a, b)| u64::from(a.abs_diff(*b))).sum()
+            a.iter()
+                .zip(&now)
+                .map(|(a, b)| u64::from(a.abs_diff(*b)))
+                .sum()
         };
         assert!(error(&predicted) * 4 < error(&before));
     }
@@ -531,6 +591,9 @@ mod tests {
         let now = picture(width, height, 1.0, 1.0);
         let field = Searcher::new(width, height, 8).search(&now, &before, 1 << 20);
         let first = field.vectors[0];
-        assert!(field.vectors.iter().all(|&v| v == first), "one vector for all");
+        assert!(
+            field.vectors.iter().all(|&v| v == first),
+            "one vector for all"
+        );
     }
 }

@@ -5,10 +5,10 @@
 //! compiled for more than the baseline is not.
 #![allow(unsafe_code)]
 
+use super::Vector;
 use super::interpolate::{self, Reference};
 use super::plane::Plane;
 use super::search::{self, Halves, TileTask};
-use super::Vector;
 
 macro_rules! dispatch {
     ($(#[$doc:meta])* $name:ident => $body:path, ($($arg:ident: $ty:ty),*) $(-> $ret:ty)?) => {

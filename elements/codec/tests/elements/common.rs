@@ -46,8 +46,14 @@ pub fn scene(width: usize, height: usize, frame: usize) -> Yuv420 {
         for x in 0..width {
             let (fx, fy) = (x as f64, y as f64);
             let (bx, by) = (fx + 1.75 * t, fy + 0.5 * t);
-            let back = 110.0 + 40.0 * (bx * 0.09 + (by * 0.04).sin() * 2.0).sin() + 25.0 * (by * 0.15).cos();
-            let v = if object(fx, fy) { 200.0 - 0.2 * (fy - cy) } else { back };
+            let back = 110.0
+                + 40.0 * (bx * 0.09 + (by * 0.04).sin() * 2.0).sin()
+                + 25.0 * (by * 0.15).cos();
+            let v = if object(fx, fy) {
+                200.0 - 0.2 * (fy - cy)
+            } else {
+                back
+            };
             picture.y[y * width + x] = (v + 0.4 * noise()).clamp(0.0, 255.0) as u8;
         }
     }
@@ -55,8 +61,16 @@ pub fn scene(width: usize, height: usize, frame: usize) -> Yuv420 {
     for i in 0..picture.u.len() {
         let (x, y) = ((2 * (i % cw)) as f64, (2 * (i / cw)) as f64);
         let inside = object(x, y);
-        picture.u[i] = if inside { 90 } else { (128.0 + 12.0 * (x * 0.02 + 0.035 * t).sin()) as u8 };
-        picture.v[i] = if inside { 170 } else { (124.0 + 8.0 * (y * 0.03).cos()) as u8 };
+        picture.u[i] = if inside {
+            90
+        } else {
+            (128.0 + 12.0 * (x * 0.02 + 0.035 * t).sin()) as u8
+        };
+        picture.v[i] = if inside {
+            170
+        } else {
+            (124.0 + 8.0 * (y * 0.03).cos()) as u8
+        };
     }
     picture
 }
@@ -71,7 +85,9 @@ pub fn buffer(picture: &Yuv420, info: &gst_video::VideoInfo, frame: usize) -> gs
         buffer.set_duration(time);
         let mut mapped =
             gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).expect("mapped");
-        picture.write_frame(&mut mapped).expect("a picture of this size");
+        picture
+            .write_frame(&mut mapped)
+            .expect("a picture of this size");
     }
     buffer
 }
@@ -85,7 +101,11 @@ pub fn read(buffer: &gst::Buffer, info: &gst_video::VideoInfo) -> Yuv420 {
 
 pub fn psnr(a: &Yuv420, b: &Yuv420) -> f64 {
     assert_eq!((a.width, a.height), (b.width, b.height));
-    let sum: u64 = a.y.iter().zip(&b.y).map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
+    let sum: u64 =
+        a.y.iter()
+            .zip(&b.y)
+            .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))
+            .sum();
     10.0 * (255.0 * 255.0 * a.y.len() as f64 / (sum as f64).max(1e-9)).log10()
 }
 
@@ -120,11 +140,16 @@ pub fn access_units(
     let mut harness = encoder(properties, &info);
     let units = (0..frames)
         .map(|i| {
-            harness.push(buffer(&scene(width, height, i), &info, i)).expect("accepted");
+            harness
+                .push(buffer(&scene(width, height, i), &info, i))
+                .expect("accepted");
             harness.pull().expect("an access unit")
         })
         .collect();
-    let caps = harness.sinkpad().and_then(|p| p.current_caps()).expect("caps");
+    let caps = harness
+        .sinkpad()
+        .and_then(|p| p.current_caps())
+        .expect("caps");
     (caps, units)
 }
 

@@ -24,8 +24,12 @@ fn a_lost_frame_asks_for_a_key_frame() {
     }
     assert!(key_requests(&mut harness) >= 1, "nothing was asked for");
     // 0 and 1, then nothing until the key frame 5.
-    let times: Vec<_> = std::iter::from_fn(|| harness.try_pull()).map(|b| b.pts().unwrap()).collect();
-    let expected: Vec<_> = [0, 1, 5, 6, 7, 8, 9].map(|i| gst::ClockTime::from_mseconds(40 * i)).into();
+    let times: Vec<_> = std::iter::from_fn(|| harness.try_pull())
+        .map(|b| b.pts().unwrap())
+        .collect();
+    let expected: Vec<_> = [0, 1, 5, 6, 7, 8, 9]
+        .map(|i| gst::ClockTime::from_mseconds(40 * i))
+        .into();
     assert_eq!(times, expected);
 }
 
@@ -45,7 +49,10 @@ fn a_damaged_tile_is_concealed_and_reported() {
     let (caps, units) = access_units("tile-rows=1 quality=40", 192, 192, 4);
     let mut harness = decoder(&caps);
     harness.push(units[0].clone()).unwrap();
-    let before = read(&harness.pull().unwrap(), &info(gst_video::VideoFormat::I420, 192, 192));
+    let before = read(
+        &harness.pull().unwrap(),
+        &info(gst_video::VideoFormat::I420, 192, 192),
+    );
     // The last bytes belong to the last tile's y.
     let mut unit = units[1].copy_deep().unwrap();
     {
@@ -54,11 +61,24 @@ fn a_damaged_tile_is_concealed_and_reported() {
         map[at] ^= 0x55;
     }
     harness.push(unit).unwrap();
-    let after = read(&harness.pull().unwrap(), &info(gst_video::VideoFormat::I420, 192, 192));
-    assert_eq!(before.y[128 * 192..], after.y[128 * 192..], "the last tile is that of the frame before");
-    assert!(before.y[..128 * 192] != after.y[..128 * 192], "the other tiles are decoded");
+    let after = read(
+        &harness.pull().unwrap(),
+        &info(gst_video::VideoFormat::I420, 192, 192),
+    );
+    assert_eq!(
+        before.y[128 * 192..],
+        after.y[128 * 192..],
+        "the last tile is that of the frame before"
+    );
+    assert!(
+        before.y[..128 * 192] != after.y[..128 * 192],
+        "the other tiles are decoded"
+    );
     assert!(key_requests(&mut harness) >= 1);
-    let stats = harness.find_element("aicodecdec").unwrap().property::<gst::Structure>("stats");
+    let stats = harness
+        .find_element("aicodecdec")
+        .unwrap()
+        .property::<gst::Structure>("stats");
     assert_eq!(stats.get::<u64>("damaged-tiles"), Ok(1));
     // Decoding goes on.
     harness.push(units[2].clone()).unwrap();
@@ -72,7 +92,10 @@ fn rubbish_gives_no_picture_and_no_harm() {
     harness.push(units[0].clone()).unwrap();
     for size in [0usize, 1, 7, 100, 5000] {
         let mut buffer = gst::Buffer::from_mut_slice(vec![0xA7u8; size]);
-        buffer.get_mut().unwrap().set_flags(gst::BufferFlags::DELTA_UNIT);
+        buffer
+            .get_mut()
+            .unwrap()
+            .set_flags(gst::BufferFlags::DELTA_UNIT);
         // Refused or dropped; what matters is that the next key frame works.
         let _ = harness.push(buffer);
     }
@@ -86,7 +109,10 @@ fn with_decoder<T>(f: impl FnOnce(&mut Decoder, &[Vec<u8>]) -> T) -> T {
     use std::sync::{LazyLock, Mutex};
     static SHARED: LazyLock<Mutex<(Decoder, Vec<Vec<u8>>)>> = LazyLock::new(|| {
         let (_, units) = access_units("tile-rows=1 quality=30", 72, 130, 3);
-        let units = units.iter().map(|u| u.map_readable().unwrap().to_vec()).collect();
+        let units = units
+            .iter()
+            .map(|u| u.map_readable().unwrap().to_vec())
+            .collect();
         let files = ModelFiles::find(Some(&model())).unwrap();
         let net = DecodeNet::acquire(&files, &InferenceSettings::default()).unwrap();
         Mutex::new((Decoder::new(net, true), units))

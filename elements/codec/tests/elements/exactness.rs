@@ -48,16 +48,24 @@ fn symbols_are_identical_under_every_setting() {
         let mut decoders: Vec<Decoder> = variants
             .iter()
             .map(|&(threads, optimise)| {
-                Decoder::new(DecodeNet::acquire(&files, &settings(threads, optimise)).unwrap(), true)
+                Decoder::new(
+                    DecodeNet::acquire(&files, &settings(threads, optimise)).unwrap(),
+                    true,
+                )
             })
             .collect();
         let mut largest = [0u8; 4];
         for i in 0..frames {
             let quality = (i * 11 % 64) as u8;
-            let coded = encoder.encode(&scene(width, height, i), quality, i == 15).unwrap();
+            let coded = encoder
+                .encode(&scene(width, height, i), quality, i == 15)
+                .unwrap();
             for (decoder, largest) in decoders.iter_mut().zip(&mut largest) {
                 let decoded = decoder.decode(&coded.data).unwrap();
-                assert!(coded.symbols.is_some() && decoded.symbols == coded.symbols, "frame {i}");
+                assert!(
+                    coded.symbols.is_some() && decoded.symbols == coded.symbols,
+                    "frame {i}"
+                );
                 assert!(decoded.damaged.is_empty() && decoded.concealed == 0);
                 let (own, sent) = (decoder.reconstruction().unwrap(), encoder.reconstruction());
                 let drift = own.y.iter().zip(&sent.y).map(|(a, b)| a.abs_diff(*b)).max();

@@ -75,16 +75,26 @@ fn corrupt_tables_are_refused() {
     bytes[at] ^= 0x10;
     std::fs::write(&path, &bytes).unwrap();
     let text = encoder_error(folder.path());
-    assert!(text.contains("entropy table") || text.contains("tables"), "{text}");
+    assert!(
+        text.contains("entropy table") || text.contains("tables"),
+        "{text}"
+    );
 }
 
 #[test]
 fn a_model_of_another_shape_is_refused() {
     // The decode network in the place of the encode network: a sound ONNX file, the wrong one.
     let folder = copy_of_model();
-    std::fs::copy(model().join("s-decode.onnx"), folder.path().join("s-encode.onnx")).unwrap();
+    std::fs::copy(
+        model().join("s-decode.onnx"),
+        folder.path().join("s-encode.onnx"),
+    )
+    .unwrap();
     let text = encoder_error(folder.path());
-    assert!(text.contains("is not a network of this codec") && text.contains("'y'"), "{text}");
+    assert!(
+        text.contains("is not a network of this codec") && text.contains("'y'"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -94,7 +104,10 @@ fn tables_of_another_model_are_refused() {
     let path = folder.path().join("s-tables.bin");
     let mut bytes = std::fs::read(&path).unwrap();
     let pairs: Vec<usize> = (20..bytes.len() - 4).step_by(2).collect();
-    let at = pairs.into_iter().find(|&i| bytes[i..i + 2] != bytes[i + 2..i + 4]).unwrap();
+    let at = pairs
+        .into_iter()
+        .find(|&i| bytes[i..i + 2] != bytes[i + 2..i + 4])
+        .unwrap();
     for i in at..at + 2 {
         bytes.swap(i, i + 2);
     }
@@ -107,7 +120,11 @@ fn tables_of_another_model_are_refused() {
 fn a_stream_of_another_model_is_refused_naming_both() {
     let (mut caps, _) = access_units("", 64, 64, 1);
     // A stream whose header names another model.
-    let data = caps.structure(0).unwrap().get::<gst::Buffer>("codec_data").unwrap();
+    let data = caps
+        .structure(0)
+        .unwrap()
+        .get::<gst::Buffer>("codec_data")
+        .unwrap();
     let (mut header, _) =
         aivideo_codec::bitstream::SequenceHeader::parse(&data.map_readable().unwrap()).unwrap();
     let own = hex(&header.model_id);
@@ -119,7 +136,10 @@ fn a_stream_of_another_model_is_refused_naming_both() {
     let bus = watch(&harness);
     harness.set_src_caps(caps.clone());
     let (_, text) = error_on(&bus).expect("an error");
-    assert!(text.contains("abababababababab") && text.contains(&own), "{text}");
+    assert!(
+        text.contains("abababababababab") && text.contains(&own),
+        "{text}"
+    );
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -130,7 +150,11 @@ fn hex(bytes: &[u8]) -> String {
 fn an_encode_network_by_its_own_path_finds_the_rest() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["encode.onnx", "decode.onnx", "tables.bin"] {
-        std::fs::copy(model().join(format!("s-{name}")), folder.path().join(format!("cam-{name}"))).unwrap();
+        std::fs::copy(
+            model().join(format!("s-{name}")),
+            folder.path().join(format!("cam-{name}")),
+        )
+        .unwrap();
     }
     let line = format!(
         "videotestsrc num-buffers=3 ! video/x-raw,format=I420,width=64,height=64 ! aicodecenc model-location={0}/cam-encode.onnx ! aicodecdec model-location={0}/cam-decode.onnx ! fakesink",
@@ -141,7 +165,10 @@ fn an_encode_network_by_its_own_path_finds_the_rest() {
     let bus = pipeline.bus().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let message = bus
-        .timed_pop_filtered(gst::ClockTime::from_seconds(60), &[gst::MessageType::Error, gst::MessageType::Eos])
+        .timed_pop_filtered(
+            gst::ClockTime::from_seconds(60),
+            &[gst::MessageType::Error, gst::MessageType::Eos],
+        )
         .unwrap();
     pipeline.set_state(gst::State::Null).unwrap();
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");

@@ -18,17 +18,28 @@ fn downstream_decides_the_form() {
         let s = caps.structure(0).unwrap();
         assert_eq!(s.name(), "video/x-aicodec");
         assert_eq!(s.get::<&str>("alignment"), Ok("au"));
-        assert_eq!((s.get::<i32>("width"), s.get::<i32>("height")), (Ok(64), Ok(64)));
+        assert_eq!(
+            (s.get::<i32>("width"), s.get::<i32>("height")),
+            (Ok(64), Ok(64))
+        );
         s.get::<String>("stream-format").unwrap()
     };
     assert_eq!(form(None), "byte-stream");
     assert_eq!(form(Some("video/x-aicodec, stream-format=frame")), "frame");
-    assert_eq!(form(Some("video/x-aicodec, stream-format=byte-stream")), "byte-stream");
+    assert_eq!(
+        form(Some("video/x-aicodec, stream-format=byte-stream")),
+        "byte-stream"
+    );
 }
 
 #[test]
 fn colours_and_aspect_are_kept() {
-    for (colorimetry, par) in [("bt709", (4, 3)), ("bt601", (1, 1)), ("bt2020", (12, 11)), ("1:4:0:0", (1, 1))] {
+    for (colorimetry, par) in [
+        ("bt709", (4, 3)),
+        ("bt601", (1, 1)),
+        ("bt2020", (12, 11)),
+        ("1:4:0:0", (1, 1)),
+    ] {
         let caps = gst::Caps::builder("video/x-raw")
             .field("format", "I420")
             .field("width", 64)
@@ -104,8 +115,14 @@ fn a_flush_begins_anew() {
 #[test]
 fn caps_may_change_mid_stream() {
     let mut harness = parse("aicodecenc ! aicodecdec");
-    for (i, (format, width, height)) in
-        [(I420, 64, 64), (I420, 200, 100), (Nv12, 200, 100), (Nv12, 33, 77)].into_iter().enumerate()
+    for (i, (format, width, height)) in [
+        (I420, 64, 64),
+        (I420, 200, 100),
+        (Nv12, 200, 100),
+        (Nv12, 33, 77),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let info = info(format, width, height);
         harness.set_src_caps(info.to_caps().unwrap());
@@ -115,7 +132,10 @@ fn caps_may_change_mid_stream() {
             let out = harness.pull().unwrap();
             let caps = harness.sinkpad().unwrap().current_caps().unwrap();
             let out_info = gst_video::VideoInfo::from_caps(&caps).unwrap();
-            assert_eq!((out_info.width() as usize, out_info.height() as usize), (width, height));
+            assert_eq!(
+                (out_info.width() as usize, out_info.height() as usize),
+                (width, height)
+            );
             assert!(psnr(&picture, &read(&out, &out_info)) > 20.0);
         }
     }
@@ -128,7 +148,9 @@ fn key_frames_on_schedule_and_on_request() {
     let mut keys = Vec::new();
     for i in 0..8 {
         if i == 2 {
-            let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
+            let event = gst_video::UpstreamForceKeyUnitEvent::builder()
+                .all_headers(true)
+                .build();
             assert!(harness.push_upstream_event(event));
         }
         harness.push(buffer(&scene(64, 64, i), &info, i)).unwrap();
@@ -154,7 +176,10 @@ fn quality_changes_while_playing() {
         harness.push(buffer(&scene(192, 128, i), &info, i)).unwrap();
         sizes.push(harness.pull().unwrap().size());
     }
-    assert!(sizes[1..4].iter().min().unwrap() > &(2 * sizes[4..].iter().max().unwrap()), "{sizes:?}");
+    assert!(
+        sizes[1..4].iter().min().unwrap() > &(2 * sizes[4..].iter().max().unwrap()),
+        "{sizes:?}"
+    );
 }
 
 #[test]
@@ -173,7 +198,13 @@ fn tiny_and_huge_pictures_are_not_negotiated() {
     init();
     let enc = gst::ElementFactory::make("aicodecenc").build().unwrap();
     let template = enc.pad_template("sink").unwrap().caps().clone();
-    for (width, height, ok) in [(16, 16, true), (8192, 4320, true), (15, 16, false), (64, 8193, false), (0, 0, false)] {
+    for (width, height, ok) in [
+        (16, 16, true),
+        (8192, 4320, true),
+        (15, 16, false),
+        (64, 8193, false),
+        (0, 0, false),
+    ] {
         let caps = gst::Caps::builder("video/x-raw")
             .field("format", "I420")
             .field("width", width)

@@ -3,7 +3,13 @@ use crate::common::*;
 use gst::prelude::*;
 use gst_video::VideoFormat::{self, I420, Nv12};
 
-fn round_trip(format: VideoFormat, width: usize, height: usize, frames: usize, quality: u32) -> Vec<f64> {
+fn round_trip(
+    format: VideoFormat,
+    width: usize,
+    height: usize,
+    frames: usize,
+    quality: u32,
+) -> Vec<f64> {
     let info = info(format, width, height);
     let mut harness = parse(&format!("aicodecenc quality={quality} ! aicodecdec"));
     harness.set_src_caps(info.to_caps().unwrap());
@@ -12,10 +18,16 @@ fn round_trip(format: VideoFormat, width: usize, height: usize, frames: usize, q
             let picture = scene(width, height, i);
             harness.push(buffer(&picture, &info, i)).unwrap();
             let out = harness.pull().unwrap();
-            assert_eq!(out.pts(), Some(gst::ClockTime::from_mseconds(40) * i as u64));
+            assert_eq!(
+                out.pts(),
+                Some(gst::ClockTime::from_mseconds(40) * i as u64)
+            );
             let caps = harness.sinkpad().unwrap().current_caps().unwrap();
             let out_info = gst_video::VideoInfo::from_caps(&caps).unwrap();
-            assert_eq!((out_info.width(), out_info.height()), (width as u32, height as u32));
+            assert_eq!(
+                (out_info.width(), out_info.height()),
+                (width as u32, height as u32)
+            );
             assert_eq!(out_info.fps(), gst::Fraction::new(25, 1));
             psnr(&picture, &read(&out, &out_info))
         })
@@ -27,7 +39,10 @@ fn pictures_come_back() {
     let values = round_trip(I420, 352, 288, 12, 48);
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     println!("Y-PSNR {mean:.2} dB: {values:.1?}");
-    assert!(mean > 30.0 && values.iter().all(|v| *v > 28.0), "{values:.1?}");
+    assert!(
+        mean > 30.0 && values.iter().all(|v| *v > 28.0),
+        "{values:.1?}"
+    );
 }
 
 #[test]
@@ -38,7 +53,10 @@ fn any_size() {
         }
         for format in [I420, Nv12] {
             let values = round_trip(format, width, height, 3, 40);
-            assert!(values.iter().all(|v| *v > 22.0), "{width}x{height} {format}: {values:.1?}");
+            assert!(
+                values.iter().all(|v| *v > 22.0),
+                "{width}x{height} {format}: {values:.1?}"
+            );
         }
     }
 }
@@ -76,16 +94,27 @@ fn formats_and_strides_change_nothing() {
     };
     let pictures: Vec<_> = (0..3).map(|i| scene(width, height, i)).collect();
     let each = |info: &gst_video::VideoInfo| {
-        pictures.iter().enumerate().map(|(i, p)| buffer(p, info, i)).collect::<Vec<_>>()
+        pictures
+            .iter()
+            .enumerate()
+            .map(|(i, p)| buffer(p, info, i))
+            .collect::<Vec<_>>()
     };
     let expected = encode(&plain, each(&plain));
-    assert!(expected == encode(&nv12, each(&nv12)), "NV12 gives other bytes");
+    assert!(
+        expected == encode(&nv12, each(&nv12)),
+        "NV12 gives other bytes"
+    );
     // The same pictures with wide rows and gaps between the planes.
     let padded = |picture: &aivideo_core::pixels::Yuv420, i: usize| {
         let strides = [160, 96, 112];
         let offsets = [64, 64 + 160 * 70, 64 + 160 * 70 + 96 * 40];
         let mut data = vec![0xEE_u8; offsets[2] + 112 * 40];
-        for (plane, samples, w) in [(0, &picture.y, 101), (1, &picture.u, 51), (2, &picture.v, 51)] {
+        for (plane, samples, w) in [
+            (0, &picture.y, 101),
+            (1, &picture.u, 51),
+            (2, &picture.v, 51),
+        ] {
             for (y, row) in samples.chunks_exact(w).enumerate() {
                 data[offsets[plane] + y * strides[plane]..][..w].copy_from_slice(row);
             }
@@ -105,8 +134,15 @@ fn formats_and_strides_change_nothing() {
         .unwrap();
         buffer
     };
-    let buffers = pictures.iter().enumerate().map(|(i, p)| padded(p, i)).collect();
-    assert!(expected == encode(&plain, buffers), "strides give other bytes");
+    let buffers = pictures
+        .iter()
+        .enumerate()
+        .map(|(i, p)| padded(p, i))
+        .collect();
+    assert!(
+        expected == encode(&plain, buffers),
+        "strides give other bytes"
+    );
 }
 
 #[test]
