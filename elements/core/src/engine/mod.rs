@@ -11,6 +11,7 @@
 
 mod batch;
 mod direct;
+mod message;
 mod oneshot;
 pub(crate) mod options;
 mod registry;

@@ -14,6 +14,7 @@ use ort::{
 use super::{
     batch::{Inputs, Outputs},
     direct::{self, Names},
+    message::said,
     options::Options,
 };
 use crate::{
@@ -137,7 +138,7 @@ fn invalid(origin: &str, err: &ort::Error) -> EngineError {
         origin: origin.to_string(),
         reason: format!(
             "ONNX Runtime says: {}; is it a complete ONNX file?",
-            err.message()
+            said(err.message())
         ),
     }
 }
@@ -149,7 +150,10 @@ fn commit(
     device: Device,
 ) -> Result<Session, EngineError> {
     let settings = |err: ort::Error| {
-        EngineError::Settings(format!("ONNX Runtime refuses a setting: {}", err.message()))
+        EngineError::Settings(format!(
+            "ONNX Runtime refuses a setting: {}",
+            said(err.message())
+        ))
     };
     let builder = configure(source, options).map_err(settings)?;
     let providers = provider::dispatch(device, options)?;
@@ -158,7 +162,7 @@ fn commit(
             .with_execution_providers(providers)
             .map_err(|err| EngineError::Device {
                 device: device.to_string(),
-                reason: err.message().to_string(),
+                reason: said(err.message()),
             })?;
     builder.commit_from_memory(bytes).map_err(|err| {
         use ort::ErrorCode as Code;
@@ -173,7 +177,7 @@ fn commit(
         if device_at_fault {
             return EngineError::Device {
                 device: device.to_string(),
-                reason: format!("{}: {}", source.describe(), err.message()),
+                reason: format!("{}: {}", source.describe(), said(err.message())),
             };
         }
         invalid(&source.describe(), &err)
@@ -261,7 +265,7 @@ impl LoadedModel {
     pub(super) fn run(&mut self, inputs: Inputs) -> Result<Outputs, EngineError> {
         self.run_values(inputs).map_err(|err| EngineError::Run {
             model: self.origin.clone(),
-            reason: err.message().to_string(),
+            reason: said(err.message()),
         })
     }
 
