@@ -71,7 +71,9 @@ pub fn run(description: &str, measured: &str, mut progress: impl FnMut(u64)) -> 
 
     for pad in element.sink_pads() {
         let watch = Arc::clone(&watch);
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        // Payloaders push lists of packets.
+        let types = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+        pad.add_probe(types, move |_, _| {
             lock(&watch).first_in.get_or_insert_with(Instant::now);
             gst::PadProbeReturn::Remove
         });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! x265 at the Y-PSNR of our stream: the CRF is searched, the bytes are those of real files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
@@ -50,6 +50,9 @@ pub struct Matched {
     pub nearest: Point,
     pub quality: Quality,
     pub points: Vec<Point>,
+    /// The nearest encode.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// Near enough for no further encode; what is left is interpolated.
@@ -106,7 +109,7 @@ impl Anchor {
         })
     }
 
-    /// Finds the CRF whose Y-PSNR is `wanted`. The nearest encode is left in `folder/<preset>.hevc`.
+    /// Finds the CRF whose Y-PSNR is `wanted`. Every encode stays in `folder`.
     pub fn match_psnr(
         &self,
         ffmpeg: &Ffmpeg,
@@ -115,23 +118,17 @@ impl Anchor {
         folder: &Path,
         mut progress: impl FnMut(&Point),
     ) -> Result<Matched> {
-        let target = self.file(folder);
-        let trial = folder.join("trial.hevc");
         let mut points: Vec<Point> = Vec::new();
         search(wanted, &mut points, |crf| {
-            let point = self.encode(ffmpeg, clip, crf, &trial)?;
+            let point = self.encode(ffmpeg, clip, crf, &self.file(folder, crf))?;
             progress(&point);
             Ok(point)
         })?;
         let Some(nearest) = nearest(&points, wanted) else {
             bail!("{}: no encode was made", self.name)
         };
-        // The nearest encode is not always the last one made.
-        let nearest = Point {
-            seconds: nearest.seconds,
-            ..self.encode(ffmpeg, clip, nearest.crf, &target)?
-        };
-        let quality = ffmpeg.quality(&input(&target), clip)?;
+        let file = self.file(folder, nearest.crf);
+        let quality = ffmpeg.quality(&input(&file), clip)?;
         Ok(Matched {
             name: self.name,
             options: self.options(clip),
@@ -139,11 +136,12 @@ impl Anchor {
             nearest,
             quality,
             points,
+            file,
         })
     }
 
-    pub fn file(&self, folder: &Path) -> std::path::PathBuf {
-        folder.join(format!("{}.hevc", self.preset))
+    fn file(&self, folder: &Path, crf: f64) -> PathBuf {
+        folder.join(format!("{}-{crf:.3}.hevc", self.preset))
     }
 }
 

@@ -274,7 +274,15 @@ fn measure(
     };
     steps.run("the report", 0, |_| {
         let frame = source.frames / 2;
-        let stills = stills(&source, &decoded, &link, frame, ffmpeg, work)?;
+        let stills = stills(
+            &source,
+            &decoded,
+            &results.anchors[0].file,
+            link.output,
+            frame,
+            ffmpeg,
+            work,
+        )?;
         report::write(&results, frame, &stills, &output.file("report.html"))?;
         let json = serde_json::to_string_pretty(&results)?;
         std::fs::write(output.file("results.json"), json).context("cannot write results.json")
@@ -336,19 +344,19 @@ fn codec_points(
 fn stills(
     source: &RawClip,
     decoded: &RawClip,
-    link: &Link,
+    anchor: &Path,
+    end: &Path,
     frame: u64,
     ffmpeg: &Ffmpeg,
     work: &Path,
 ) -> Result<Vec<Still>> {
-    let anchor = &ANCHORS[0];
-    let mp4 = vec!["-i".to_owned(), link.output.display().to_string()];
+    let mp4 = vec!["-i".to_owned(), end.display().to_string()];
     let wanted = [
         ("source", source.ffmpeg_input(), "source.png"),
         ("aicodec, decoded", decoded.ffmpeg_input(), "decoded.png"),
         (
             "x265 ultrafast at the same Y-PSNR",
-            anchors::input(&anchor.file(work)),
+            anchors::input(anchor),
             "anchor.png",
         ),
         ("at the end of the pipeline", mp4, "end.jpg"),

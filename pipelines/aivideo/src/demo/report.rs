@@ -420,6 +420,7 @@ mod tests {
                 nearest: point,
                 quality: q,
                 points: vec![point],
+                file: Default::default(),
             }],
             speeds: vec![],
             transport: Transport {
