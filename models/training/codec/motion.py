@@ -178,14 +178,27 @@ class Search:
         return best.astype(np.int16)
 
 
-def vector_bits(mv):
-    """Rough cost in bits of a vector field: median prediction, signed exp-Golomb-like, merge-aware."""
-    mv = mv.astype(np.int64)
+def predicted(mv):
+    """Median of the left, upper and upper right vectors."""
     pad = np.pad(mv, ((1, 0), (1, 1), (0, 0)))
     left, top, right = pad[1:, :-2], pad[:-1, 1:-1], pad[:-1, 2:]
-    pred = np.median(np.stack([left, top, right]), axis=0)
-    diff = np.abs(mv - pred)
+    first = np.zeros(mv.shape[:2], bool)
+    first[0] = True  # no row above: the left one
+    return np.where(first[..., None], left, np.median(np.stack([left, top, right]), axis=0)).astype(mv.dtype)
+
+
+def vector_bits(mv):
+    """Rough cost in bits of a vector field: median prediction, adaptive flags, signed exp-Golomb."""
+    mv = mv.astype(np.int64)
+    diff = np.abs(mv - predicted(mv))
     zero = (diff == 0).all(-1)
+    pad = np.pad(zero, ((1, 0), (1, 0)), constant_values=True).astype(int)
+    ctx = pad[1:, :-1] + pad[:-1, 1:]
     size = np.where(diff == 0, 1.0, 2 + 2 * np.floor(np.log2(np.maximum(diff, 1)))).sum(-1)
-    p = float(np.clip(zero.mean(), 0.01, 0.99))
-    return float(np.where(zero, -np.log2(p), size - np.log2(1 - p)).sum())
+    bits = 0.0
+    for c in range(3):
+        v = zero[ctx == c]
+        if len(v):
+            p = (v.sum() + 0.4) / (len(v) + 0.8)
+            bits += -(v.sum() * np.log2(p) + (len(v) - v.sum()) * np.log2(1 - p)) + 1.5
+    return float(bits + size[~zero].sum())
