@@ -35,6 +35,8 @@ struct State {
     renegotiate: bool,
     /// Made for files when the first frame has come.
     index: Option<Index>,
+    /// What the unit in work says of its time.
+    pts: Option<gst::ClockTime>,
     /// The unit that is cut off has been reported.
     cut_reported: bool,
 }
@@ -215,9 +217,10 @@ impl AiCodecParse {
         let key = found.header.is_key();
         let buffer = frame.buffer_mut().ok_or(gst::FlowError::Error)?;
         if input == StreamFormat::ByteStream {
-            // Where upstream keeps the time, the base class prefers its stamps to these.
-            buffer.set_pts(found.pts.map(gst::ClockTime::from_nseconds));
+            let pts = found.pts.map(gst::ClockTime::from_nseconds);
+            buffer.set_pts(pts);
             buffer.set_duration(found.duration.map(gst::ClockTime::from_nseconds));
+            self.state().pts = pts;
         }
         if key {
             buffer.unset_flags(gst::BufferFlags::DELTA_UNIT);
@@ -342,6 +345,22 @@ impl BaseParseImpl for AiCodecParse {
                 Ok((gst::FlowSuccess::Ok, 0))
             }
         }
+    }
+
+    fn pre_push_frame(
+        &self,
+        frame: &mut gst_base::BaseParseFrame,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        // Where upstream works in time, the base class takes only upstream's stamps: without any,
+        // the stream's own are better than none.
+        let pts = self.state().pts.take();
+        if let Some(buffer) = frame.buffer_mut()
+            && buffer.pts().is_none()
+        {
+            buffer.set_pts(pts);
+        }
+        frame.set_flags(gst_base::BaseParseFrameFlags::CLIP);
+        Ok(gst::FlowSuccess::Ok)
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {

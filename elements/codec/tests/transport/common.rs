@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+use aivideo_codec::bitstream::byte_stream::write_unit;
+use aivideo_codec::bitstream::caps::{StreamFormat, sequence_header_to_caps};
+use aivideo_codec::bitstream::{
+    AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, SequenceHeader, Tier,
+};
+use gst::prelude::*;
+
+pub const FRAME: u64 = 40_000_000;
+
+pub fn init() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        gst::init().unwrap();
+        aivideo_codec::register_transport(None).unwrap();
+    });
+}
+
+pub fn sequence() -> SequenceHeader {
+    SequenceHeader {
+        version: 1,
+        tier: Tier::S,
+        model_id: *b"modelone",
+        tables_id: *b"tableone",
+        width: 640,
+        height: 360,
+        bit_depth: 8,
+        chroma: Chroma::I420,
+        color: Color::default(),
+        fps_n: 25,
+        fps_d: 1,
+        par_n: 1,
+        par_d: 1,
+        tile_rows_64: 2,
+    }
+}
+
+/// One access unit with `size` bytes in each of three tiles.
+pub fn access_unit(number: u64, key: bool, size: usize) -> Vec<u8> {
+    let header = FrameHeader {
+        frame_type: if key { FrameType::Key } else { FrameType::Inter },
+        frame_number: number as u16,
+        reference_number: (number as u16).wrapping_sub(u16::from(!key)),
+        long_term: false,
+        state_reset: key,
+        quality: 30,
+        tile_count: 3,
+    };
+    let mut writer = AccessUnitWriter::new(header, key.then_some(&sequence()));
+    for tile in 0..3u64 {
+        // Not all the same, and never by chance the mark of a unit.
+        let bytes: Vec<u8> = (0..size as u64).map(|i| ((i * 7 + number + tile) % 100) as u8).collect();
+        let (motion, rest) = bytes.split_at(size / 4);
+        let (z, y) = rest.split_at(size / 4);
+        writer.push_tile(tile as u16, motion, z, y);
+    }
+    writer.finish()
+}
+
+/// A stream with a key frame every ten frames.
+pub fn stream(frames: u64, size: usize) -> Vec<Vec<u8>> {
+    (0..frames).map(|i| access_unit(i, i % 10 == 0, size)).collect()
+}
+
+/// The same as a file.
+pub fn file(units: &[Vec<u8>]) -> Vec<u8> {
+    let unit = |(i, unit): (usize, &Vec<u8>)| {
+        write_unit(unit, i % 10 == 0, Some(i as u64 * FRAME), Some(FRAME))
+    };
+    units.iter().enumerate().flat_map(unit).collect()
+}
+
+pub fn caps(format: StreamFormat) -> gst::Caps {
+    sequence_header_to_caps(&sequence(), format)
+}
+
+pub fn unparsed(format: &str) -> gst::Caps {
+    gst::Caps::builder("video/x-aicodec").field("stream-format", format).build()
+}
+
+/// Runs a pipeline with an appsink named `sink` to its end.
+pub fn run(line: &str) -> Result<Vec<gst::Sample>, glib::Error> {
+    let pipeline = gst::parse::launch(line)?.downcast::<gst::Pipeline>().unwrap();
+    let result = collect(&pipeline);
+    pipeline.set_state(gst::State::Null).unwrap();
+    result
+}
+
+pub fn collect(pipeline: &gst::Pipeline) -> Result<Vec<gst::Sample>, glib::Error> {
+    let sink = pipeline.by_name("sink").unwrap();
+    let samples = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let filled = samples.clone();
+    sink.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        if let Some(gst::PadProbeData::Buffer(buffer)) = &info.data {
+            let caps = pad.current_caps().unwrap();
+            let sample = gst::Sample::builder().buffer(buffer).caps(&caps).build();
+            filled.lock().unwrap().push(sample);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    // A failed change is explained by a message.
+    let _ = pipeline.set_state(gst::State::Playing);
+    let bus = pipeline.bus().unwrap();
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus
+        .timed_pop_filtered(gst::ClockTime::from_seconds(20), &kinds)
+        .expect("the pipeline hangs");
+    match message.view() {
+        gst::MessageView::Error(error) => Err(error.error()),
+        _ => Ok(std::mem::take(&mut samples.lock().unwrap())),
+    }
+}
+
+pub fn bytes(sample: &gst::Sample) -> Vec<u8> {
+    sample.buffer().unwrap().map_readable().unwrap().to_vec()
+}
