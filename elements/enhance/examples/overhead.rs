@@ -7,8 +7,8 @@
 //!
 //! Each round runs, one after the other, a bare ONNX Runtime session on ready-made tensors, the
 //! shared engine on the same ones, and the element on a frame. Medians are printed. The bare
-//! session has the engine's options (no spinning of idle threads). "own" is the processor time that
-//! the streaming thread spends outside the net, which other load on the machine hardly changes.
+//! session has the engine's options (no spinning of idle threads). Processor time counts all threads of
+//! the process; other load on the machine changes it far less than the wall clock.
 
 use std::{env, error::Error, fs, time::Instant};
 
@@ -64,11 +64,40 @@ fn sample(i: usize, width: usize) -> u8 {
     (60 + (x / 7 + y / 5) % 90 + noise as usize) as u8
 }
 
-/// Nanoseconds that this thread has run.
-fn thread_time() -> Result<f64, Box<dyn Error>> {
-    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    let nanoseconds = text.split_whitespace().next().unwrap_or_default();
-    Ok(nanoseconds.parse::<u64>()? as f64)
+/// Wall clock and the processor time of all threads of this process, in milliseconds.
+#[derive(Clone, Copy)]
+struct Clock {
+    wall: Instant,
+    work: f64,
+}
+
+impl Clock {
+    fn now() -> Result<Self, Box<dyn Error>> {
+        let mut work = 0.0;
+        for task in fs::read_dir("/proc/self/task")? {
+            // A thread that ends between the listing and the reading has nothing to add.
+            if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
+                let nanoseconds = text.split_whitespace().next().unwrap_or_default();
+                work += nanoseconds.parse::<u64>()? as f64 / 1e6;
+            }
+        }
+        let wall = Instant::now();
+        Ok(Self { wall, work })
+    }
+}
+
+/// Times of one way to run the net.
+#[derive(Default)]
+struct Times {
+    wall: Vec<f64>,
+    work: Vec<f64>,
+}
+
+impl Times {
+    fn add(&mut self, from: Clock, to: Clock) {
+        self.wall.push((to.wall - from.wall).as_secs_f64() * 1e3);
+        self.work.push(to.work - from.work);
+    }
 }
 
 fn median(times: &mut [f64]) -> f64 {
@@ -103,10 +132,9 @@ fn measure(case: &Case, rounds: usize) -> Result<(), Box<dyn Error>> {
     harness.set_src_caps(info.to_caps()?);
     let frame: Vec<u8> = y.iter().chain(&uv).copied().collect();
 
-    let (mut bare, mut shared, mut whole, mut own) =
-        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut shared, mut whole) = (Times::default(), Times::default(), Times::default());
     for round in 0..rounds + 3 {
-        let t0 = Instant::now();
+        let t0 = Clock::now()?;
         if is_denoise {
             session.run(ort::inputs![
                 "y" => TensorRef::from_array_view(([1usize, 1, ph, pw], &y[..]))?,
@@ -118,7 +146,7 @@ fn measure(case: &Case, rounds: usize) -> Result<(), Box<dyn Error>> {
                 ort::inputs!["x" => TensorRef::from_array_view(([1usize, 1, ph, pw], &y[..]))?],
             )?;
         }
-        let t1 = Instant::now();
+        let t1 = Clock::now()?;
 
         let inputs = if is_denoise {
             vec![
@@ -129,9 +157,9 @@ fn measure(case: &Case, rounds: usize) -> Result<(), Box<dyn Error>> {
         } else {
             vec![("x", Tensor::u8([1, 1, ph, pw], y.clone()))]
         };
-        let t2 = Instant::now();
+        let t2 = Clock::now()?;
         engine.run(inputs)?;
-        let t3 = Instant::now();
+        let t3 = Clock::now()?;
 
         let mut buffer = gst::Buffer::with_size(info.size())?;
         if let Some(buffer) = buffer.get_mut() {
@@ -139,28 +167,32 @@ fn measure(case: &Case, rounds: usize) -> Result<(), Box<dyn Error>> {
                 .copy_from_slice(0, &frame)
                 .map_err(|n| format!("only {n} bytes copied"))?;
         }
-        let (t4, own4) = (Instant::now(), thread_time()?);
+        let t4 = Clock::now()?;
         let out = harness.push_and_pull(buffer)?;
-        let (t5, own5) = (Instant::now(), thread_time()?);
+        let t5 = Clock::now()?;
         drop(out);
         // The first rounds warm caches and memory up.
         if round >= 3 {
-            bare.push((t1 - t0).as_secs_f64() * 1e3);
-            shared.push((t3 - t2).as_secs_f64() * 1e3);
-            whole.push((t5 - t4).as_secs_f64() * 1e3);
-            own.push((own5 - own4) / 1e6);
+            bare.add(t0, t1);
+            shared.add(t2, t3);
+            whole.add(t4, t5);
         }
     }
-    let (bare, shared, whole) = (median(&mut bare), median(&mut shared), median(&mut whole));
-    let own = median(&mut own);
-    println!(
-        "{:32} bare {bare:7.2} ms, engine {shared:7.2} ms ({:+.1} %), element {whole:7.2} ms ({:+.1} % of bare, {:+.1} % of engine), own {own:.2} ms, {:.1} frames/s",
-        case.name,
-        (shared / bare - 1.0) * 100.0,
-        (whole / bare - 1.0) * 100.0,
-        (whole / shared - 1.0) * 100.0,
-        1e3 / whole,
-    );
+    let mut line = |what, pick: fn(&mut Times) -> &mut Vec<f64>| {
+        let [bare, shared, whole] =
+            [&mut bare, &mut shared, &mut whole].map(|times| median(pick(times)));
+        println!(
+            "{:30} {what:9} bare {bare:7.2}, engine {shared:7.2} ({:+.1} %), element {whole:7.2} ({:+.1} % of bare, {:+.1} % of engine)",
+            case.name,
+            (shared / bare - 1.0) * 100.0,
+            (whole / bare - 1.0) * 100.0,
+            (whole / shared - 1.0) * 100.0,
+        );
+        whole
+    };
+    let whole = line("wall", |times| &mut times.wall);
+    line("processor", |times| &mut times.work);
+    println!("{:30} {:.1} frames/s", "", 1e3 / whole);
     Ok(())
 }
 

@@ -432,3 +432,29 @@ fn an_estimate_is_forgotten_at_a_discontinuity() {
     h.push_and_pull(jump).expect("a frame");
     assert!(sigma(&h) < first * 0.4, "{} after a jump", sigma(&h));
 }
+
+#[test]
+fn the_documented_line_runs() {
+    init();
+    let docs = include_str!("../src/aienhance/mod.rs");
+    let line = docs
+        .lines()
+        .find_map(|line| line.strip_prefix("//! gst-launch-1.0 "))
+        .expect("a line to try");
+    let line = line.replace("autovideosink", "fakesink name=end signal-handoffs=true");
+    let pipeline = gst::parse::launch(&line).expect("a pipeline");
+    let bus = pipeline.bus().expect("a bus");
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let message = bus.timed_pop_filtered(
+        gst::ClockTime::from_seconds(120),
+        &[gst::MessageType::Eos, gst::MessageType::Error],
+    );
+    let bin = pipeline.downcast_ref::<gst::Bin>().expect("a bin");
+    let end = bin.by_name("end").and_then(|sink| sink.static_pad("sink"));
+    let caps = end.and_then(|pad| pad.current_caps()).expect("negotiated");
+    pipeline.set_state(gst::State::Null).expect("stopped");
+    let message = message.expect("an end within two minutes");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    let s = caps.structure(0).expect("one structure");
+    assert_eq!((s.get("width"), s.get("height")), (Ok(1280), Ok(720)));
+}

@@ -9,7 +9,7 @@
 //! | `upscale` | `factor=2` or `4`, `model=` | enlarges: luma by a net, chroma by Catmull-Rom |
 //!
 //! ```text
-//! gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,width=640,height=360 ! aienhance operations="denoise:strength=auto,upscale:factor=2" ! videoconvert ! autovideosink
+//! gst-launch-1.0 videotestsrc num-buffers=25 ! video/x-raw,width=640,height=360 ! aienhance operations="denoise:strength=auto,upscale:factor=2" ! videoconvert ! autovideosink
 //! ```
 //!
 //! Frames are I420 or NV12 of any size and stride. Without operations they pass untouched. The
