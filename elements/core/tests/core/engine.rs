@@ -9,7 +9,7 @@ use aivideo_core::{
 };
 
 use crate::{
-    support::{acquire, assert_says, cpu, floats, named, pair},
+    support::{acquire, assert_says, child, cpu, floats, is_child, named, pair},
     testmodel::{self, Dim, ty},
 };
 
@@ -423,6 +423,49 @@ fn starting_and_stopping_in_many_threads_leaves_nothing_behind() {
         }
     });
     assert_eq!(workers(&hash[..8]), 0);
+}
+
+/// Resident memory of this process in MiB.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096 / (1 << 20)
+}
+
+#[test]
+fn memory_does_not_grow() {
+    child("engine::child_of_memory_does_not_grow", |_| {});
+}
+
+#[test]
+#[ignore = "runs as a child of the test above"]
+fn child_of_memory_does_not_grow() {
+    if !is_child() {
+        return;
+    }
+    let run = |engine: &Engine, height: usize| {
+        let picture = vec![9; 3 * height * 640];
+        let input = Tensor::u8([1, 3, height, 640], picture);
+        engine.run(vec![("x", input)]).unwrap();
+    };
+    let restart = || {
+        let engine = acquire(testmodel::picture(2), &named("memory")).unwrap();
+        run(&engine, 64);
+        run(&engine, 64);
+    };
+    (0..5).for_each(|_| restart());
+    let engine = acquire(testmodel::picture(2), &named("memory-runs")).unwrap();
+    // Two shapes, so that runs with known and with new shapes both happen.
+    (0..10).for_each(|i| run(&engine, 180 - i % 2 * 8));
+    let before = resident();
+    (0..200).for_each(|i| run(&engine, 180 - i % 2 * 8));
+    (0..100).for_each(|_| restart());
+    let after = resident();
+    // 200 pictures of 330 KiB each way would be 130 MiB, 100 models with their arenas more.
+    assert!(
+        after <= before + 24,
+        "{before} MiB before, {after} MiB after"
+    );
 }
 
 #[test]

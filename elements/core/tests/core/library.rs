@@ -2,37 +2,27 @@
 //! A process without ONNX Runtime. The search reads the environment and its success is final, so
 //! each case is a child process: this test program again, with one test selected.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{env, path::PathBuf};
 
 use aivideo_core::{engine::EngineError, runtime};
 
 use crate::{
-    support::{acquire, assert_says, floats, named, pair},
+    support::{acquire, assert_says, child, floats, is_child, named, pair},
     testmodel::{self, Dim},
 };
 
-const CHILD: &str = "AIVIDEO_CORE_TEST_CHILD";
 const REAL: &str = "AIVIDEO_CORE_TEST_LIBRARY";
 
-/// Runs the test `name` of this program in a child.
-fn child(name: &str, library: &str, real: Option<PathBuf>) {
-    let mut command = Command::new(env::current_exe().unwrap());
-    command
-        .args(["--exact", name, "--nocapture", "--include-ignored"])
-        .env(CHILD, "1")
-        .env("ORT_DYLIB_PATH", library)
-        .env_remove("LD_LIBRARY_PATH");
-    if let Some(real) = real {
-        command.env(REAL, real);
-    }
-    let output = command.output().unwrap();
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("1 passed"), "{text}");
+/// Runs the test `name` of this program in a child that finds the library at `library`.
+fn run_with(name: &str, library: &str, real: Option<PathBuf>) {
+    child(name, |command| {
+        command
+            .env("ORT_DYLIB_PATH", library)
+            .env_remove("LD_LIBRARY_PATH");
+        if let Some(real) = real {
+            command.env(REAL, real);
+        }
+    });
 }
 
 fn engine() -> Result<aivideo_core::engine::Engine, EngineError> {
@@ -44,7 +34,7 @@ fn a_missing_library_is_an_error_and_the_next_try_may_succeed() {
     let dir = tempfile::tempdir().unwrap();
     let link = dir.path().join("libonnxruntime.so");
     let real = runtime::get().unwrap().path().to_path_buf();
-    child(
+    run_with(
         "library::child_without_library",
         link.to_str().unwrap(),
         Some(real),
@@ -54,7 +44,7 @@ fn a_missing_library_is_an_error_and_the_next_try_may_succeed() {
 #[test]
 #[ignore = "runs as a child of the test above"]
 fn child_without_library() {
-    if env::var_os(CHILD).is_none() {
+    if !is_child() {
         return;
     }
     gst::init().unwrap();
@@ -90,13 +80,13 @@ fn a_library_that_is_none_is_passed_over_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("libonnxruntime.so");
     std::fs::write(&path, "this is not a library").unwrap();
-    child("library::child_with_garbage", path.to_str().unwrap(), None);
+    run_with("library::child_with_garbage", path.to_str().unwrap(), None);
 }
 
 #[test]
 #[ignore = "runs as a child of the test above"]
 fn child_with_garbage() {
-    if env::var_os(CHILD).is_none() {
+    if !is_child() {
         return;
     }
     gst::init().unwrap();

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+use std::{env, process::Command};
+
 use aivideo_core::{
     engine::{Engine, EngineError, ModelSource, Tensor},
     settings::InferenceSettings,
@@ -55,4 +57,28 @@ pub fn assert_says(text: &str, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "'{part}' is not in:\n{text}");
     }
+}
+
+const CHILD: &str = "AIVIDEO_CORE_TEST_CHILD";
+
+/// Whether this process is one that [`child`] started.
+pub fn is_child() -> bool {
+    env::var_os(CHILD).is_some()
+}
+
+/// Runs the (ignored) test `name` of this program alone in a process of its own.
+pub fn child(name: &str, change: impl FnOnce(&mut Command)) {
+    let mut command = Command::new(env::current_exe().unwrap());
+    command
+        .args(["--exact", name, "--nocapture", "--include-ignored"])
+        .env(CHILD, "1");
+    change(&mut command);
+    let output = command.output().unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("1 passed"), "{text}");
 }
