@@ -111,7 +111,7 @@ impl AiCodecParse {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                ["downstream takes neither form of this stream: it must accept video/x-aicodec"]
+                ("downstream takes neither form of this stream: it must accept video/x-aicodec")
             );
             return Err(gst::FlowError::NotNegotiated);
         }
@@ -194,7 +194,7 @@ impl AiCodecParse {
             gst::element_imp_warning!(
                 self,
                 gst::StreamError::Decode,
-                ["the stream ends inside of an access unit: the file is truncated"]
+                ("the stream ends inside of an access unit: the file is truncated")
             );
         }
     }
@@ -244,7 +244,10 @@ impl AiCodecParse {
                 let time = |time: Option<gst::ClockTime>| time.map(gst::ClockTime::nseconds);
                 let duration = time(buffer.duration()).or_else(|| {
                     let state = self.state();
-                    state.sequence.as_ref().and_then(SequenceHeader::frame_duration)
+                    state
+                        .sequence
+                        .as_ref()
+                        .and_then(SequenceHeader::frame_duration)
                 });
                 let unit = write_unit(&data[payload], key, time(buffer.pts()), duration);
                 drop(data);
@@ -305,7 +308,11 @@ impl BaseParseImpl for AiCodecParse {
         let step = {
             let buffer = frame.buffer().ok_or(gst::FlowError::Error)?;
             let data = buffer.map_readable().map_err(|_| {
-                gst::element_imp_error!(self, gst::ResourceError::Read, ["memory that cannot be read"]);
+                gst::element_imp_error!(
+                    self,
+                    gst::ResourceError::Read,
+                    ("memory that cannot be read")
+                );
                 gst::FlowError::Error
             })?;
             match input {
@@ -318,7 +325,11 @@ impl BaseParseImpl for AiCodecParse {
                 obj.set_min_frame_size(SHORTEST);
                 let consumed = found.payload.end;
                 if found.sequence.is_none() && self.state().sequence.is_none() {
-                    gst::debug!(CAT, imp = self, "a frame before the first key frame is left out");
+                    gst::debug!(
+                        CAT,
+                        imp = self,
+                        "a frame before the first key frame is left out"
+                    );
                     return Ok((gst::FlowSuccess::Ok, consumed as u32));
                 }
                 if input == StreamFormat::ByteStream {
@@ -400,7 +411,12 @@ impl AiCodecParse {
             true => gst::ClockTime::from_nseconds(key.pts),
             false => time,
         };
-        gst::debug!(CAT, imp = self, "seeking to {time} by the key frame at {}", key.offset);
+        gst::debug!(
+            CAT,
+            imp = self,
+            "seeking to {time} by the key frame at {}",
+            key.offset
+        );
         let gst::GenericFormattedValue::Time(stop) = stop else {
             return None;
         };

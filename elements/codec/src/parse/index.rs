@@ -87,7 +87,11 @@ impl Index {
 
     /// The last key frame that is not after `pts`.
     pub fn before(&self, pts: u64) -> Option<KeyFrame> {
-        self.keys.iter().filter(|k| k.pts <= pts).max_by_key(|k| k.pts).copied()
+        self.keys
+            .iter()
+            .filter(|k| k.pts <= pts)
+            .max_by_key(|k| k.pts)
+            .copied()
     }
 }
 
@@ -126,7 +130,9 @@ mod tests {
 
     fn reader(data: &[u8]) -> impl Fn(u64, usize) -> Option<Vec<u8>> {
         |offset, length| {
-            let rest = data.get(offset as usize..).filter(|rest| !rest.is_empty())?;
+            let rest = data
+                .get(offset as usize..)
+                .filter(|rest| !rest.is_empty())?;
             Some(rest[..length.min(rest.len())].to_vec())
         }
     }

@@ -170,7 +170,10 @@ mod tests {
         data[head + 3] ^= 1;
         data.extend(write_unit(&inter(2), false, None, None));
         let error = BitstreamError::Checksum("access unit's header");
-        assert_eq!(byte_stream(&data), Step::Skip(start, Reason::Damaged(error)));
+        assert_eq!(
+            byte_stream(&data),
+            Step::Skip(start, Reason::Damaged(error))
+        );
     }
 
     proptest! {

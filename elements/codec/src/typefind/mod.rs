@@ -36,7 +36,14 @@ fn caps() -> gst::Caps {
 }
 
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
-    TypeFind::register(plugin, "aicodec", gst::Rank::PRIMARY, Some("aic"), Some(&caps()), find)
+    TypeFind::register(
+        plugin,
+        "aicodec",
+        gst::Rank::PRIMARY,
+        Some("aic"),
+        Some(&caps()),
+        find,
+    )
 }
 
 #[cfg(test)]

@@ -38,7 +38,11 @@ pub fn sequence() -> SequenceHeader {
 /// One access unit with `size` bytes in each of three tiles.
 pub fn access_unit(number: u64, key: bool, size: usize) -> Vec<u8> {
     let header = FrameHeader {
-        frame_type: if key { FrameType::Key } else { FrameType::Inter },
+        frame_type: if key {
+            FrameType::Key
+        } else {
+            FrameType::Inter
+        },
         frame_number: number as u16,
         reference_number: (number as u16).wrapping_sub(u16::from(!key)),
         long_term: false,
@@ -49,7 +53,9 @@ pub fn access_unit(number: u64, key: bool, size: usize) -> Vec<u8> {
     let mut writer = AccessUnitWriter::new(header, key.then_some(&sequence()));
     for tile in 0..3u64 {
         // Not all the same, and never by chance the mark of a unit.
-        let bytes: Vec<u8> = (0..size as u64).map(|i| ((i * 7 + number + tile) % 100) as u8).collect();
+        let bytes: Vec<u8> = (0..size as u64)
+            .map(|i| ((i * 7 + number + tile) % 100) as u8)
+            .collect();
         let (motion, rest) = bytes.split_at(size / 4);
         let (z, y) = rest.split_at(size / 4);
         writer.push_tile(tile as u16, motion, z, y);
@@ -59,7 +65,9 @@ pub fn access_unit(number: u64, key: bool, size: usize) -> Vec<u8> {
 
 /// A stream with a key frame every ten frames.
 pub fn stream(frames: u64, size: usize) -> Vec<Vec<u8>> {
-    (0..frames).map(|i| access_unit(i, i % 10 == 0, size)).collect()
+    (0..frames)
+        .map(|i| access_unit(i, i % 10 == 0, size))
+        .collect()
 }
 
 /// The same as a file.
@@ -75,12 +83,16 @@ pub fn caps(format: StreamFormat) -> gst::Caps {
 }
 
 pub fn unparsed(format: &str) -> gst::Caps {
-    gst::Caps::builder("video/x-aicodec").field("stream-format", format).build()
+    gst::Caps::builder("video/x-aicodec")
+        .field("stream-format", format)
+        .build()
 }
 
 /// Runs a pipeline with an appsink named `sink` to its end.
 pub fn run(line: &str) -> Result<Vec<gst::Sample>, glib::Error> {
-    let pipeline = gst::parse::launch(line)?.downcast::<gst::Pipeline>().unwrap();
+    let pipeline = gst::parse::launch(line)?
+        .downcast::<gst::Pipeline>()
+        .unwrap();
     let result = collect(&pipeline);
     pipeline.set_state(gst::State::Null).unwrap();
     result
@@ -90,14 +102,16 @@ pub fn collect(pipeline: &gst::Pipeline) -> Result<Vec<gst::Sample>, glib::Error
     let sink = pipeline.by_name("sink").unwrap();
     let samples = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let filled = samples.clone();
-    sink.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        if let Some(gst::PadProbeData::Buffer(buffer)) = &info.data {
-            let caps = pad.current_caps().unwrap();
-            let sample = gst::Sample::builder().buffer(buffer).caps(&caps).build();
-            filled.lock().unwrap().push(sample);
-        }
-        gst::PadProbeReturn::Ok
-    });
+    sink.static_pad("sink")
+        .unwrap()
+        .add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &info.data {
+                let caps = pad.current_caps().unwrap();
+                let sample = gst::Sample::builder().buffer(buffer).caps(&caps).build();
+                filled.lock().unwrap().push(sample);
+            }
+            gst::PadProbeReturn::Ok
+        });
     // A failed change is explained by a message.
     let _ = pipeline.set_state(gst::State::Playing);
     let bus = pipeline.bus().unwrap();

@@ -11,16 +11,24 @@ fn parse(data: &[u8], chunk: usize) -> Vec<gst::Buffer> {
     harness.set_src_caps(unparsed("byte-stream"));
     harness.set_sink_caps(gst::Caps::from_str("video/x-aicodec,stream-format=frame").unwrap());
     for piece in data.chunks(chunk) {
-        if harness.push(gst::Buffer::from_slice(piece.to_vec())).is_err() {
+        if harness
+            .push(gst::Buffer::from_slice(piece.to_vec()))
+            .is_err()
+        {
             break;
         }
     }
     harness.push_event(gst::event::Eos::new());
-    (0..harness.buffers_in_queue()).map(|_| harness.pull().unwrap()).collect()
+    (0..harness.buffers_in_queue())
+        .map(|_| harness.pull().unwrap())
+        .collect()
 }
 
 fn contents(buffers: &[gst::Buffer]) -> Vec<Vec<u8>> {
-    buffers.iter().map(|b| b.map_readable().unwrap().to_vec()).collect()
+    buffers
+        .iter()
+        .map(|b| b.map_readable().unwrap().to_vec())
+        .collect()
 }
 
 #[test]
@@ -68,7 +76,8 @@ fn frames_before_the_first_key_frame_are_left_out() {
 fn units_of_later_versions_are_passed_over() {
     let units = stream(4, 100);
     let mut data = file(&units[..2]);
-    let mut unknown = aivideo_codec::bitstream::byte_stream::write_unit(&[1; 5000], false, None, None);
+    let mut unknown =
+        aivideo_codec::bitstream::byte_stream::write_unit(&[1; 5000], false, None, None);
     unknown[3] = 2;
     let sum = crc32fast::hash(&unknown[..6]) as u16;
     unknown[6..8].copy_from_slice(&sum.to_le_bytes());

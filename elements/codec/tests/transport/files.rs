@@ -83,7 +83,10 @@ fn files_without_a_frame_are_an_error() {
         assert!(error.is::<gst::StreamError>(), "{what}: {error}");
     }
     let file = write(&[7; 10_000], "film.aic");
-    let line = format!("filesrc location={} ! decodebin ! fakesink name=sink", path(&file).display());
+    let line = format!(
+        "filesrc location={} ! decodebin ! fakesink name=sink",
+        path(&file).display()
+    );
     assert!(run(&line).is_err());
 }
 
@@ -93,7 +96,10 @@ fn playing(file: &File) -> gst::Pipeline {
          ! fakesink name=sink",
         path(file).display()
     );
-    let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let pipeline = gst::parse::launch(&line)
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
     pipeline.set_state(gst::State::Paused).unwrap();
     let (result, ..) = pipeline.state(gst::ClockTime::from_seconds(10));
     result.unwrap();
@@ -103,7 +109,9 @@ fn playing(file: &File) -> gst::Pipeline {
 #[test]
 fn the_duration_is_known_at_once() {
     // Key frames are much larger than the others, which spoils any estimate.
-    let units: Vec<_> = (0..95).map(|i| access_unit(i, i % 10 == 0, if i % 10 == 0 { 9000 } else { 30 })).collect();
+    let units: Vec<_> = (0..95)
+        .map(|i| access_unit(i, i % 10 == 0, if i % 10 == 0 { 9000 } else { 30 }))
+        .collect();
     let file = write(&file(&units), "film.aic");
     let pipeline = playing(&file);
     let duration = pipeline.query_duration::<gst::ClockTime>();
@@ -125,13 +133,21 @@ fn seeks_begin_at_a_key_frame() {
     ] {
         let pipeline = playing(&file);
         let target = gst::ClockTime::from_nseconds(37 * FRAME + 1000);
-        pipeline.seek_simple(gst::SeekFlags::FLUSH | flags, target).unwrap();
+        pipeline
+            .seek_simple(gst::SeekFlags::FLUSH | flags, target)
+            .unwrap();
         let samples = collect(&pipeline).unwrap();
         pipeline.set_state(gst::State::Null).unwrap();
         let first = samples.iter().map(bytes).next();
         // The probe was set after the preroll of the seek, or before: it may miss one frame.
-        let first = units.iter().position(|unit| Some(unit) == first.as_ref()).unwrap();
-        assert!(first == from || first == from + 1, "{flags:?} began at {first}");
+        let first = units
+            .iter()
+            .position(|unit| Some(unit) == first.as_ref())
+            .unwrap();
+        assert!(
+            first == from || first == from + 1,
+            "{flags:?} began at {first}"
+        );
         assert_eq!(samples.last().map(bytes).as_ref(), units.last());
     }
 }

@@ -29,15 +29,27 @@ fn a_byte_stream_is_cut_in_pieces_of_any_size() {
     for chunk in [1, 7, 64, 1000, 65_536] {
         let mut harness = parser(&unparsed("byte-stream"), FRAMES);
         for piece in file.chunks(chunk) {
-            harness.push(gst::Buffer::from_slice(piece.to_vec())).unwrap();
+            harness
+                .push(gst::Buffer::from_slice(piece.to_vec()))
+                .unwrap();
         }
         harness.push_event(gst::event::Eos::new());
-        assert_eq!(harness.buffers_in_queue() as usize, units.len(), "chunks of {chunk}");
+        assert_eq!(
+            harness.buffers_in_queue() as usize,
+            units.len(),
+            "chunks of {chunk}"
+        );
         for (i, unit) in units.iter().enumerate() {
             let buffer = harness.pull().unwrap();
             assert_eq!(data(&buffer), *unit);
-            assert_eq!(buffer.pts(), Some(i as u64 * gst::ClockTime::from_nseconds(FRAME)));
-            assert_eq!(buffer.duration(), Some(gst::ClockTime::from_nseconds(FRAME)));
+            assert_eq!(
+                buffer.pts(),
+                Some(i as u64 * gst::ClockTime::from_nseconds(FRAME))
+            );
+            assert_eq!(
+                buffer.duration(),
+                Some(gst::ClockTime::from_nseconds(FRAME))
+            );
             let delta = buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
             assert_eq!(delta, i % 10 != 0);
         }
@@ -45,7 +57,10 @@ fn a_byte_stream_is_cut_in_pieces_of_any_size() {
         assert_eq!(caps_to_sequence_header(&caps).unwrap(), sequence());
         let fields = "video/x-aicodec,stream-format=frame,alignment=au,parsed=true,width=640,\
             height=360,framerate=25/1,profile=s";
-        assert!(caps.is_subset(&gst::Caps::from_str(fields).unwrap()), "{caps}");
+        assert!(
+            caps.is_subset(&gst::Caps::from_str(fields).unwrap()),
+            "{caps}"
+        );
     }
 }
 
@@ -55,14 +70,26 @@ fn frames_pass() {
     let mut harness = parser(&caps(StreamFormat::Frame), FRAMES);
     for (i, unit) in units.iter().enumerate() {
         let mut buffer = gst::Buffer::from_slice(unit.clone());
-        buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_nseconds(i as u64 * FRAME));
+        buffer
+            .get_mut()
+            .unwrap()
+            .set_pts(gst::ClockTime::from_nseconds(i as u64 * FRAME));
         harness.push(buffer).unwrap();
         // At once: nothing waits for the next.
         let buffer = harness.pull().unwrap();
         assert_eq!(data(&buffer), *unit);
-        assert_eq!(buffer.pts(), Some(gst::ClockTime::from_nseconds(i as u64 * FRAME)));
-        assert_eq!(buffer.duration(), Some(gst::ClockTime::from_nseconds(FRAME)));
-        assert_eq!(buffer.flags().contains(gst::BufferFlags::DELTA_UNIT), i % 10 != 0);
+        assert_eq!(
+            buffer.pts(),
+            Some(gst::ClockTime::from_nseconds(i as u64 * FRAME))
+        );
+        assert_eq!(
+            buffer.duration(),
+            Some(gst::ClockTime::from_nseconds(FRAME))
+        );
+        assert_eq!(
+            buffer.flags().contains(gst::BufferFlags::DELTA_UNIT),
+            i % 10 != 0
+        );
     }
 }
 
@@ -74,7 +101,10 @@ fn frames_become_a_file_and_frames_again() {
     let mut written = Vec::new();
     for (i, unit) in units.iter().enumerate() {
         let mut buffer = gst::Buffer::from_slice(unit.clone());
-        buffer.get_mut().unwrap().set_pts(gst::ClockTime::from_nseconds(i as u64 * FRAME));
+        buffer
+            .get_mut()
+            .unwrap()
+            .set_pts(gst::ClockTime::from_nseconds(i as u64 * FRAME));
         harness.push(buffer).unwrap();
         written.extend(data(&harness.pull().unwrap()));
     }
@@ -86,9 +116,14 @@ fn downstream_without_a_wish_gets_a_byte_stream() {
     init();
     let mut harness = Harness::new("aicodecparse");
     harness.set_src_caps(caps(StreamFormat::Frame));
-    harness.push(gst::Buffer::from_slice(access_unit(0, true, 10))).unwrap();
+    harness
+        .push(gst::Buffer::from_slice(access_unit(0, true, 10)))
+        .unwrap();
     let caps = harness.sinkpad().unwrap().current_caps().unwrap();
-    assert_eq!(caps.structure(0).unwrap().get::<&str>("stream-format"), Ok("byte-stream"));
+    assert_eq!(
+        caps.structure(0).unwrap().get::<&str>("stream-format"),
+        Ok("byte-stream")
+    );
 }
 
 #[test]
@@ -101,8 +136,7 @@ fn a_new_description_gives_new_caps() {
     let mut other = sequence();
     other.width = 320;
     let unit = aivideo_codec::bitstream::AccessUnit::parse(&units[0]).unwrap();
-    let mut writer =
-        aivideo_codec::bitstream::AccessUnitWriter::new(unit.header, Some(&other));
+    let mut writer = aivideo_codec::bitstream::AccessUnitWriter::new(unit.header, Some(&other));
     writer.push_tile(0, b"motion", b"z", b"y");
     let unit = write_unit(&writer.finish(), true, Some(0), None);
     harness.push(gst::Buffer::from_slice(unit)).unwrap();
@@ -116,7 +150,9 @@ fn a_flush_forgets_what_was_begun() {
     let mut harness = parser(&unparsed("byte-stream"), FRAMES);
     let units = stream(3, 500);
     let file = file(&units);
-    harness.push(gst::Buffer::from_slice(file[..2000].to_vec())).unwrap();
+    harness
+        .push(gst::Buffer::from_slice(file[..2000].to_vec()))
+        .unwrap();
     assert_eq!(harness.buffers_received(), 1);
     harness.push_event(gst::event::FlushStart::new());
     harness.push_event(gst::event::FlushStop::new(true));

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+use crate::format::{Assembled, Assembler, PacketError};
+use crate::{CLOCK_RATE, ENCODING_NAME};
+use aivideo_codec::bitstream::SequenceHeader;
+use aivideo_codec::bitstream::caps::{self, StreamFormat, sequence_header_to_caps};
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_rtp::prelude::*;
+use gst_rtp::subclass::prelude::*;
+use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "rtpaicodecdepay",
+        gst::DebugColorFlags::empty(),
+        Some("RTP depayloader of the neural codec"),
+    )
+});
+
+/// Key frames are large: a sender that is asked too often only makes a bad connection worse.
+const BETWEEN_REQUESTS: Duration = Duration::from_millis(500);
+
+#[derive(Default)]
+struct State {
+    assembler: Assembler,
+    /// What the caps downstream say.
+    sent: Option<SequenceHeader>,
+    /// Of the pending frame's first packet.
+    pts: Option<gst::ClockTime>,
+    discont: bool,
+    requested: Option<Instant>,
+    model_reported: bool,
+}
+
+#[derive(Default)]
+pub struct RtpAiCodecDepay {
+    state: Mutex<State>,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for RtpAiCodecDepay {
+    const NAME: &'static str = "GstRtpAiCodecDepay";
+    type Type = super::RtpAiCodecDepay;
+    type ParentType = gst_rtp::RTPBaseDepayload;
+}
+
+impl ObjectImpl for RtpAiCodecDepay {}
+
+impl GstObjectImpl for RtpAiCodecDepay {}
+
+impl ElementImpl for RtpAiCodecDepay {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "RTP depayloader of neural video",
+                "Codec/Depayloader/Network/RTP",
+                "Takes streams of aicodecenc out of RTP packets",
+                "The gst-aivideo developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let sink = gst::Caps::builder("application/x-rtp")
+                .field("media", "video")
+                .field("clock-rate", CLOCK_RATE)
+                .field("encoding-name", ENCODING_NAME)
+                .build();
+            let src = gst::Caps::builder(caps::NAME)
+                .field("stream-format", StreamFormat::Frame.name())
+                .field("alignment", "au")
+                .field("parsed", true)
+                .build();
+            use gst::{PadDirection, PadPresence, PadTemplate};
+            vec![
+                PadTemplate::new("sink", PadDirection::Sink, PadPresence::Always, &sink)
+                    .expect("a valid template"),
+                PadTemplate::new("src", PadDirection::Src, PadPresence::Always, &src)
+                    .expect("a valid template"),
+            ]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::ReadyToPaused {
+            *self.state() = State::default();
+        }
+        self.parent_change_state(transition)
+    }
+}
+
+impl RtpAiCodecDepay {
+    /// A poisoned lock means that another thread panicked while it only replaced plain values.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    fn send_caps(&self, sequence: &SequenceHeader) {
+        if self.state().sent.as_ref() == Some(sequence) {
+            return;
+        }
+        let caps = sequence_header_to_caps(sequence, StreamFormat::Frame);
+        gst::debug!(CAT, imp = self, "giving {caps}");
+        // What does not fit downstream is told by the flow of the first buffer.
+        self.obj()
+            .src_pad()
+            .push_event(gst::event::Caps::new(&caps));
+        self.state().sent = Some(sequence.clone());
+    }
+
+    fn request_key(&self) {
+        {
+            let mut state = self.state();
+            if state
+                .requested
+                .is_some_and(|t| t.elapsed() < BETWEEN_REQUESTS)
+            {
+                return;
+            }
+            state.requested = Some(Instant::now());
+        }
+        gst::debug!(CAT, imp = self, "asking for a key frame");
+        let event = gst_video::UpstreamForceKeyUnitEvent::builder()
+            .all_headers(true)
+            .build();
+        self.obj().sink_pad().push_event(event);
+    }
+
+    /// Ends the pending frame, and prepares it for downstream.
+    fn finish(&self) -> Option<gst::Buffer> {
+        let (frame, pts, discont) = {
+            let mut state = self.state();
+            let frame = state.assembler.finish()?;
+            let pts = state.pts.take();
+            if frame.header.is_key() && frame.whole {
+                state.requested = None;
+            }
+            (frame, pts, std::mem::take(&mut state.discont))
+        };
+        self.send_caps(&frame.sequence);
+        if frame.needs_key() {
+            self.request_key();
+        }
+        let Assembled {
+            data,
+            header,
+            whole,
+            broken,
+            ..
+        } = frame;
+        if !whole {
+            gst::debug!(CAT, imp = self, "frame {} lost tiles", header.frame_number);
+        }
+        let mut buffer = gst::Buffer::from_mut_slice(data);
+        let out = buffer.make_mut();
+        out.set_pts(pts);
+        for (flag, set) in [
+            (gst::BufferFlags::DELTA_UNIT, !header.is_key()),
+            (gst::BufferFlags::CORRUPTED, !whole),
+            (gst::BufferFlags::DISCONT, discont || broken),
+        ] {
+            if set {
+                out.set_flags(flag);
+            }
+        }
+        Some(buffer)
+    }
+
+    fn refuse(&self, error: PacketError) {
+        match error {
+            PacketError::NoSequence => {
+                gst::debug!(CAT, imp = self, "packet left out: {error}");
+                self.request_key();
+            }
+            PacketError::Model { .. } => {
+                gst::warning!(CAT, imp = self, "packet left out: {error}");
+                if !std::mem::replace(&mut self.state().model_reported, true) {
+                    gst::element_imp_warning!(self, gst::StreamError::WrongType, ("{error}"));
+                }
+                self.request_key();
+            }
+            _ => gst::warning!(CAT, imp = self, "packet left out: {error}"),
+        }
+        self.state().discont = true;
+    }
+}
+
+impl RTPBaseDepayloadImpl for RtpAiCodecDepay {
+    fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        gst::debug!(CAT, imp = self, "taking {caps}");
+        let structure = caps
+            .structure(0)
+            .ok_or_else(|| gst::loggable_error!(CAT, "Caps without structure"))?;
+        // Without an announcement the first key frame tells.
+        let Ok(config) = structure.get::<&str>("config") else {
+            return Ok(());
+        };
+        let header = glib::base64_decode(config);
+        let (sequence, _) = SequenceHeader::parse(&header).map_err(|error| {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                ("the stream's description (`config` in caps or SDP) is unusable: {error}")
+            );
+            gst::loggable_error!(CAT, "config: {error}")
+        })?;
+        self.state().assembler.announce(sequence.clone());
+        self.send_caps(&sequence);
+        Ok(())
+    }
+
+    fn handle_event(&self, event: gst::Event) -> bool {
+        match event.type_() {
+            gst::EventType::FlushStop => {
+                let mut state = self.state();
+                state.assembler.reset();
+                state.pts = None;
+            }
+            gst::EventType::Eos => {
+                // Its last packet was lost.
+                if let Some(buffer) = self.finish() {
+                    let _ = self.obj().push(buffer);
+                }
+            }
+            _ => (),
+        }
+        self.parent_handle_event(event)
+    }
+
+    fn process_rtp_packet(
+        &self,
+        packet: &gst_rtp::RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>,
+    ) -> Option<gst::Buffer> {
+        let payload = match packet.payload() {
+            Ok(payload) => payload,
+            Err(error) => {
+                gst::warning!(CAT, imp = self, "packet without payload: {error}");
+                return None;
+            }
+        };
+        let timestamp = packet.timestamp();
+        if self.state().assembler.begins_frame(timestamp, payload) {
+            // The last packet of the frame before was lost.
+            if let Some(buffer) = self.finish() {
+                let _ = self.obj().push(buffer);
+            }
+        }
+        let pushed = {
+            let mut state = self.state();
+            let fresh = !state.assembler.is_pending();
+            let pushed = state.assembler.push(timestamp, payload);
+            if fresh && state.assembler.is_pending() {
+                state.pts = packet.buffer().pts();
+            }
+            pushed
+        };
+        if let Err(error) = pushed {
+            self.refuse(error);
+        }
+        if packet.is_marker() {
+            self.finish()
+        } else {
+            None
+        }
+    }
+}
