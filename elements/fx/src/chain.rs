@@ -330,3 +330,229 @@ fn step_tables<T: ?Sized>(steps: &[Step<T>]) -> Vec<Vec<RowLut>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{Kind, Value};
+    use crate::parse::parse;
+    use proptest::prelude::*;
+
+    const COLOR: Colorimetry = Colorimetry::BT709;
+
+    /// Bytes that look random, for every plane of a format.
+    fn memory(format: PixelFormat, w: usize, h: usize, pad: usize) -> Vec<(Vec<u8>, usize)> {
+        (0..format.plane_count())
+            .map(|plane| {
+                let (row, rows) = format.plane_size(plane, w, h);
+                let stride = row + pad;
+                let data = (0..stride * rows)
+                    .map(|i| hash(&[plane as u64, i as u64]) as u8)
+                    .collect();
+                (data, stride)
+            })
+            .collect()
+    }
+
+    fn run_with(
+        chain: &Chain,
+        renderer: &mut Renderer,
+        format: PixelFormat,
+        (w, h): (usize, usize),
+        planes: &mut [(Vec<u8>, usize)],
+    ) {
+        let planes = planes
+            .iter_mut()
+            .map(|(data, stride)| (data.as_mut_slice(), *stride))
+            .collect();
+        let frame = RawFrame::new(format, w, h, COLOR, planes).unwrap();
+        let moment = Moment {
+            time: 1_234_567_890,
+            seed: 5,
+        };
+        chain.run(frame, &moment, renderer);
+    }
+
+    fn rendered(
+        text: &str,
+        mix: f64,
+        threads: usize,
+        format: PixelFormat,
+        (w, h): (usize, usize),
+        pad: usize,
+    ) -> Vec<(Vec<u8>, usize)> {
+        let effects = resolve(&parse(text).unwrap(), &registry_defaults());
+        let chain = Chain::new(&effects, mix, format, w, h, COLOR);
+        let mut planes = memory(format, w, h, pad);
+        let mut renderer = Renderer::new(threads).unwrap();
+        run_with(&chain, &mut renderer, format, (w, h), &mut planes);
+        planes
+    }
+
+    #[test]
+    fn no_mix_is_the_input_exactly() {
+        for effect in EFFECTS {
+            for format in PixelFormat::ALL {
+                let out = rendered(effect.name, 0.0, 1, format, (33, 17), 3);
+                assert_eq!(out, memory(format, 33, 17, 3), "{} {format:?}", effect.name);
+            }
+        }
+        let effects = resolve(&parse("blur,sepia").unwrap(), &registry_defaults());
+        let chain = Chain::new(&effects, 0.0, PixelFormat::I420, 8, 8, COLOR);
+        assert!(chain.is_identity());
+    }
+
+    /// Bytes outside of the picture and alpha are never written, and every effect does something.
+    #[test]
+    fn effects_touch_their_components_only() {
+        for effect in EFFECTS {
+            for format in PixelFormat::ALL {
+                if effect.name == "rgb-shift" && format == PixelFormat::Gray8 {
+                    continue;
+                }
+                // Wide enough for the smallest shift to be a pixel.
+                let (w, h, pad) = (129, 31, 3);
+                let before = memory(format, w, h, pad);
+                let text = match effect.name {
+                    "glitch" => "glitch:amount=1",
+                    name => name,
+                };
+                let after = rendered(text, 1.0, 1, format, (w, h), pad);
+                assert_ne!(before, after, "{} {format:?}", effect.name);
+                for (plane, ((old, stride), (new, _))) in before.iter().zip(&after).enumerate() {
+                    let (row, rows) = format.plane_size(plane, w, h);
+                    let pattern = format.pattern(plane);
+                    for y in 0..rows {
+                        for x in 0..*stride {
+                            let outside = x >= row || pattern[x % pattern.len()].is_none();
+                            if outside {
+                                let at = y * stride + x;
+                                assert_eq!(old[at], new[at], "{} {format:?} {x},{y}", effect.name);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_and_strides_change_nothing() {
+        for effect in EFFECTS {
+            for format in PixelFormat::ALL {
+                for size in [(1, 1), (2, 1), (1, 2), (3, 5), (35, 23)] {
+                    let one = rendered(effect.name, 0.7, 1, format, size, 0);
+                    let three = rendered(effect.name, 0.7, 3, format, size, 0);
+                    assert_eq!(one, three, "{} {format:?} {size:?}", effect.name);
+                    // Other bytes lie in padded memory, so compare with itself only.
+                    let one = rendered(effect.name, 1.0, 1, format, size, 9);
+                    let three = rendered(effect.name, 1.0, 3, format, size, 9);
+                    assert_eq!(one, three, "{} {format:?} {size:?} padded", effect.name);
+                }
+            }
+        }
+    }
+
+    /// A chain must give what its effects give one after another, however it is fused.
+    #[test]
+    fn fusing_changes_nothing() {
+        let chains = [
+            "posterize:num-levels=9,invert,threshold:threshold=0.3",
+            "invert,sepia:amount=0.4,posterize,vignette,invert",
+            "posterize,blur,invert,threshold,edge,sepia",
+            "sepia,blur,vignette,posterize,pixelate",
+        ];
+        for text in chains {
+            for format in PixelFormat::ALL {
+                let size = (37, 19);
+                let fused = rendered(text, 1.0, 1, format, size, 0);
+                let mut planes = memory(format, size.0, size.1, 0);
+                let mut renderer = Renderer::new(1).unwrap();
+                for part in text.split(',') {
+                    let effects = resolve(&parse(part).unwrap(), &registry_defaults());
+                    let chain = Chain::new(&effects, 1.0, format, size.0, size.1, COLOR);
+                    run_with(&chain, &mut renderer, format, size, &mut planes);
+                }
+                assert_eq!(fused, planes, "{text} {format:?}");
+            }
+        }
+    }
+
+    /// Mixing is folded into tables; it must be the same as mixing pictures.
+    #[test]
+    fn mixing_tables_is_mixing_pictures() {
+        for format in PixelFormat::ALL {
+            let size = (37, 19);
+            let mixed = rendered("posterize:num-levels=4", 0.3, 1, format, size, 0);
+            let full = rendered("posterize:num-levels=4", 1.0, 1, format, size, 0);
+            let before = memory(format, size.0, size.1, 0);
+            for ((mixed, full), before) in mixed.iter().zip(&full).zip(&before) {
+                let mut expected = full.0.clone();
+                kernels::blend(&mut expected, &before.0, mix_steps(0.3));
+                assert_eq!(mixed.0, expected, "{format:?}");
+            }
+        }
+    }
+
+    /// Posterise and threshold on every plane, byte by byte, from the definitions' tables.
+    #[test]
+    fn ancestor_effects_are_exact_on_planes() {
+        use crate::effects::{posterize, threshold};
+        for format in PixelFormat::ALL {
+            if format.family() == crate::picture::Family::Rgb {
+                continue;
+            }
+            for (text, table) in [
+                ("posterize", posterize::lut(25)),
+                ("posterize:num-levels=2", posterize::lut(2)),
+                ("threshold", threshold::lut(0.5)),
+                ("threshold:threshold=0.2", threshold::lut(0.2)),
+            ] {
+                let (before, after) = (
+                    memory(format, 35, 9, 0),
+                    rendered(text, 1.0, 1, format, (35, 9), 0),
+                );
+                for (old, new) in before.iter().zip(&after) {
+                    let expected: Vec<u8> = old.0.iter().map(|v| table[usize::from(*v)]).collect();
+                    assert_eq!(new.0, expected, "{text} {format:?}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// Any chain of any parameters runs on any picture.
+        #[test]
+        fn any_chain_runs(
+            picks in proptest::collection::vec((0..EFFECTS.len(), 0.0f64..=1.0), 0..5),
+            format in 0..PixelFormat::ALL.len(),
+            size in (1usize..40, 1usize..40),
+            mix in 0.0f64..=1.0,
+        ) {
+            let format = PixelFormat::ALL[format];
+            let mut effects = Vec::new();
+            for (effect, at) in picks {
+                let params = EFFECTS[effect].params;
+                let mut values = Values::defaults(params);
+                for (index, param) in params.iter().enumerate() {
+                    values.set(index, match param.kind {
+                        Kind::Int { min, max, .. } =>
+                            Value::Int(min + (f64::from(max - min) * at) as i32),
+                        Kind::Float { min, max, .. } =>
+                            Value::Float((min + (max - min) * at).clamp(min, max)),
+                        Kind::Bool { .. } => Value::Bool(at < 0.5),
+                        Kind::Choice { choices, .. } =>
+                            Value::Choice(((choices.len() as f64 * at) as usize)
+                                .min(choices.len() - 1)),
+                        Kind::Color { .. } => Value::Color((at * 16777215.0) as u32),
+                    });
+                }
+                effects.push((effect, values));
+            }
+            let chain = Chain::new(&effects, mix, format, size.0, size.1, COLOR);
+            let mut planes = memory(format, size.0, size.1, 2);
+            run_with(&chain, &mut Renderer::new(1).unwrap(), format, size, &mut planes);
+        }
+    }
+}

@@ -37,6 +37,11 @@ pub static EFFECTS: &[&Effect] = &[
     &effects::sharpen::EFFECT,
     &effects::edge::EFFECT,
     &effects::emboss::EFFECT,
+    &effects::cartoon::EFFECT,
+    &effects::dither::EFFECT,
+    &effects::halftone::EFFECT,
+    &effects::old_film::EFFECT,
+    &effects::mirror::EFFECT,
 ];
 
 /// The index of the effect of this name or alias.

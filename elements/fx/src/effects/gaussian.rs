@@ -178,21 +178,26 @@ fn reduced(
     });
 }
 
-/// Means of blocks of a plane; those at the right and bottom may be smaller.
+/// Means of blocks of a plane, whose edges are repeated to fill the last ones. Factors are powers
+/// of two.
 fn reduce(plane: &Plane, fx: usize, fy: usize) -> Vec<f32> {
     let width = plane.width.div_ceil(fx);
     let mut small = Vec::with_capacity(width * plane.height.div_ceil(fy));
-    let mut sums = vec![0u32; plane.width];
+    let mut sums = vec![0u32; width * fx];
+    let scale = 1.0 / (fx * fy) as f32;
     for top in (0..plane.height).step_by(fy) {
-        let rows = top..(top + fy).min(plane.height);
         sums.fill(0);
-        for y in rows.clone() {
-            kernels::accumulate(&mut sums, plane.row(y));
+        for y in top..top + fy {
+            kernels::accumulate(&mut sums, plane.row(y.min(plane.height - 1)));
         }
-        small.extend(sums.chunks(fx).map(|block| {
-            let sum: u32 = block.iter().sum();
-            sum as f32 / (rows.len() * block.len()) as f32
-        }));
+        let last = sums[plane.width - 1];
+        sums[plane.width..].fill(last);
+        let mut wide = sums.len();
+        while wide > width {
+            kernels::fold(&mut sums[..wide]);
+            wide /= 2;
+        }
+        small.extend(sums[..width].iter().map(|sum| *sum as f32 * scale));
     }
     small
 }

@@ -2,11 +2,16 @@
 //! The effects, a module each, and what several of them share.
 
 pub mod blur;
+pub mod cartoon;
+pub mod dither;
 pub mod duotone;
 pub mod edge;
 pub mod emboss;
 pub mod glitch;
+pub mod halftone;
 pub mod invert;
+pub mod mirror;
+pub mod old_film;
 pub mod pixelate;
 pub mod posterize;
 pub mod rgb_shift;

@@ -13,8 +13,8 @@ pub const EFFECT: Effect = Effect {
     nick: "RGB shift",
     blurb: "Moves red and blue apart, like a lens with colour fringes. Gray pictures stay",
     params: &[Param {
-        name: "shift",
-        nick: "Shift",
+        name: "amount",
+        nick: "Amount",
         blurb: "How far red goes to the right and blue to the left, as a share of the width",
         kind: Kind::Float {
             min: -0.1,
@@ -26,7 +26,7 @@ pub const EFFECT: Effect = Effect {
 };
 
 fn build(values: &Values, build: &Build) -> Pass {
-    let pixels = (values.float("shift") * build.shape.width as f64).round() as isize;
+    let pixels = (values.float("amount") * build.shape.width as f64).round() as isize;
     if pixels == 0 || build.shape.family == Family::Gray {
         return Pass::Nothing;
     }
@@ -89,7 +89,7 @@ mod tests {
                 continue;
             }
             let bar = |x: usize, _| [if (20..40).contains(&x) { 1.0 } else { 0.0 }; 3];
-            let params = [("shift", Value::Float(0.1))];
+            let params = [("amount", Value::Float(0.1))];
             let out = run_picture(&EFFECT, &params, format, (60, 6), bar);
             // Blue arrives early, red leaves late: 6 of 60 pixels.
             assert_close(out.rgb(16, 2), [0.0, 0.0, 1.0], 0.03, format);

@@ -71,8 +71,28 @@ impl ColorMap {
     ];
 }
 
+/// The half of a picture that a mirror keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFxFilterHalf")]
+#[repr(i32)]
+pub enum Half {
+    #[enum_value(name = "Left, reflected to the right", nick = "left")]
+    Left,
+    #[enum_value(name = "Right, reflected to the left", nick = "right")]
+    Right,
+    #[enum_value(name = "Top, reflected downwards", nick = "top")]
+    Top,
+    #[enum_value(name = "Bottom, reflected upwards", nick = "bottom")]
+    Bottom,
+}
+
+impl Half {
+    pub(crate) const ALL: [Self; 4] = [Self::Left, Self::Right, Self::Top, Self::Bottom];
+}
+
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     Space::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     ColorMap::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    Half::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     gst::Element::register(plugin, "fxfilter", gst::Rank::NONE, FxFilter::static_type())
 }

@@ -8,7 +8,7 @@ use glib::translate::{FromGlib, IntoGlib};
 use gst::glib;
 use gst::prelude::*;
 
-use super::{ColorMap, Space};
+use super::{ColorMap, Half, Space};
 use crate::params::{Kind, Param, Value};
 use crate::registry::{EFFECTS, Effect, property_name};
 
@@ -81,6 +81,7 @@ fn spec(effect: &Effect, param: &Param) -> glib::ParamSpec {
         Kind::Choice { default, .. } => match (effect.name, param.name) {
             (_, "space") => enum_spec(&name, &nick, &blurb, Space::ALL[default]),
             ("thermal", "map") => enum_spec(&name, &nick, &blurb, ColorMap::ALL[default]),
+            ("mirror", "half") => enum_spec(&name, &nick, &blurb, Half::ALL[default]),
             (effect, param) => unreachable!("{effect} {param} has no GLib type"),
         },
     }

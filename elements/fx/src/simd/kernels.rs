@@ -173,10 +173,15 @@ kernel! {
 }
 
 kernel! {
-    /// Doubles a row by repeating each byte.
+    /// Doubles a row by repeating each byte; the last one once where the target is odd.
     pub fn double(row: &[u8], target: &mut [u8]) {
-        for (pair, value) in target.chunks_mut(2).zip(row) {
-            pair.fill(*value);
+        let mut pairs = target.chunks_exact_mut(2);
+        for (pair, value) in pairs.by_ref().zip(row) {
+            pair.copy_from_slice(&[*value, *value]);
+        }
+        let done = row.len().saturating_sub(1);
+        if let ([last], Some(value)) = (pairs.into_remainder(), row.get(done)) {
+            *last = *value;
         }
     }
 }
@@ -262,17 +267,34 @@ kernel! {
     /// Between each two samples of `row`, `factor` evenly spaced ones; the first is half a step
     /// after the first sample. A factor of 1 gives the samples but the first and the last.
     pub fn enlarge(target: &mut [f32], row: &[f32], factor: usize) {
-        if factor == 1 {
-            let n = target.len().min(row.len() - 1);
-            target[..n].copy_from_slice(&row[1..=n]);
-            return;
-        }
-        let step = 1.0 / factor as f32;
-        for (block, pair) in target.chunks_exact_mut(factor).zip(row.windows(2)) {
-            let slope = (pair[1] - pair[0]) * step;
-            for (i, value) in block.iter_mut().enumerate() {
-                *value = pair[0] + slope * (i as i32 as f32 + 0.5);
+        #[inline(always)]
+        fn blocks(target: &mut [f32], row: &[f32], factor: usize) {
+            let step = 1.0 / factor as f32;
+            for (block, pair) in target.chunks_exact_mut(factor).zip(row.windows(2)) {
+                let slope = (pair[1] - pair[0]) * step;
+                for (i, value) in block.iter_mut().enumerate() {
+                    *value = pair[0] + slope * (i as i32 as f32 + 0.5);
+                }
             }
+        }
+        // A constant makes a loop that vectorises.
+        match factor {
+            1 => {
+                let n = target.len().min(row.len() - 1);
+                target[..n].copy_from_slice(&row[1..=n]);
+            }
+            2 => blocks(target, row, 2),
+            4 => blocks(target, row, 4),
+            factor => blocks(target, row, factor),
+        }
+    }
+}
+
+kernel! {
+    /// Adds pairs of neighbours: the first half of `row` becomes their sums.
+    pub fn fold(row: &mut [u32]) {
+        for i in 0..row.len() / 2 {
+            row[i] = row[2 * i] + row[2 * i + 1];
         }
     }
 }
@@ -393,6 +415,69 @@ kernel! {
             let value = (1.0 - amount * smooth) * 32768.0;
             // 32768 needs seventeen bits of the mantissa, so the trick of `to_byte` holds.
             *gain = (value + 12_582_912.0).to_bits() as u16;
+        }
+    }
+}
+
+kernel! {
+    /// Adds small numbers to bytes, clamping.
+    pub fn add_bias(row: &mut [u8], bias: &[i16]) {
+        let n = row.len().min(bias.len());
+        let (row, bias) = (&mut row[..n], &bias[..n]);
+        for i in 0..n {
+            row[i] = (i16::from(row[i]) + bias[i]).clamp(0, 255) as u8;
+        }
+    }
+}
+
+kernel! {
+    /// A halftone screen: white where brightness is above the wave `across · down`, with edges as
+    /// sharp as `hardness`.
+    pub fn screen(
+        row: &mut [u8],
+        across: &[f32],
+        down: f32,
+        hardness: f32,
+        black: f32,
+        range: f32,
+    ) {
+        let n = row.len().min(across.len());
+        let (row, across) = (&mut row[..n], &across[..n]);
+        // Beyond the wave's ends by half an edge, so that black and white stay pure.
+        let (scale, reach) = (1.0 / range, 0.5 + 0.5 / hardness);
+        for i in 0..n {
+            let share = ((f32::from(row[i]) - black) * scale).clamp(0.0, 1.0);
+            let wave = across[i] * down * reach;
+            let value = ((share - 0.5) * 2.0 * reach - wave) * hardness * 0.5 + 0.5;
+            row[i] = to_byte(black + range * value.clamp(0.0, 1.0));
+        }
+    }
+}
+
+kernel! {
+    /// Film: noise that depends on the place, then a gain above black.
+    pub fn expose(row: &mut [u8], seed: u32, grain: f32, gain: f32, black: f32) {
+        for (i, value) in row.iter_mut().enumerate() {
+            // A 32-bit finaliser (lowbias32) on the place.
+            let mut h = seed ^ (i as u32).wrapping_mul(0x9e37_79b9);
+            h = (h ^ (h >> 16)).wrapping_mul(0x7feb_352d);
+            h = (h ^ (h >> 15)).wrapping_mul(0x846c_a68b);
+            h ^= h >> 16;
+            // The sum of two bytes is a triangle around 255.
+            let triangle = ((h & 0xff) + ((h >> 8) & 0xff)) as i32 - 255;
+            let noise = triangle as f32 * (grain / 255.0);
+            *value = to_byte((f32::from(*value) + noise - black) * gain + black);
+        }
+    }
+}
+
+kernel! {
+    /// Gains ([`scale`]) that leave as much light as ink does not cover.
+    pub fn cover(gain: &mut [u16], ink: &[u8]) {
+        let n = gain.len().min(ink.len());
+        let (gain, ink) = (&mut gain[..n], &ink[..n]);
+        for i in 0..n {
+            gain[i] = ((255 - u32::from(ink[i])) * 32768 / 255) as u16;
         }
     }
 }
