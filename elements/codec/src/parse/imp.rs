@@ -102,11 +102,13 @@ impl AiCodecParse {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// The form that downstream wants: the first it allows.
+    /// The form that downstream wants: the first it allows, in its own order.
     fn choose_output(&self) -> Result<StreamFormat, gst::FlowError> {
-        let Some(allowed) = self.obj().src_pad().allowed_caps() else {
-            return Ok(StreamFormat::Frame);
-        };
+        let obj = self.obj();
+        let pad = obj.src_pad();
+        let wanted = pad.peer_query_caps(None);
+        let possible = pad.pad_template_caps();
+        let allowed = wanted.intersect_with_mode(&possible, gst::CapsIntersectMode::First);
         if allowed.is_empty() {
             gst::element_imp_error!(
                 self,
