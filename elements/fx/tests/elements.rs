@@ -22,6 +22,7 @@ const FORMATS: [&str; 19] = [
 ];
 
 fn caps(format: &str, width: i32, height: i32) -> gst::Caps {
+    init();
     gst::Caps::builder("video/x-raw")
         .field("format", format)
         .field("width", width)
@@ -279,7 +280,7 @@ fn caps_may_change() {
     );
     let small = info("I420", 32, 32);
     harness.push_and_pull(buffer(&small, 0)).expect("a buffer");
-    for (format, width, height) in [("NV12", 67, 31), ("RGBA", 16, 200), ("GRAY8", 1, 1)] {
+    for (format, width, height) in [("NV12", 67, 31), ("RGBA", 16, 200), ("GRAY8", 5, 3)] {
         harness.set_src_caps(caps(format, width, height));
         let info = info(format, width, height);
         let output = harness.push_and_pull(buffer(&info, 1)).expect("a buffer");
@@ -470,10 +471,10 @@ fn a_mended_chain_starts() {
         .property("effects", "nonsense")
         .build()
         .expect("fxfilter");
-    let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
     assert!(element.set_state(gst::State::Paused).is_err());
     element.set_state(gst::State::Null).expect("back to NULL");
     element.set_property("effects", "invert");
+    let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
     harness.play();
     harness.set_src_caps(caps("GRAY8", 8, 8));
     let info = info("GRAY8", 8, 8);

@@ -43,7 +43,7 @@ pub const EFFECT: Effect = Effect {
             kind: Kind::Float {
                 min: 0.0,
                 max: 10.0,
-                default: 2.5,
+                default: 4.0,
             },
         },
     ],

@@ -47,7 +47,7 @@ impl PicturePass for Pixelate {
             let columns = edges(0, plane.width, self.size, ws);
             // Rows after which a square of every column ends: of odd squares in subsampled
             // planes that is every second time.
-            let step = if self.size % (1 << hs) == 0 {
+            let step = if self.size.is_multiple_of(1 << hs) {
                 self.size >> hs
             } else {
                 self.size
