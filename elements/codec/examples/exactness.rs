@@ -8,6 +8,7 @@
 //!   --quality N      0 to 63 (default 32)        --frames N    at most so many of each clip
 //!   --model PATH     as `model-location`         --key N       key frame interval (default 250)
 //!   --zero           zero vectors only           --skip-bits X 0: never skip a block
+//!   --key-boost N    quality added to key frames
 //!   --fast           one decoder only            --threads N   of the encoder (default: all)
 //! ```
 
@@ -57,6 +58,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--threads" => o.threads = value()?.parse()?,
             "--model" => o.model = Some(value()?.into()),
             "--zero" => o.settings.motion = Variant::Zero,
+            "--key-boost" => o.settings.key_boost = value()?.parse()?,
             "--skip-bits" => o.settings.skip_bits = value()?.parse()?,
             "--fast" => o.fast = true,
             _ => o.clips.push(arg.into()),

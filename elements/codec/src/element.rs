@@ -21,7 +21,6 @@ pub fn message(error: &CodecError) -> gst::ErrorMessage {
         CodecError::Tables { .. } | CodecError::ModelShape { .. } => {
             gst::error_msg!(gst::ResourceError::Failed, ["{error}"])
         }
-        CodecError::NoModel => gst::error_msg!(gst::ResourceError::Settings, ["{error}"]),
         CodecError::ModelMismatch { .. } | CodecError::TablesMismatch { .. } => {
             gst::error_msg!(gst::StreamError::WrongType, ["{error}"])
         }

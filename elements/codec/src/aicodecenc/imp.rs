@@ -374,7 +374,7 @@ impl VideoEncoderImpl for AiCodecEnc {
                 Motion::Zero => Variant::Zero,
             },
             skip_bits: if settings.skip_blocks { SKIP_BITS } else { 0.0 },
-            hash_symbols: false,
+            ..EncoderSettings::default()
         };
         let encoder = Encoder::new(net, sequence, choices).map_err(|e| {
             post(self, &e);

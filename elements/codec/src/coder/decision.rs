@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a quality means to the encoder's choices. None of this concerns the decoder.
 
+use super::Picture;
 use crate::motion::BLOCK;
+use rayon::prelude::*;
 
 /// Best quality.
 pub const MAX_QUALITY: u8 = 63;
 /// The trainer's weight of the squared error against a bit, at quality 0 and at 63.
 const LAMBDA: (f64, f64) = (0.0012, 0.12);
-/// A block is skipped when its squared error is below this many bits' worth.
+/// What coding a block is first taken to cost, in bits, until frames have been measured.
 pub const SKIP_BITS: f64 = 64.0;
+/// Key frames get this much more quality: all that follows is predicted from them.
+pub const KEY_BOOST: u8 = 8;
 
 /// Squared error (sum over a block) that one bit should save at this quality.
 pub fn error_per_bit(quality: u8) -> f64 {
@@ -21,41 +25,129 @@ pub fn search_lambda(quality: u8) -> u32 {
     (16.0 * error_per_bit(quality).sqrt()) as u32
 }
 
-/// Squared error of a block below which its prediction will do, when coding it costs `bits`.
-pub fn skip_threshold(quality: u8, bits: f64) -> u32 {
-    (bits * error_per_bit(quality)) as u32
-}
-
-/// Marks the blocks whose prediction is good enough. Chroma must be as good, its error counting
-/// like luma's.
-pub fn choose_skips(
-    source: &super::Picture,
-    prediction: &super::Picture,
-    threshold: u32,
-    skip: &mut [bool],
-) {
-    use rayon::prelude::*;
+/// Squared errors of all blocks, luma and chroma together.
+pub fn block_errors(source: &Picture, other: &Picture) -> Vec<u32> {
     let width = source.width;
     let columns = width / BLOCK;
-    skip.par_chunks_mut(columns)
+    let mut errors = vec![0; columns * (source.height / BLOCK)];
+    let block = |row: usize, column: usize| {
+        let half = width / 2;
+        let plane = source.uv.len() / 2;
+        let luma = row * BLOCK * width + column * BLOCK;
+        let chroma = row * BLOCK / 2 * half + column * BLOCK / 2;
+        let at = |at| squared_error::<{ BLOCK / 2 }>(&source.uv, &other.uv, at, half);
+        squared_error::<BLOCK>(&source.y, &other.y, luma, width) + at(chroma) + at(plane + chroma)
+    };
+    errors
+        .par_chunks_mut(columns)
         .enumerate()
-        .for_each(|(row, skip)| {
-            for (column, skip) in skip.iter_mut().enumerate() {
-                let at = row * BLOCK * width + column * BLOCK;
-                let luma = squared_error::<BLOCK>(&source.y, &prediction.y, at, width);
-                if luma >= threshold {
-                    *skip = false;
-                    continue;
-                }
-                let half = width / 2;
-                let at = row * BLOCK / 2 * half + column * BLOCK / 2;
-                let plane = source.uv.len() / 2;
-                let u = squared_error::<{ BLOCK / 2 }>(&source.uv, &prediction.uv, at, half);
-                let v =
-                    squared_error::<{ BLOCK / 2 }>(&source.uv, &prediction.uv, plane + at, half);
-                *skip = luma + u + v < threshold;
+        .for_each(|(row, errors)| {
+            for (column, error) in errors.iter_mut().enumerate() {
+                *error = block(row, column);
             }
         });
+    errors
+}
+
+/// Classes of prediction error, half an octave each.
+const CLASSES: usize = 28;
+/// Blocks that a class's own measurements must outweigh.
+const PRIOR_WEIGHT: f64 = 6.0;
+/// What a class remembers from frame to frame: the scene changes, and what is skipped is not measured.
+const MEMORY: f64 = 0.9;
+/// How much of an improvement the following frames keep.
+const LASTING: f64 = 0.8;
+
+/// Learns while coding what the network makes of blocks, by how well they were predicted, and
+/// decides by that which are better left as predicted. Errors count in bits' worth.
+#[derive(Debug, Clone)]
+pub struct SkipModel {
+    classes: [Class; CLASSES],
+    first_bits: f64,
+}
+
+/// Sums over a class's coded blocks.
+#[derive(Debug, Clone, Copy, Default)]
+struct Class {
+    blocks: f64,
+    predicted: f64,
+    coded: f64,
+    bits: f64,
+}
+
+impl SkipModel {
+    /// `first_bits`: what a block costs before anything is known.
+    pub fn new(first_bits: f64) -> Self {
+        Self {
+            classes: [Class::default(); CLASSES],
+            first_bits,
+        }
+    }
+
+    fn class(error: f64) -> usize {
+        ((2.0 * error.max(1.0).log2()) as usize).min(CLASSES - 1)
+    }
+
+    /// For each class the error below which its blocks are skipped.
+    fn thresholds(&self) -> [f64; CLASSES] {
+        let mut thresholds = [0.0; CLASSES];
+        // What is known of the class above stands in for what is not yet known of this one.
+        let (mut kept, mut bits) = (0.0, self.first_bits);
+        for (class, threshold) in self.classes.iter().zip(&mut thresholds).rev() {
+            let weight = class.blocks + PRIOR_WEIGHT;
+            let own = if class.predicted > 0.0 {
+                class.coded / class.predicted
+            } else {
+                0.0
+            };
+            kept = (class.blocks * own + PRIOR_WEIGHT * kept) / weight;
+            bits = (class.bits + PRIOR_WEIGHT * bits) / weight;
+            let gain = (1.0 - kept) * (1.0 + LASTING);
+            *threshold = if gain > 0.01 {
+                bits / gain
+            } else {
+                f64::INFINITY
+            };
+        }
+        thresholds
+    }
+
+    /// Marks the blocks to be skipped, given their prediction's errors.
+    pub fn choose(&self, errors: &[u32], quality: u8, skip: &mut [bool]) {
+        let worth = error_per_bit(quality);
+        let thresholds = self.thresholds();
+        for (skip, &error) in skip.iter_mut().zip(errors) {
+            let error = f64::from(error) / worth;
+            *skip = error < thresholds[Self::class(error)];
+        }
+    }
+
+    /// Learns from a coded frame: for each block the errors of its prediction and of its
+    /// reconstruction, and its cost in 256ths of a bit.
+    pub fn learn(
+        &mut self,
+        predicted: &[u32],
+        coded: &[u32],
+        costs: &[u32],
+        skip: &[bool],
+        quality: u8,
+    ) {
+        let worth = error_per_bit(quality);
+        for class in &mut self.classes {
+            class.blocks *= MEMORY;
+            class.predicted *= MEMORY;
+            class.coded *= MEMORY;
+            class.bits *= MEMORY;
+        }
+        for (at, _) in skip.iter().enumerate().filter(|(_, skip)| !**skip) {
+            let error = f64::from(predicted[at]) / worth;
+            let class = &mut self.classes[Self::class(error)];
+            class.blocks += 1.0;
+            class.predicted += error;
+            class.coded += f64::from(coded[at]) / worth;
+            class.bits += f64::from(costs[at]) / 256.0;
+        }
+    }
 }
 
 #[inline(always)]
@@ -74,23 +166,58 @@ fn squared_error<const N: usize>(a: &[u8], b: &[u8], at: usize, stride: usize) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::Picture;
     use super::*;
 
     #[test]
-    fn better_quality_skips_less() {
-        assert!((0..63).all(|q| skip_threshold(q, 9.0) > skip_threshold(q + 1, 9.0)));
+    fn a_better_picture_makes_bits_cheap() {
+        assert!((0..63).all(|q| error_per_bit(q) > error_per_bit(q + 1)));
         assert!(search_lambda(0) > search_lambda(63));
     }
 
     #[test]
-    fn equal_blocks_are_skipped_and_others_are_not() {
+    fn errors_are_those_of_the_blocks() {
         let a = Picture::grey(64, 64);
         let mut b = a.clone();
-        b.y[0] = 255;
-        b.uv[8] = 0;
-        let mut skip = vec![false; 16];
-        choose_skips(&a, &b, 100, &mut skip);
-        assert!(!skip[0] && !skip[1] && skip[2..].iter().all(|&s| s));
+        b.y[0] = 138;
+        b.uv[8] = 125;
+        let mut expected = vec![0; 16];
+        (expected[0], expected[1]) = (100, 9);
+        assert_eq!(block_errors(&a, &b), expected);
+    }
+
+    #[test]
+    fn skipping_follows_what_coding_brings() {
+        let worth = error_per_bit(20);
+        let error = |bits: f64| (bits * worth) as u32;
+        let chosen = |model: &SkipModel, bits: f64| {
+            let mut skip = [false];
+            model.choose(&[error(bits)], 20, &mut skip);
+            skip[0]
+        };
+        let mut model = SkipModel::new(64.0);
+        assert!(chosen(&model, 30.0) && !chosen(&model, 90.0));
+        // Coding costs much and hardly helps: skip more.
+        for _ in 0..20 {
+            model.learn(
+                &[error(90.0); 50],
+                &[error(80.0); 50],
+                &[60 * 256; 50],
+                &[false; 50],
+                20,
+            );
+        }
+        assert!(chosen(&model, 90.0));
+        // Coding is cheap and helps: skip less, also where nothing was measured.
+        let mut model = SkipModel::new(64.0);
+        for _ in 0..20 {
+            model.learn(
+                &[error(90.0); 50],
+                &[error(9.0); 50],
+                &[9 * 256; 50],
+                &[false; 50],
+                20,
+            );
+        }
+        assert!(!chosen(&model, 90.0) && !chosen(&model, 40.0) && chosen(&model, 5.0));
     }
 }

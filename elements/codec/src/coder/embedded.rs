@@ -1,5 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The model that is compiled in: encode network, decode network, tables.
+//! The model that is compiled in, so that an installed plugin works alone.
 
-/// None until trained weights are part of the tree: nothing untrained ships.
-pub const MODEL: Option<[&[u8]; 3]> = None;
+macro_rules! file {
+    ($name:literal) => {
+        include_bytes!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../models/codec/",
+            $name
+        ))
+    };
+}
+
+pub const ENCODE: &[u8] = file!("s-encode.onnx");
+pub const DECODE: &[u8] = file!("s-decode.onnx");
+pub const TABLES: &[u8] = file!("s-tables.bin");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The encoder of one stream.
 
-use super::decision;
+use super::decision::{self, SkipModel};
 use super::layout::{Layout, Tile};
 use super::{CodecError, EncodeNet, Picture};
 use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
@@ -15,9 +15,11 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EncoderSettings {
     pub motion: Variant,
-    /// What coding a block is taken to cost where its prediction may do: a block whose squared error
-    /// is worth fewer bits is skipped. 0 never skips.
+    /// What coding a block is first taken to cost: a block whose squared error is worth fewer bits is
+    /// skipped, until the first frames have shown what coding brings. 0 never skips.
     pub skip_bits: f64,
+    /// Added to the quality of key frames.
+    pub key_boost: u8,
     /// Computes [`Encoded::symbols`], to be compared with the decoder's.
     pub hash_symbols: bool,
 }
@@ -27,6 +29,7 @@ impl Default for EncoderSettings {
         Self {
             motion: Variant::default(),
             skip_bits: decision::SKIP_BITS,
+            key_boost: decision::KEY_BOOST,
             hash_symbols: false,
         }
     }
@@ -67,6 +70,9 @@ pub struct Encoder {
     sequence: SequenceHeader,
     layout: Layout,
     searcher: Searcher,
+    skip_model: SkipModel,
+    /// Errors of the current frame's prediction; empty where nothing may be skipped.
+    predicted_errors: Vec<u32>,
     reference: Reference,
     histories: Vec<TileHistory>,
     source: Picture,
@@ -83,6 +89,8 @@ struct Parts {
     motion: Vec<u8>,
     z: Vec<u8>,
     y: Vec<u8>,
+    /// Of each block, in 256ths of a bit.
+    costs: Vec<u32>,
 }
 
 impl Encoder {
@@ -101,6 +109,8 @@ impl Encoder {
         let grey = Picture::grey(width, height);
         Ok(Self {
             settings,
+            skip_model: SkipModel::new(settings.skip_bits),
+            predicted_errors: Vec::new(),
             searcher: Searcher::new(width, height, 4 * usize::from(sequence.tile_rows_64)),
             reference: Reference::new(width, height),
             histories: layout
@@ -150,8 +160,9 @@ impl Encoder {
         if got != expected {
             return Err(CodecError::PictureSize { expected, got });
         }
-        let quality = quality.min(decision::MAX_QUALITY);
         let key = key || !self.started;
+        let boost = if key { self.settings.key_boost } else { 0 };
+        let quality = quality.saturating_add(boost).min(decision::MAX_QUALITY);
         self.source.load(picture);
         let mut timing = Timing::default();
         let field = if key {
@@ -209,9 +220,10 @@ impl Encoder {
             &mut self.prediction.y,
             &mut self.prediction.uv,
         );
-        let threshold = decision::skip_threshold(quality, self.settings.skip_bits);
-        if threshold > 0 {
-            decision::choose_skips(&self.source, &self.prediction, threshold, &mut field.skip);
+        if self.settings.skip_bits > 0.0 {
+            self.predicted_errors = decision::block_errors(&self.source, &self.prediction);
+            self.skip_model
+                .choose(&self.predicted_errors, quality, &mut field.skip);
         }
         field
     }
@@ -271,6 +283,7 @@ impl Encoder {
             let z = layout.cut_z(tile, &analysis.z);
             let y = layout.cut_y(tile, &analysis.y);
             let (vectors, skip) = (&field.vectors[blocks.clone()], &field.skip[blocks]);
+            let mut costs = vec![0; skip.len()];
             Parts {
                 motion: if key {
                     Vec::new()
@@ -278,7 +291,16 @@ impl Encoder {
                     code::encode_tile(width, vectors, skip)
                 },
                 z: entropy::encode_z(tables, quality, &tile.shape, skip, &z),
-                y: entropy::encode_y(tables, &tile.shape, &z, skip, &y, history),
+                y: entropy::encode_y_counting(
+                    tables,
+                    &tile.shape,
+                    &z,
+                    skip,
+                    &y,
+                    history,
+                    &mut costs,
+                ),
+                costs,
             }
         };
         let parts: Vec<Parts> = layout
@@ -308,6 +330,13 @@ impl Encoder {
             .hash_symbols
             .then(|| super::hash_symbols(&analysis.z, &analysis.y, field));
 
+        if !key && self.settings.skip_bits > 0.0 {
+            let coded = decision::block_errors(&self.source, &analysis.reconstruction.picture);
+            let costs: Vec<u32> = parts.iter().flat_map(|p| p.costs.iter().copied()).collect();
+            let predicted = &self.predicted_errors;
+            self.skip_model
+                .learn(predicted, &coded, &costs, &field.skip, quality);
+        }
         self.state = analysis.reconstruction.state;
         self.previous = analysis.reconstruction.picture;
         let skipped_blocks = super::restore_skips(&mut self.previous, &self.prediction, field);

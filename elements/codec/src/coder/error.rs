@@ -21,8 +21,6 @@ pub enum CodecError {
     },
     #[error("{origin} is not a network of this codec: {reason}")]
     ModelShape { origin: String, reason: String },
-    #[error("this build has no embedded codec model: set `model-location`")]
-    NoModel,
     #[error(
         "the stream was made with model {stream} but this decoder has model {own}: give both sides the same model (`model-location`)"
     )]

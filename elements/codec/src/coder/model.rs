@@ -5,7 +5,7 @@
 //! the two networks; the others are then found beside it by the ends of their names (`-encode.onnx`,
 //! `-decode.onnx`, `-tables.bin`).
 
-use super::CodecError;
+use super::{CodecError, embedded};
 use crate::entropy::Tables;
 use aivideo_core::model::ModelSource;
 use std::path::{Path, PathBuf};
@@ -87,23 +87,20 @@ impl ModelFiles {
     }
 
     fn embedded() -> Result<Self, CodecError> {
-        let Some([encode, decode, tables]) = super::embedded::MODEL else {
-            return Err(CodecError::NoModel);
-        };
         let encode = ModelSource::Embedded {
             name: "codec/s-encode",
-            bytes: encode,
+            bytes: embedded::ENCODE,
         };
         let decode = ModelSource::Embedded {
             name: "codec/s-decode",
-            bytes: decode,
+            bytes: embedded::DECODE,
         };
         let hash = decode.sha256()?;
         Self::assemble(
             encode,
             decode,
             hash,
-            tables,
+            embedded::TABLES,
             "the embedded tables".to_owned(),
         )
     }

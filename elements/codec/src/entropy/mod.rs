@@ -14,7 +14,9 @@ pub mod rans;
 pub mod symbols;
 pub mod tables;
 
-pub use symbols::{TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z};
+pub use symbols::{
+    TileHistory, TileShape, decode_y, decode_z, encode_y, encode_y_counting, encode_z,
+};
 pub use tables::{Table, Tables, TablesError};
 
 /// Why a stream could not be decoded. It never says that memory ran out: the sizes come from the

@@ -282,6 +282,21 @@ pub fn encode_y(
     y: &[i16],
     history: &mut TileHistory,
 ) -> Vec<u8> {
+    encode_y_counting(tables, shape, z, skip, y, history, &mut vec![0; skip.len()])
+}
+
+/// The same, adding to `costs` what each block costs, in 256ths of a bit (an escape's own bits are
+/// not counted).
+pub fn encode_y_counting(
+    tables: &Tables,
+    shape: &TileShape,
+    z: &[i8],
+    skip: &[bool],
+    y: &[i16],
+    history: &mut TileHistory,
+    costs: &mut [u32],
+) -> Vec<u8> {
+    assert_eq!(costs.len(), shape.blocks());
     check_y(shape, z, skip, y.len());
     let (width, height) = (shape.width16(), shape.height16());
     let blocks = shape.blocks();
@@ -309,6 +324,8 @@ pub fn encode_y(
                     let value = i32::from(planes[c * blocks + block]);
                     let table = &candidates[usize::from(contexts[c])];
                     push_value(&mut ops, c & 1, table, value, max);
+                    costs[block] +=
+                        table.cost(((value + max) as u32).min(2 * max as u32 + 1) as usize);
                     history[at][c] = magnitude(value);
                 }
             }

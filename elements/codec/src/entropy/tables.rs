@@ -51,6 +51,8 @@ pub struct Table {
     coarse: [u8; COARSE],
     /// Cumulated frequencies; entries after the last symbol are `1 << PROB_BITS`.
     starts: [u16; 257],
+    /// Costs in 256ths of a bit.
+    costs: [u16; 256],
     symbols: u16,
 }
 
@@ -73,6 +75,10 @@ impl Table {
             *slot = start;
             start += freq;
         }
+        let mut costs = [0; 256];
+        for (cost, &freq) in costs.iter_mut().zip(freqs) {
+            *cost = (256.0 * (PROB_BITS as f32 - f32::from(freq).log2())) as u16;
+        }
         let mut coarse = [0u8; COARSE];
         let mut symbol = 0usize;
         for (slot, entry) in coarse.iter_mut().enumerate() {
@@ -85,6 +91,7 @@ impl Table {
         Ok(Self {
             coarse,
             starts,
+            costs,
             symbols: freqs.len() as u16,
         })
     }
@@ -121,10 +128,10 @@ impl Table {
         Op::new(lane, start, self.starts[symbol + 1].wrapping_sub(start))
     }
 
-    /// Cost of a symbol in bits.
-    pub fn bits(&self, symbol: usize) -> f32 {
-        let symbol = symbol & 255;
-        PROB_BITS as f32 - f32::from(self.starts[symbol + 1] - self.starts[symbol]).log2()
+    /// Cost of a symbol in 256ths of a bit: for the encoder's choices only.
+    #[inline(always)]
+    pub fn cost(&self, symbol: usize) -> u32 {
+        self.costs[symbol & 255].into()
     }
 }
 

@@ -173,3 +173,23 @@ fn an_encode_network_by_its_own_path_finds_the_rest() {
     pipeline.set_state(gst::State::Null).unwrap();
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
 }
+
+/// Without `model-location` there is a model all the same, and it is the one in the tree.
+#[test]
+fn the_built_in_model_works() {
+    use aivideo_codec::coder::ModelFiles;
+    init();
+    let location = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/codec");
+    let shipped = ModelFiles::find(Some(Path::new(location))).unwrap();
+    assert_eq!(ModelFiles::find(None).unwrap().model_id, shipped.model_id);
+    let line = "videotestsrc num-buffers=3 ! video/x-raw,format=NV12,width=80,height=48 ! aicodecenc ! aicodecparse ! aicodecdec ! fakesink";
+    let pipeline = gst::parse::launch(line).unwrap();
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let types = [gst::MessageType::Error, gst::MessageType::Eos];
+    let message = bus
+        .timed_pop_filtered(gst::ClockTime::from_seconds(60), &types)
+        .unwrap();
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+}
