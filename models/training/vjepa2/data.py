@@ -476,7 +476,7 @@ def mild(rng, sources):
     return scene(rng, sources, names[rng.integers(len(names))])
 
 
-def make_clip(sources, seed, number, label=None):
+def make_clip(sources, seed, number, label=None, clean=False):
     """(frames u8 [16,S,S,3] RGB, label, flow f32 [8,16,2], flow valid [8,16])."""
     rng = np.random.default_rng([seed, number])
     if label is None:
@@ -527,7 +527,9 @@ def make_clip(sources, seed, number, label=None):
             light = light ** rng.uniform(0.8, 1.6)
         frames = blend(np.full_like(frames, empty), frames, light)
         valid = (light[0::2] > 0.25).astype(np.float64)
-    frames = degrade(rng, frames)
+    if not clean:
+        frames = degrade(rng, frames)
+    frames = np.ascontiguousarray(frames)
     return frames, label, flow.astype(np.float32), valid.astype(np.float32)
 
 
@@ -552,10 +554,11 @@ class Batches(torch.utils.data.Dataset):
         )
 
 
-def validation_set(sources, per_class, seed=20_000):
-    """The same clips for every run: per_class of each label."""
+def validation_set(sources, per_class, seed=20_000, clean=False):
+    """The same clips for every run: per_class of each label.  `clean`: as the camera saw
+    them, without noise, blur, compression and colour changes."""
     labels = [i for i in range(len(LABELS)) for _ in range(per_class)]
-    clips = [make_clip(sources, seed, n, label) for n, label in enumerate(labels)]
+    clips = [make_clip(sources, seed, n, label, clean) for n, label in enumerate(labels)]
     return torch.from_numpy(np.stack([c[0] for c in clips])), torch.tensor(labels)
 
 

@@ -28,12 +28,15 @@ def main():
     # The weights as they ship: 16-bit floats.
     model.load_state_dict({k: v.half().float() if v.ndim >= 2 else v.float() for k, v in stored["model"].items()})
     sources = data.Sources(pathlib.Path(a.data) / "val")
-    frames, labels = data.validation_set(sources, a.per_class)
+    for clean in (True, False):
+        frames, labels = data.validation_set(sources, a.per_class, clean=clean)
+        right = predict(model, frames, torch.float32).argmax(1) == labels
+        print(f"{'clean' if clean else 'degraded'} clips: top-1 {right.float().mean():.4f} of {len(labels)}")
     logits = predict(model, frames, torch.float32)
     top = logits.topk(3, dim=1).indices
     right = top[:, 0] == labels
-    print(f"step {stored['step']}, {len(labels)} clips of {len(sources.photos)} photos and {len(sources.videos)} videos")
     error = (right.float().mean() * (1 - right.float().mean()) / len(labels)).sqrt()
+    print(f"step {stored['step']}, {len(sources.photos)} photos and {len(sources.videos)} videos, degraded clips:")
     print(f"top-1 {right.float().mean():.4f} +- {error:.4f}, top-3 {(top == labels[:, None]).any(1).float().mean():.4f}\n")
     table = torch.zeros(len(LABELS), len(LABELS), dtype=torch.int64)
     for want, got in zip(labels, top[:, 0]):
