@@ -64,24 +64,52 @@ def doc_blocks(path):
         number += 1
 
 
-def run(command, folder):
-    command = SCREEN.sub("fakesink", command)
-    process = subprocess.Popen(
-        ["sh", "-e", "-c", command],
+# What a receiver's line is fed with, when its documentation has no sender beside it.
+SENDER = (
+    "gst-launch-1.0 videotestsrc is-live=true num-buffers=40 ! video/x-raw,width=320,height=240 "
+    "! aicodecenc ! rtpaicodecpay ! udpsink host=127.0.0.1 port=5004"
+)
+
+
+def start(command, folder):
+    return subprocess.Popen(
+        ["sh", "-e", "-c", SCREEN.sub("fakesink", command)],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+def finish(process, limit):
     try:
-        output, _ = process.communicate(timeout=LIMIT)
+        output, _ = process.communicate(timeout=limit)
         return process.returncode, output.decode(errors="replace")
     except subprocess.TimeoutExpired:
         # The shell's own children too: this is the session made above, and nobody else's.
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
         return None, output.decode(errors="replace")
+
+
+def run(command, folder):
+    """Exit code (None: not in time, or nothing came through) and output."""
+    if "udpsrc" not in command or "udpsink" in command:
+        return finish(start(command, folder), LIMIT)
+    # A receiver never ends by itself: feed it, then interrupt it as a person would. `-v` makes it
+    # print the caps of the last pad, which exist only when data has come through.
+    receiver = start(command.replace("gst-launch-1.0", "exec gst-launch-1.0 -v", 1), folder)
+    time.sleep(3)  # until it listens; what is sent before that would only be lost
+    code, sent = finish(start(SENDER, folder), LIMIT)
+    time.sleep(1)
+    os.killpg(receiver.pid, signal.SIGINT)
+    ended, output = finish(receiver, LIMIT)
+    if code != 0:
+        return code, sent
+    if ended == 0 and not re.search(r"(fakesink|filesink)0\.GstPad:sink: caps = ", output):
+        return None, output + "\nno data reached the sink"
+    return ended, output
 
 
 def main():
@@ -119,7 +147,7 @@ def main():
                 print(f"test {place} ... ok ({took:.1f} s)", flush=True)
                 continue
             failed += 1
-            why = f"not finished after {LIMIT} s" if code is None else f"exit code {code}"
+            why = f"not finished after {LIMIT} s, or nothing came" if code is None else f"exit code {code}"
             print(f"test {place} ... FAILED ({why})\n{command}\n{output[-3000:]}", flush=True)
     finally:
         shutil.rmtree(folder)
