@@ -135,7 +135,9 @@ def main():
         card = os.path.join(a.models, "README.md")
         with open(card) as f:
             old = f.read()
-        new = re.sub(r"(<!-- figures -->\n).*?(\n<!-- end -->)", lambda m: m[1] + text + m[2], old, flags=re.S)
+        new, found = re.subn(r"(<!-- figures -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{text}\n{m[2]}", old, flags=re.S)
+        if not found:
+            raise SystemExit(f"{card} has no place for the tables (<!-- figures --> to <!-- end -->)")
         with open(card, "w") as f:
             f.write(new)
 
