@@ -45,6 +45,9 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 const DEFAULT_TOP_K: u32 = 5;
 const DEFAULT_THRESHOLD: f64 = 0.0;
 
+/// Bounds the frames that overlapping clips hold.
+const MAX_FRAME_STRIDE: u32 = 100;
+
 /// Clips of one element that wait for the model at once. A second one keeps the model busy while
 /// the first result is picked up; more would only be older when they come.
 const MAX_PENDING: usize = 2;
@@ -169,7 +172,7 @@ impl ObjectImpl for Vjepa2Classify {
                 glib::ParamSpecUInt::builder("frame-stride")
                     .nick("Frame stride")
                     .blurb("Distance between the frames of a clip, in frames (0 = as the model was trained)")
-                    .maximum(1000)
+                    .maximum(MAX_FRAME_STRIDE)
                     .default_value(0)
                     .mutable_ready()
                     .build(),
