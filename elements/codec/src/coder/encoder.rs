@@ -331,11 +331,13 @@ impl Encoder {
             .then(|| super::hash_symbols(&analysis.z, &analysis.y, field));
 
         if !key && self.settings.skip_bits > 0.0 {
+            let start = Instant::now();
             let coded = decision::block_errors(&self.source, &analysis.reconstruction.picture);
             let costs: Vec<u32> = parts.iter().flat_map(|p| p.costs.iter().copied()).collect();
             let predicted = &self.predicted_errors;
             self.skip_model
                 .learn(predicted, &coded, &costs, &field.skip, quality);
+            timing.motion += start.elapsed();
         }
         self.state = analysis.reconstruction.state;
         self.previous = analysis.reconstruction.picture;
