@@ -86,7 +86,7 @@ impl OldFilm {
         let (black, range) = self.shape.brightness_range();
         let gain = 1.0 + self.flicker * 0.3 * (self.random(moment, 0, 0, step) as f32 - 0.5);
         let seed = hash(&[moment.seed, self.salt, step, y as u64]) as u32;
-        kernels::expose(row, seed, self.grain * 0.35 * range, gain, black);
+        kernels::expose(row, seed, self.grain * 0.3 * range, gain, black);
         for scratch in 0..SCRATCHES {
             // A scratch stays about half a second, and wanders a little.
             let life = moment.step(2.0 + self.random(moment, 1, scratch, 0));

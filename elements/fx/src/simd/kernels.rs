@@ -482,6 +482,24 @@ kernel! {
     }
 }
 
+kernel! {
+    /// The larger of two rows, into the first.
+    pub fn maximum(row: &mut [u8], other: &[u8]) {
+        for (a, b) in row.iter_mut().zip(other) {
+            *a = (*a).max(*b);
+        }
+    }
+}
+
+kernel! {
+    /// Adds bytes that are centred on 128.
+    pub fn add_offset(row: &mut [u8], offset: &[u8]) {
+        for (value, offset) in row.iter_mut().zip(offset) {
+            *value = (i16::from(*value) + i16::from(*offset) - 128).clamp(0, 255) as u8;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
