@@ -54,13 +54,12 @@ fn symbols_are_identical_under_every_setting() {
                 )
             })
             .collect();
-        let mut largest = [0u8; 4];
+        let mut drift = [(0u8, 0u64); 4];
         for i in 0..frames {
             let quality = (i * 11 % 64) as u8;
-            let coded = encoder
-                .encode(&scene(width, height, i), quality, i == 15)
-                .unwrap();
-            for (decoder, largest) in decoders.iter_mut().zip(&mut largest) {
+            let picture = scene(width, height, i);
+            let coded = encoder.encode(&picture, quality, i == 15).unwrap();
+            for (decoder, drift) in decoders.iter_mut().zip(&mut drift) {
                 let decoded = decoder.decode(&coded.data).unwrap();
                 assert!(
                     coded.symbols.is_some() && decoded.symbols == coded.symbols,
@@ -68,11 +67,17 @@ fn symbols_are_identical_under_every_setting() {
                 );
                 assert!(decoded.damaged.is_empty() && decoded.concealed == 0);
                 let (own, sent) = (decoder.reconstruction().unwrap(), encoder.reconstruction());
-                let drift = own.y.iter().zip(&sent.y).map(|(a, b)| a.abs_diff(*b)).max();
-                *largest = (*largest).max(drift.unwrap());
+                for (a, b) in own.y.iter().zip(&sent.y) {
+                    drift.0 = drift.0.max(a.abs_diff(*b));
+                    drift.1 += u64::from(a.abs_diff(*b)).pow(2);
+                }
             }
         }
-        println!("sender {sender:?}: largest drift {largest:?} levels under {variants:?}");
-        assert!(largest.iter().all(|d| *d <= 8), "drift {largest:?}");
+        let samples = (encoder.reconstruction().y.len() * frames) as f64;
+        for ((largest, sum), variant) in drift.into_iter().zip(variants) {
+            let psnr = 10.0 * (255.0 * 255.0 * samples / (sum as f64).max(1e-3)).log10();
+            println!("{sender:?} to {variant:?}: drift of {largest} levels at most, {psnr:.1} dB");
+            assert!(psnr > 42.0, "{sender:?} to {variant:?} drifts: {psnr:.1} dB");
+        }
     }
 }
