@@ -37,6 +37,7 @@ pub static EFFECTS: &[&Effect] = &[
     &effects::sharpen::EFFECT,
     &effects::edge::EFFECT,
     &effects::emboss::EFFECT,
+    &effects::neon::EFFECT,
     &effects::cartoon::EFFECT,
     &effects::dither::EFFECT,
     &effects::halftone::EFFECT,

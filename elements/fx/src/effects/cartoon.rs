@@ -79,7 +79,7 @@ struct Cartoon {
 }
 
 /// Outlines weaker than this of 255 are texture and not drawn.
-const TEXTURE: f32 = -40.0;
+const TEXTURE: f32 = -25.0;
 
 impl PicturePass for Cartoon {
     fn run(&self, picture: &mut Picture, _moment: &Moment, tools: &Tools) {

@@ -11,6 +11,7 @@ pub mod glitch;
 pub mod halftone;
 pub mod invert;
 pub mod mirror;
+pub mod neon;
 pub mod old_film;
 pub mod pixelate;
 pub mod posterize;

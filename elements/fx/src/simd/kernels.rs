@@ -500,6 +500,20 @@ kernel! {
     }
 }
 
+kernel! {
+    /// `row = light + (row − gray) · gain` with a gain of 32768 for 1: keeps the colour difference
+    /// and changes the brightness.
+    pub fn recolor(row: &mut [u8], gray: &[u8], light: &[u8], gain: &[u16]) {
+        let n = row.len();
+        let (gray, light, gain) = (&gray[..n], &light[..n], &gain[..n]);
+        for i in 0..n {
+            let difference = i32::from(row[i]) - i32::from(gray[i]);
+            let scaled = (difference * i32::from(gain[i]) + 16384) >> 15;
+            row[i] = (i32::from(light[i]) + scaled).clamp(0, 255) as u8;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
