@@ -147,6 +147,12 @@ impl AiCodecParse {
                 let (n, d) = (sequence.fps_n as i32, sequence.fps_d as i32);
                 obj.set_frame_rate(gst::Fraction::new(n, d), 0, 0);
             }
+            let mut tags = gst::TagList::new();
+            let name = format!("Neural video, tier {}", sequence.tier.name().to_uppercase());
+            let append = gst::TagMergeMode::Append;
+            tags.make_mut()
+                .add::<gst::tags::VideoCodec>(&name.as_str(), append);
+            obj.merge_tags(Some(&tags), gst::TagMergeMode::Replace);
             if !obj.src_pad().push_event(gst::event::Caps::new(&caps)) {
                 gst::debug!(CAT, imp = self, "downstream refuses {caps}");
             }

@@ -127,6 +127,8 @@ impl RtpAiCodecPay {
         let fields = gst::Structure::builder("fields")
             .field("config", glib::base64_encode(&sequence.write()))
             .field("model", caps::hex(&sequence.model_id))
+            // Receivers may ask for key frames where the session has feedback.
+            .field("rtcp-fb-nack-pli", true)
             .build();
         self.obj().set_outcaps(Some(&fields))
     }

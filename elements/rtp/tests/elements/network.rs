@@ -49,7 +49,7 @@ fn packets_go_over_udp() {
     let (receive, receiver) = receiving(&format!(
         "udpsrc address=127.0.0.1 port={port} buffer-size=2000000 \
          caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=X-AICODEC,payload=96 \
-         ! rtpjitterbuffer latency=50 ! rtpaicodecdepay ! fakesink name=sink sync=false"
+         ! rtpjitterbuffer latency=50 ! rtpaicodecdepay ! fakesink name=sink sync=false async=false"
     ));
     receive.set_state(gst::State::Playing).unwrap();
     let (result, ..) = receive.state(gst::ClockTime::from_seconds(10));
@@ -80,7 +80,7 @@ fn the_jitterbuffer_restores_the_order() {
     let (receive, receiver) = receiving(&format!(
         "udpsrc address=127.0.0.1 port={port} buffer-size=2000000 \
          caps=application/x-rtp,media=video,clock-rate=90000,encoding-name=X-AICODEC,payload=96 \
-         ! rtpjitterbuffer latency=300 ! rtpaicodecdepay ! fakesink name=sink sync=false"
+         ! rtpjitterbuffer latency=300 ! rtpaicodecdepay ! fakesink name=sink sync=false async=false"
     ));
     receive.set_state(gst::State::Playing).unwrap();
     let (result, ..) = receive.state(gst::ClockTime::from_seconds(10));
