@@ -203,6 +203,7 @@ fn a_bad_change_while_playing_is_a_warning_and_the_old_chain_stays() {
         assert_eq!(warnings.len(), 1, "{operations}: {warnings:?}");
         assert!(warnings[0].contains(says), "{operations}: {warnings:?}");
         assert!(warnings[0].contains("the old operations stay"));
+        assert_eq!(element.property::<String>("operations"), "upscale");
     }
     assert_eq!(
         messages(&bus, gst::MessageType::Error),

@@ -28,7 +28,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// Largest side of a picture on either pad.
 const MAX_SIDE: i32 = 16384;
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Settings {
     operations: String,
     inference: InferenceSettings,
@@ -44,7 +44,15 @@ struct Chain {
 /// Between `start()` and `stop()`.
 struct State {
     chain: Chain,
+    /// What the chain was made from, to go back to when a change is refused.
+    settings: Settings,
     spare: Spare,
+}
+
+/// A chain that waits for the next frame, and what it was made from.
+struct Next {
+    chain: Chain,
+    settings: Settings,
 }
 
 /// What `stats` reads; apart from the state, which is locked while a frame is processed.
@@ -60,7 +68,7 @@ pub struct AiEnhance {
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
     /// Set by a property change while running, taken at the next frame.
-    next: Mutex<Option<Chain>>,
+    next: Mutex<Option<Next>>,
     /// Held while properties change, so that changes come one after the other.
     changing: Mutex<()>,
     report: Mutex<Report>,
@@ -208,8 +216,8 @@ impl AiEnhance {
         match loaded {
             Ok(chain) => {
                 self.warn_of(&chain);
-                *lock(&self.settings) = settings;
-                *lock(&self.next) = Some(chain);
+                *lock(&self.settings) = settings.clone();
+                *lock(&self.next) = Some(Next { chain, settings });
                 gst::debug!(CAT, imp = self, "new chain waits for the next frame");
             }
             Err(refusal) => {
@@ -247,7 +255,11 @@ impl AiEnhance {
 
     /// Makes a waiting chain the active one, between two frames.
     fn adopt_next(&self) {
-        let Some(mut next) = lock(&self.next).take() else {
+        let Some(Next {
+            chain: mut next,
+            settings,
+        }) = lock(&self.next).take()
+        else {
             return;
         };
         let old_scale = self.scale.load(Ordering::Acquire);
@@ -261,6 +273,13 @@ impl AiEnhance {
                     gst::ResourceError::Settings,
                     ("the change is refused, the old operations stay: downstream does not accept {wanted}; let it take any size (videoscale, or no fixed caps behind aienhance)")
                 );
+                let active = lock(&self.state).as_ref().map(|s| s.settings.clone());
+                let mut current = lock(&self.settings);
+                if let Some(active) = active
+                    && *current == settings
+                {
+                    *current = active;
+                }
                 return;
             }
         }
@@ -276,6 +295,7 @@ impl AiEnhance {
         self.scale.store(next.scale, Ordering::Release);
         if let Some(state) = &mut *lock(&self.state) {
             state.chain = next;
+            state.settings = settings;
         }
         obj.set_passthrough(passthrough);
         // Also when the size stays: buffers must now be allocated, or need not be any more.
@@ -413,6 +433,7 @@ impl BaseTransformImpl for AiEnhance {
         gst::info!(CAT, imp = self, "operations: \"{}\"", settings.operations);
         *lock(&self.state) = Some(State {
             chain,
+            settings,
             spare: Spare::default(),
         });
         Ok(())
@@ -504,7 +525,7 @@ impl VideoFilterImpl for AiEnhance {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let mut guard = lock(&self.state);
         let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let State { chain, spare } = state;
+        let State { chain, spare, .. } = state;
         let mut picture = spare.picture(inframe.width() as usize, inframe.height() as usize);
         let mut outcome = picture
             .read_frame(inframe)
