@@ -170,7 +170,7 @@ fn lengths_cannot_ask_for_memory() {
     // A directory that promises gigabytes: nothing is allocated, all tiles are cut off.
     let mut data = vec![0xa1, 1, 33, 0, 0, 0, 0, 128, 128];
     for _ in 0..128 {
-        data.push(0);
+        push_varint(&mut data, 0);
         for _ in 0..3 {
             push_varint(&mut data, MAX_PART.into());
         }
