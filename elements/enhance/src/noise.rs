@@ -4,8 +4,9 @@
 //! A second-difference filter in both directions cancels everything that is locally a plane and
 //! answers white noise of deviation s with 6 s (Immerkær, "Fast noise variance estimation", 1996).
 //! Texture answers it too, so the answer is taken block by block and the quietest tenth counts.
-//! Blocks that touch black or white are left out, as clipping hides noise there, and so are blocks
-//! with a line of no response: edges of letter boxes, and drawings.
+//! Blocks that touch black or white are left out, as clipping hides noise there (unless the noise is
+//! so strong that hardly a block is left), and so are blocks with a line of no response: edges of
+//! letter boxes, and drawings.
 
 use aivideo_core::pixels::PlaneRef;
 
@@ -13,6 +14,8 @@ use aivideo_core::pixels::PlaneRef;
 const BLOCK: usize = 16;
 /// No more blocks than this are looked at, whatever the size of the picture.
 const MAX_BLOCKS: usize = 600;
+/// Black or white samples that a block may have: none, or, where that leaves too few blocks, some.
+const CLIPPED: [u8; 2] = [0, 16];
 /// Fewer blocks than this are no measurement.
 const MIN_BLOCKS: usize = 12;
 /// The share of quietest blocks that is passed over before one is believed.
@@ -31,6 +34,13 @@ pub fn estimate(plane: PlaneRef<'_>) -> Option<f32> {
     if across * down < MIN_BLOCKS {
         return None;
     }
+    CLIPPED
+        .into_iter()
+        .find_map(|clipped| quiet_block(&plane, across, down, clipped))
+}
+
+/// The quietest tenth of the blocks with at most `clipped` black or white samples.
+fn quiet_block(plane: &PlaneRef<'_>, across: usize, down: usize, clipped: u8) -> Option<f32> {
     // Every n-th block along the rows of blocks; a step prime to `across` wanders over columns.
     let mut step = (across * down).div_ceil(MAX_BLOCKS);
     while step > 1 && across % step == 0 {
@@ -38,7 +48,7 @@ pub fn estimate(plane: PlaneRef<'_>) -> Option<f32> {
     }
     let mut found: Vec<f32> = (0..across * down)
         .step_by(step)
-        .filter_map(|i| block(&plane, i % across * BLOCK, i / across * BLOCK))
+        .filter_map(|i| block(plane, i % across * BLOCK, i / across * BLOCK, clipped))
         .collect();
     if found.len() < MIN_BLOCKS {
         return None;
@@ -49,18 +59,19 @@ pub fn estimate(plane: PlaneRef<'_>) -> Option<f32> {
     Some((sigma * sigma - ROUNDING).max(0.0).sqrt())
 }
 
-/// Deviation in one block, or `None` when the block is clipped or has a flat line.
-fn block(plane: &PlaneRef<'_>, x: usize, y: usize) -> Option<f32> {
+/// Deviation in one block, or `None` when more samples than `clipped` are black or white, or a line
+/// is flat.
+fn block(plane: &PlaneRef<'_>, x: usize, y: usize, clipped: u8) -> Option<f32> {
     let mut rows = [[0u8; BLOCK]; BLOCK];
     for (r, row) in rows.iter_mut().enumerate() {
         row.copy_from_slice(&plane.row(y + r)[x..x + BLOCK]);
     }
-    let (mut low, mut high) = ([u8::MAX; BLOCK], [u8::MIN; BLOCK]);
+    let mut ends = [0u8; BLOCK];
     for row in &rows {
-        low = std::array::from_fn(|i| low[i].min(row[i]));
-        high = std::array::from_fn(|i| high[i].max(row[i]));
+        ends = std::array::from_fn(|i| ends[i] + u8::from(row[i] == u8::MIN || row[i] == u8::MAX));
     }
-    if low.contains(&u8::MIN) || high.contains(&u8::MAX) {
+    // At most 256 in all, and a block of nothing else is refused for its flat lines.
+    if ends.iter().fold(0u8, |sum, n| sum.saturating_add(*n)) > clipped {
         return None;
     }
     // Whole arrays at a time, as vector units like it. The two last columns have no answer.
@@ -158,6 +169,14 @@ mod tests {
         plane[w * 260..].fill(16);
         let got = estimate(PlaneRef::packed(&plane, w, h)).expect("measurable");
         assert!((got - 12.0).abs() < 1.0, "{got}");
+    }
+
+    #[test]
+    fn strong_noise_is_seen_though_it_clips_everywhere() {
+        let (w, h) = (640, 360);
+        let plane = noisy(&gradient(w, h), 50.0, 5);
+        let got = estimate(PlaneRef::packed(&plane, w, h)).expect("measurable");
+        assert!((got - 50.0).abs() < 6.0, "{got}");
     }
 
     #[test]
