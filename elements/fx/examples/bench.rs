@@ -11,11 +11,13 @@
 use std::time::{Duration, Instant};
 
 use aivideo_fx::chain::{Chain, Renderer, registry_defaults, resolve};
+use aivideo_fx::effects::posterize;
 use aivideo_fx::parse::parse;
 use aivideo_fx::pass::{Moment, hash};
 use aivideo_fx::picture::{Colorimetry, PixelFormat, RawFrame};
 use aivideo_fx::registry::EFFECTS;
 use aivideo_fx::simd::Level;
+use aivideo_fx::simd::lut::RowLut;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
@@ -46,6 +48,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{width}x{height} {format:?}, one thread, tables by {:?}",
         Level::best()
     );
+    let mut bytes = vec![0u8; 3840 * 2160];
+    let table = RowLut::new(&[&posterize::lut(8)]);
+    for level in Level::available() {
+        let mut best = Duration::MAX;
+        for _ in 0..10 {
+            let start = Instant::now();
+            table.apply_at(level, std::hint::black_box(&mut bytes));
+            best = best.min(start.elapsed());
+        }
+        let rate = bytes.len() as f64 / best.as_secs_f64() / 1e9;
+        println!("table look-up, {level:?}: {rate:.2} GB/s");
+    }
     println!(
         "{:<32} {:>12} {:>12} {:>9}",
         "chain", "median ns", "fastest ns", "frames/s"

@@ -43,6 +43,7 @@ pub static EFFECTS: &[&Effect] = &[
     &effects::halftone::EFFECT,
     &effects::old_film::EFFECT,
     &effects::mirror::EFFECT,
+    &effects::kaleidoscope::EFFECT,
 ];
 
 /// The index of the effect of this name or alias.

@@ -10,6 +10,7 @@ pub mod emboss;
 pub mod glitch;
 pub mod halftone;
 pub mod invert;
+pub mod kaleidoscope;
 pub mod mirror;
 pub mod neon;
 pub mod old_film;
