@@ -43,7 +43,7 @@ pub fn estimate(plane: PlaneRef<'_>) -> Option<f32> {
 fn quiet_block(plane: &PlaneRef<'_>, across: usize, down: usize, clipped: u8) -> Option<f32> {
     // Every n-th block along the rows of blocks; a step prime to `across` wanders over columns.
     let mut step = (across * down).div_ceil(MAX_BLOCKS);
-    while step > 1 && across % step == 0 {
+    while step > 1 && across.is_multiple_of(step) {
         step += 1;
     }
     let mut found: Vec<f32> = (0..across * down)
