@@ -202,7 +202,9 @@ def worker(rank, args):
         net.load_state_dict(saved["net"])
         ema = saved["ema"]
         optimiser.load_state_dict(saved["optimiser"])
-        step, progress, spent = saved["step"], saved["progress"], saved["spent"]
+        step, spent = saved["step"], saved["spent"]
+        # A larger budget than last time goes on from a place further back in the schedule.
+        progress = step / args.steps if args.steps else spent / (args.hours * 3600)
         if rank == 0:
             print(f"resumed at step {step}, progress {progress:.3f}", flush=True)
     segments = data.Segments(args.cache)
