@@ -18,7 +18,7 @@
  *
  * |[
  * gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240 ! aicodecenc quality=40 ! filesink location=test.aic
- * ]| Writes a file that `gst-launch-1.0 playbin uri=file://$PWD/test.aic` plays.
+ * ]| Writes a file that `playbin` plays.
  */
 mod imp;
 

@@ -77,7 +77,10 @@ fn symbols_are_identical_under_every_setting() {
         for ((largest, sum), variant) in drift.into_iter().zip(variants) {
             let psnr = 10.0 * (255.0 * 255.0 * samples / (sum as f64).max(1e-3)).log10();
             println!("{sender:?} to {variant:?}: drift of {largest} levels at most, {psnr:.1} dB");
-            assert!(psnr > 42.0, "{sender:?} to {variant:?} drifts: {psnr:.1} dB");
+            assert!(
+                psnr > 42.0,
+                "{sender:?} to {variant:?} drifts: {psnr:.1} dB"
+            );
         }
     }
 }
