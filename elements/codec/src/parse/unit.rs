@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is at the front of the input.
 
-use crate::bitstream::byte_stream::{Scan, UnitHeader, UnitType, scan};
+use crate::bitstream::byte_stream::{MAX_PAYLOAD, Scan, UnitHeader, UnitType, scan};
 use crate::bitstream::{AccessUnit, BitstreamError, FrameHeader, SequenceHeader};
 use std::ops::Range;
 
@@ -54,6 +54,14 @@ fn found(data: &[u8], payload: Range<usize>) -> Result<Found, BitstreamError> {
 
 /// `data` is one access unit.
 pub fn frame(data: &[u8]) -> Step {
+    if data.len() > MAX_PAYLOAD as usize {
+        // No unit of a byte stream could hold it, and no picture needs it.
+        let error = BitstreamError::Value {
+            what: "access unit's length",
+            value: data.len() as u64,
+        };
+        return Step::Skip(data.len(), Reason::Damaged(error));
+    }
     match found(data, 0..data.len()) {
         Ok(found) => Step::Frame(found),
         Err(error) => Step::Skip(data.len(), Reason::Damaged(error)),
