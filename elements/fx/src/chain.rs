@@ -453,6 +453,31 @@ mod tests {
         }
     }
 
+    /// Every effect gives the same bits with and without vector instructions.
+    #[test]
+    fn vectors_change_nothing() {
+        let mut texts: Vec<&str> = EFFECTS.iter().map(|effect| effect.name).collect();
+        texts.extend([
+            "posterize:space=rgb",
+            "blur:sigma=9",
+            "blur:sigma=0.7",
+            "sharpen:sigma=4:amount=3",
+            "glitch:amount=1",
+        ]);
+        for text in texts {
+            for format in PixelFormat::ALL {
+                // Longer than a few vectors, with an odd rest.
+                let size = (203, 11);
+                for mix in [1.0, 0.4] {
+                    let vector = rendered(text, mix, 1, format, size, 0);
+                    let scalar =
+                        crate::simd::baseline::force(|| rendered(text, mix, 1, format, size, 0));
+                    assert!(vector == scalar, "{text} {format:?} mix {mix}");
+                }
+            }
+        }
+    }
+
     /// A chain must give what its effects give one after another, however it is fused.
     #[test]
     fn fusing_changes_nothing() {

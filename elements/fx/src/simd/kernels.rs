@@ -20,7 +20,7 @@ macro_rules! kernel {
                 fn avx2($($arg: $ty),*) {
                     body($($arg),*)
                 }
-                if is_x86_feature_detected!("avx2") {
+                if is_x86_feature_detected!("avx2") && !super::baseline::forced() {
                     // SAFETY: the machine has AVX2, which is all the function asks for.
                     unsafe { avx2($($arg),*) };
                     return;

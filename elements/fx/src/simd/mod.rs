@@ -9,6 +9,34 @@
 pub mod kernels;
 pub mod lut;
 
+/// Lets a test run everything on its thread as on a machine without vector instructions.
+#[cfg(test)]
+pub mod baseline {
+    use std::cell::Cell;
+
+    thread_local! {
+        static FORCED: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub fn forced() -> bool {
+        FORCED.get()
+    }
+
+    pub fn force<T>(f: impl FnOnce() -> T) -> T {
+        FORCED.set(true);
+        let result = f();
+        FORCED.set(false);
+        result
+    }
+}
+
+#[cfg(not(test))]
+mod baseline {
+    pub const fn forced() -> bool {
+        false
+    }
+}
+
 /// The instruction sets that look-ups are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -41,6 +69,9 @@ impl Level {
 
     /// The fastest of this machine.
     pub fn best() -> Level {
+        if baseline::forced() {
+            return Level::Scalar;
+        }
         static BEST: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
         *BEST.get_or_init(|| *Self::available().last().unwrap_or(&Level::Scalar))
     }
