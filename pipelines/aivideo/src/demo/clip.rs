@@ -117,13 +117,14 @@ fn preroll(pipeline: &gst::Pipeline) -> Result<Found> {
     })
 }
 
-/// Copies the first `frames` coded frames into `target` without coding them again.
+/// Puts the first `frames` frames into `target`, losslessly coded: copying coded frames would keep
+/// whatever a raw stream or a GIF lacks for a container.
 /// (`identity eos-after=` cannot end a stream exactly: a decoder with threads still pushes some.)
 pub fn cut(video: &Path, frames: u64, ffmpeg: &Ffmpeg, target: &Path) -> Result<()> {
     let path = |path: &Path| path.display().to_string();
     let mut args = vec!["-i".to_owned(), path(video)];
     args.extend(words(&format!(
-        "-map 0:v:0 -c copy -frames:v {frames} -f matroska"
+        "-map 0:v:0 -c:v ffv1 -fps_mode passthrough -frames:v {frames} -f matroska"
     )));
     args.push(path(target));
     ffmpeg
