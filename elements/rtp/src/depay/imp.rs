@@ -238,13 +238,19 @@ impl RTPBaseDepayloadImpl for RtpAiCodecDepay {
         &self,
         packet: &gst_rtp::RTPBuffer<'_, gst_rtp::rtp_buffer::Readable>,
     ) -> Option<gst::Buffer> {
-        let payload = match packet.payload() {
-            Ok(payload) => payload,
-            Err(error) => {
-                gst::warning!(CAT, imp = self, "packet without payload: {error}");
+        // Not `packet.payload()`: the bindings give a copy of the C structure, and what is mapped
+        // into a copy is never unmapped. Every packet's memory would be lost.
+        let payload = match packet
+            .payload_buffer()
+            .map(gst::Buffer::into_mapped_buffer_readable)
+        {
+            Ok(Ok(payload)) => payload,
+            _ => {
+                gst::warning!(CAT, imp = self, "a packet without a payload is left out");
                 return None;
             }
         };
+        let payload = payload.as_slice();
         let timestamp = packet.timestamp();
         if self.state().assembler.begins_frame(timestamp, payload) {
             // The last packet of the frame before was lost.

@@ -156,3 +156,43 @@ fn a_flush_forgets_the_frame_that_was_begun() {
     assert_eq!(depay.buffers_received(), 1);
     assert_eq!(data(&depay.pull().unwrap()), units[0]);
 }
+
+/// A packet whose memory tells whether it is still in use.
+struct Tracked {
+    data: Vec<u8>,
+    _alive: std::sync::Arc<()>,
+}
+
+impl AsRef<[u8]> for Tracked {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+#[test]
+fn packets_are_let_go() {
+    let alive = std::sync::Arc::new(());
+    let mut depay = depayloader();
+    for packet in packets(&stream(3, 3000), 500).into_iter().flatten() {
+        // In two pieces, as the payloader makes them: then mapping the payload is another mapping.
+        let bytes = data(&packet);
+        let mut packet = gst::Buffer::new();
+        for part in [&bytes[..12], &bytes[12..]] {
+            let tracked = Tracked {
+                data: part.to_vec(),
+                _alive: alive.clone(),
+            };
+            packet
+                .make_mut()
+                .append_memory(gst::Memory::from_slice(tracked));
+        }
+        depay.push(packet).unwrap();
+    }
+    assert_eq!(depay.buffers_received(), 3);
+    drop(depay);
+    assert_eq!(
+        std::sync::Arc::strong_count(&alive),
+        1,
+        "the depayloader keeps packets"
+    );
+}
