@@ -221,9 +221,8 @@ fn what_is_received_can_be_written_to_a_playable_file() {
     source.end_of_stream().unwrap();
     run(&pipeline);
 
-    // There is no decoder in this test: what is parsed is final.
     let line = format!(
-        "filesrc location={} ! decodebin caps=video/x-aicodec,parsed=true ! fakesink name=sink",
+        "filesrc location={} ! typefind ! aicodecparse ! fakesink name=sink",
         path.display()
     );
     let (pipeline, receiver) = receiving(&line);
