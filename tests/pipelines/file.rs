@@ -158,3 +158,60 @@ fn damaged_files_play_on_or_fail_clearly() {
         assert!(run(&line).is_err());
     }
 }
+
+/// The same file, as if another model had made it.
+fn with_another_model(data: &[u8]) -> Vec<u8> {
+    use aivideo_codec::bitstream::byte_stream::{UnitHeader, write_unit};
+    use aivideo_codec::bitstream::{AccessUnit, AccessUnitWriter};
+    let mut rest = data;
+    let mut out = Vec::new();
+    while !rest.is_empty() {
+        let (header, size) = UnitHeader::parse(rest).unwrap();
+        let payload;
+        (payload, rest) = rest[size..].split_at(header.payload);
+        let mut unit = AccessUnit::parse(payload).unwrap();
+        if let Some(sequence) = &mut unit.sequence {
+            sequence.model_id[0] ^= 1;
+        }
+        let mut writer = AccessUnitWriter::new(unit.header, unit.sequence.as_ref());
+        for tile in unit.tiles.iter().flatten() {
+            writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+        }
+        out.extend(write_unit(
+            &writer.finish(),
+            header.key,
+            header.pts,
+            header.duration,
+        ));
+    }
+    out
+}
+
+#[test]
+fn another_model_is_refused() {
+    let clip = written();
+    let path = clip.path.with_file_name("other.aic");
+    let other = with_another_model(&std::fs::read(&clip.path).unwrap());
+    std::fs::write(&path, other).unwrap();
+    let pipeline = pipeline(&format!(
+        "filesrc location={} ! aicodecparse ! aicodecdec ! fakesink name=sink sync=false",
+        path.display()
+    ));
+    let pictures = tap(&pipeline, "sink");
+    let _ = pipeline.set_state(gst::State::Playing);
+    let bus = pipeline.bus().unwrap();
+    let message = bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::Error]);
+    pipeline.set_state(gst::State::Null).unwrap();
+    let message = message.expect("an error");
+    let gst::MessageView::Error(error) = message.view() else {
+        unreachable!()
+    };
+    assert!(
+        error.error().matches(gst::StreamError::WrongType),
+        "{}",
+        error.error()
+    );
+    let text = format!("{} {:?}", error.error(), error.debug());
+    assert!(text.contains("same model"), "{text}");
+    assert_eq!(pictures.try_iter().count(), 0);
+}
