@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap build check-video demo test bench check deny models-verify install uninstall
+.PHONY: help bootstrap deps build check-video demo test bench check deny models-verify install uninstall
 
 PREFIX ?= /usr/local
 # The directory GStreamer reads on this machine; `make install PLUGINDIR=...` overrides it.
@@ -13,11 +13,11 @@ PLUGINS := aivideo aitransport aifx
 
 help: ## this list
 	@echo "make TARGET"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "variables: VIDEO=clip (demo), DEMO_OUT=dir (demo), PREFIX=, PLUGINDIR=, DESTDIR= (install)"
 
-bootstrap: ## install what is missing: apt packages, Rust, ONNX Runtime, ffmpeg, clips
+bootstrap deps: ## install what is missing: apt packages, Rust, ONNX Runtime, ffmpeg, clips
 	@scripts/bootstrap.sh
 
 build: bootstrap ## compile the plugins and the command-line program
@@ -61,9 +61,10 @@ install: build ## copy plugins, program and ONNX Runtime (PREFIX, PLUGINDIR, DES
 	done; \
 	install -m 755 target/release/aivideo "$(DESTDIR)$(PREFIX)/bin/"; \
 	. ./env.sh; \
-	install -m 755 "$$ORT_DYLIB_PATH" "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so"; \
+	: "the name ends in .1 because GStreamer tries every *.so here as a plugin"; \
+	install -m 755 "$$ORT_DYLIB_PATH" "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1"; \
 	echo "installed into $(DESTDIR)$(PLUGINDIR) and $(DESTDIR)$(PREFIX)/bin"
 
 uninstall: ## remove what install copied
 	@for name in $(PLUGINS); do rm -f "$(DESTDIR)$(PLUGINDIR)/libgst$$name.so"; done; \
-	rm -f "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so" "$(DESTDIR)$(PREFIX)/bin/aivideo"
+	rm -f "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1" "$(DESTDIR)$(PREFIX)/bin/aivideo"
