@@ -17,21 +17,21 @@ pub fn coded_caps(format: &str) -> gst::Caps {
 pub fn message(error: &CodecError) -> gst::ErrorMessage {
     match error {
         CodecError::Engine(error) => error.to_error_message(),
-        CodecError::ModelFile { .. } => gst::error_msg!(gst::ResourceError::NotFound, ["{error}"]),
+        CodecError::ModelFile { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
         CodecError::Tables { .. } | CodecError::ModelShape { .. } => {
-            gst::error_msg!(gst::ResourceError::Failed, ["{error}"])
+            gst::error_msg!(gst::ResourceError::Failed, ("{error}"))
         }
         CodecError::ModelMismatch { .. } | CodecError::TablesMismatch { .. } => {
-            gst::error_msg!(gst::StreamError::WrongType, ["{error}"])
+            gst::error_msg!(gst::StreamError::WrongType, ("{error}"))
         }
         CodecError::Size(..) | CodecError::PictureSize { .. } => {
-            gst::error_msg!(gst::StreamError::Format, ["{error}"])
+            gst::error_msg!(gst::StreamError::Format, ("{error}"))
         }
         CodecError::Unsupported(_) => {
-            gst::error_msg!(gst::StreamError::NotImplemented, ["{error}"])
+            gst::error_msg!(gst::StreamError::NotImplemented, ("{error}"))
         }
         CodecError::Bitstream(_) | CodecError::Lost { .. } | CodecError::NeedsKey => {
-            gst::error_msg!(gst::StreamError::Decode, ["{error}"])
+            gst::error_msg!(gst::StreamError::Decode, ("{error}"))
         }
     }
 }

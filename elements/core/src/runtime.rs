@@ -60,7 +60,7 @@ fn not_found(tried: &[Tried]) -> String {
         text.push_str(&format!("\n  {place}: {reason}"));
     }
     text.push_str(&format!(
-        "\nCure: run `make deps` and `. ./env.sh` in the gst-aivideo folder; or install it with \
+        "\nCure: run `make bootstrap` and `. ./env.sh` in the gst-aivideo folder; or install it with \
          `pip install 'onnxruntime>={MINIMUM_VERSION}'` (`onnxruntime-gpu` for NVIDIA) and set \
          ORT_DYLIB_PATH to the libonnxruntime.so* in its `capi` folder"
     ));
@@ -233,7 +233,7 @@ mod tests {
             "/a/libonnxruntime.so (ORT_DYLIB_PATH): no /a/",
             "/b/libonnxruntime.so.1 (beside the plugin): no /b/",
             "libonnxruntime.so (system loader): no lib",
-            "make deps",
+            "make bootstrap",
             "pip install 'onnxruntime>=1.24'",
             "ORT_DYLIB_PATH",
         ] {

@@ -246,7 +246,7 @@ impl AiCodecDec {
         else {
             return Err(gst::error_msg!(
                 gst::CoreError::Negotiation,
-                ["stopped while decoding"]
+                ("stopped while decoding")
             ));
         };
         decoder
@@ -254,18 +254,18 @@ impl AiCodecDec {
             .map_err(|e| message(&e))?;
         let buffer = frame
             .output_buffer_mut()
-            .ok_or_else(|| gst::error_msg!(gst::ResourceError::Write, ["no output buffer"]))?;
+            .ok_or_else(|| gst::error_msg!(gst::ResourceError::Write, ("no output buffer")))?;
         let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &output.info)
             .map_err(|_| {
             gst::error_msg!(
                 gst::ResourceError::Write,
-                ["a buffer that cannot be mapped"]
+                ("a buffer that cannot be mapped")
             )
         })?;
         output
             .picture
             .write_frame(&mut mapped)
-            .map_err(|e| gst::error_msg!(gst::StreamError::Format, ["{e}"]))
+            .map_err(|e| gst::error_msg!(gst::StreamError::Format, ("{e}")))
     }
 
     /// A frame that gave no picture.
@@ -293,7 +293,7 @@ impl AiCodecDec {
             // Not a fault of the stream: nothing could be decoded yet.
             return Ok(gst::FlowSuccess::Ok);
         }
-        gst_video::video_decoder_error!(obj, 1, gst::StreamError::Decode, ["{error}"])
+        gst_video::video_decoder_error!(obj, 1, gst::StreamError::Decode, ("{error}"))
     }
 }
 

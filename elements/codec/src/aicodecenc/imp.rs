@@ -292,14 +292,14 @@ impl AiCodecEnc {
         let due = key_int_max != 0 && state.since_key >= key_int_max;
         let result = (|| {
             let buffer = frame.input_buffer().ok_or_else(|| {
-                gst::error_msg!(gst::StreamError::Failed, ["a frame without a buffer"])
+                gst::error_msg!(gst::StreamError::Failed, ("a frame without a buffer"))
             })?;
             let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
                 .map_err(|_| {
-                    gst::error_msg!(gst::ResourceError::Read, ["a frame that cannot be mapped"])
+                    gst::error_msg!(gst::ResourceError::Read, ("a frame that cannot be mapped"))
                 })?;
             let bad = |error: &dyn std::fmt::Display| {
-                gst::error_msg!(gst::StreamError::Format, ["{error}"])
+                gst::error_msg!(gst::StreamError::Format, ("{error}"))
             };
             state.picture.read_frame(&mapped).map_err(|e| bad(&e))?;
             let encoded = state

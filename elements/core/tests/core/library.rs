@@ -65,7 +65,7 @@ fn child_without_library() {
             "beside the plugin",
             "system loader",
             "No such file",
-            "make deps",
+            "make bootstrap",
             "pip install",
         ],
     );
