@@ -5,6 +5,7 @@ use aivideo_codec::bitstream::{
     AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, SequenceHeader, Tier,
 };
 use gst::prelude::*;
+use std::sync::{Arc, Mutex};
 
 pub const FRAME: u64 = 40_000_000;
 
@@ -98,9 +99,17 @@ pub fn run(line: &str) -> Result<Vec<gst::Sample>, glib::Error> {
     result
 }
 
+/// Plays to the end and gives what reached the sink.
 pub fn collect(pipeline: &gst::Pipeline) -> Result<Vec<gst::Sample>, glib::Error> {
+    let samples = watch(pipeline);
+    play(pipeline)?;
+    Ok(std::mem::take(&mut samples.lock().unwrap()))
+}
+
+/// Everything that reaches the sink from now on.
+pub fn watch(pipeline: &gst::Pipeline) -> Arc<Mutex<Vec<gst::Sample>>> {
     let sink = pipeline.by_name("sink").unwrap();
-    let samples = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let samples = Arc::new(Mutex::new(Vec::new()));
     let filled = samples.clone();
     sink.static_pad("sink")
         .unwrap()
@@ -112,6 +121,11 @@ pub fn collect(pipeline: &gst::Pipeline) -> Result<Vec<gst::Sample>, glib::Error
             }
             gst::PadProbeReturn::Ok
         });
+    samples
+}
+
+/// Plays to the end.
+pub fn play(pipeline: &gst::Pipeline) -> Result<(), glib::Error> {
     // A failed change is explained by a message.
     let _ = pipeline.set_state(gst::State::Playing);
     let bus = pipeline.bus().unwrap();
@@ -121,7 +135,7 @@ pub fn collect(pipeline: &gst::Pipeline) -> Result<Vec<gst::Sample>, glib::Error
         .expect("the pipeline hangs");
     match message.view() {
         gst::MessageView::Error(error) => Err(error.error()),
-        _ => Ok(std::mem::take(&mut samples.lock().unwrap())),
+        _ => Ok(()),
     }
 }
 
