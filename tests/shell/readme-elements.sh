@@ -13,11 +13,11 @@ documented() {
 
 registered() {
   for plugin in aivideo aitransport aifx; do
-    # "  name: Long name", and nothing for typefinders, which are "name: caps: extensions".
+    # "  name: Long name"; typefinders are "  name: extensions" and have no Klass.
     gst-inspect-1.0 "target/gstreamer-1.0/libgst$plugin.so" |
       sed -n '/^  [a-z0-9]*: [A-Za-z]/p' | sed 's/^  \([a-z0-9]*\):.*/\1/' |
       while read -r name; do
-        if gst-inspect-1.0 --exists "$name"; then echo "$plugin $name"; fi
+        if gst-inspect-1.0 "$name" | grep -q '^  Klass '; then echo "$plugin $name"; fi
       done
   done | sort
 }
