@@ -70,9 +70,9 @@ struct Overhead {
 /// Examples that time an element or the engine against a session without either.
 const OVERHEAD: &[(&str, &str)] = &[
     ("aivideo-core", "engine_overhead"),
-    ("aivideo-enhance", "overhead"),
-    ("aivideo-classify", "overhead"),
-    ("aivideo-codec", "overhead"),
+    ("aivideo-enhance", "enhance_overhead"),
+    ("aivideo-classify", "classify_overhead"),
+    ("aivideo-codec", "codec_overhead"),
 ];
 
 const NEEDED: &[&str] = &[

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the element costs beyond the bare engine: `cargo run --release -p aivideo-classify
-//! --example overhead [CLIPS]`, 720p NV12, in one run, medians.
+//! --example classify_overhead [CLIPS]`, 720p NV12, in one run, medians.
 
 use std::{
     error::Error,

@@ -2,7 +2,7 @@
 //! What `aienhance` costs on top of its net, measured in one run:
 //!
 //! ```text
-//! cargo run --release -p aivideo-enhance --example overhead [rounds]
+//! cargo run --release -p aivideo-enhance --example enhance_overhead [rounds]
 //! ```
 //!
 //! Each round runs, one after the other, a bare ONNX Runtime session on ready-made tensors, the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the elements cost above the bare calls of the engine, at 720p:
-//! `cargo run --release -p aivideo-codec --example overhead [-- folder-of-the-model]`.
+//! `cargo run --release -p aivideo-codec --example codec_overhead [-- folder-of-the-model]`.
 //!
 //! Frames go through the element and, in turn, the same inputs through the engine alone, so that
 //! both see the same machine. Motion and entropy coding are work of the codec, not overhead, and
