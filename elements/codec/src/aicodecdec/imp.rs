@@ -125,6 +125,20 @@ impl ObjectImpl for AiCodecDec {
 impl GstObjectImpl for AiCodecDec {}
 
 impl ElementImpl for AiCodecDec {
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        // Before the base class starts, which would add a second, vaguer error to ours.
+        if transition == gst::StateChange::ReadyToPaused {
+            self.load().map_err(|error| {
+                self.post_error_message(error);
+                gst::StateChangeError
+            })?;
+        }
+        self.parent_change_state(transition)
+    }
+
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
             gst::subclass::ElementMetadata::new(
@@ -297,14 +311,15 @@ impl AiCodecDec {
     }
 }
 
-impl VideoDecoderImpl for AiCodecDec {
-    fn start(&self) -> Result<(), gst::ErrorMessage> {
+impl AiCodecDec {
+    /// Loads the model and makes it ready.
+    fn load(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let message = |e: CodecError| message(&e);
         let files = ModelFiles::find(settings.model_location.as_deref()).map_err(message)?;
         let net = DecodeNet::acquire(&files, &settings).map_err(message)?;
         for warning in net.engine().warnings() {
-            gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{warning}"]);
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
         gst::info!(
             CAT,
@@ -321,7 +336,9 @@ impl VideoDecoderImpl for AiCodecDec {
         *lock(&self.totals) = Totals::default();
         Ok(())
     }
+}
 
+impl VideoDecoderImpl for AiCodecDec {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         let state = lock(&self.state).take();
         let net = lock(&self.net).take();

@@ -209,6 +209,20 @@ impl ObjectImpl for AiCodecEnc {
 impl GstObjectImpl for AiCodecEnc {}
 
 impl ElementImpl for AiCodecEnc {
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        // Before the base class starts, which would add a second, vaguer error to ours.
+        if transition == gst::StateChange::ReadyToPaused {
+            self.load().map_err(|error| {
+                self.post_error_message(error);
+                gst::StateChangeError
+            })?;
+        }
+        self.parent_change_state(transition)
+    }
+
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
             gst::subclass::ElementMetadata::new(
@@ -329,14 +343,15 @@ impl AiCodecEnc {
     }
 }
 
-impl VideoEncoderImpl for AiCodecEnc {
-    fn start(&self) -> Result<(), gst::ErrorMessage> {
+impl AiCodecEnc {
+    /// Loads the model and makes it ready.
+    fn load(&self) -> Result<(), gst::ErrorMessage> {
         let inference = lock(&self.settings).inference.clone();
         let message = |e: CodecError| crate::element::message(&e);
         let files = ModelFiles::find(inference.model_location.as_deref()).map_err(message)?;
         let net = EncodeNet::acquire(&files, &inference).map_err(message)?;
         for warning in net.engine().warnings() {
-            gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{warning}"]);
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
         gst::info!(
             CAT,
@@ -348,7 +363,9 @@ impl VideoEncoderImpl for AiCodecEnc {
         *lock(&self.totals) = Totals::default();
         Ok(())
     }
+}
 
+impl VideoEncoderImpl for AiCodecEnc {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         let state = lock(&self.state).take();
         let net = lock(&self.net).take();
