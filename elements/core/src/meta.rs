@@ -3,7 +3,7 @@
 //! GStreamer 1.20 on and needs no code in the applications that read it.
 //!
 //! The structure of the meta, and of the element message of the same content, has the fields
-//! `model` (string), `clip-start` and `clip-end` (uint64, nanoseconds of stream time of the first
+//! `model` (string), `clip-start` and `clip-end` (uint64, nanoseconds of buffer time stamps of the first
 //! and past the last frame of the clip), `labels` (array of string) and `scores` (array of double),
 //! best first.
 
