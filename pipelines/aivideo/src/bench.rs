@@ -18,8 +18,8 @@ pub struct Options {
     /// Clip to take frames from (default: bigbuckbunny.mp4, 1280x720)
     #[arg(long)]
     video: Option<PathBuf>,
-    /// Frames in one measurement
-    #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u64).range(16..=10_000))]
+    /// Frames in one measurement; the classifier needs 31 for one clip
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(64..=10_000))]
     frames: u64,
     /// Rounds; every element runs once in each, and medians are reported
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -211,10 +211,15 @@ fn cases(source: &RawClip, stream: &Path) -> Vec<Case> {
             format!("{raw} ! vjepa2classify name=measured sync=true ! fakesink"),
         ),
     ];
-    for operations in ["denoise", "upscale", lines::OPERATIONS] {
+    // A given strength: with `auto` a clean clip passes without the net.
+    for operations in [
+        "denoise:strength=15",
+        "upscale",
+        "denoise:strength=15,upscale",
+    ] {
         cases.push(case(
             &format!("aienhance operations={operations}"),
-            format!("{raw} ! aienhance name=measured operations={operations} ! fakesink"),
+            format!("{raw} ! aienhance name=measured operations=\"{operations}\" ! fakesink"),
         ));
     }
     cases.push(case(
