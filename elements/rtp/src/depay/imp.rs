@@ -224,7 +224,7 @@ impl RTPBaseDepayloadImpl for RtpAiCodecDepay {
                 state.pts = None;
             }
             gst::EventType::Eos => {
-                // Its last packet was lost.
+                // Its last packet was lost. The stream ends, whatever the push gives.
                 if let Some(buffer) = self.finish() {
                     let _ = self.obj().push(buffer);
                 }
@@ -253,7 +253,8 @@ impl RTPBaseDepayloadImpl for RtpAiCodecDepay {
         let payload = payload.as_slice();
         let timestamp = packet.timestamp();
         if self.state().assembler.begins_frame(timestamp, payload) {
-            // The last packet of the frame before was lost.
+            // The last packet of the frame before was lost. A failed push cannot be returned from
+            // here; the base class meets the same result when it pushes this packet's frame.
             if let Some(buffer) = self.finish() {
                 let _ = self.obj().push(buffer);
             }
