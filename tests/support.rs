@@ -73,16 +73,24 @@ pub fn next(pipeline: &gst::Pipeline, receiver: &mpsc::Receiver<gst::Buffer>) ->
 
 /// Waits for the end of the stream. Stops the pipeline.
 pub fn finish(pipeline: &gst::Pipeline) -> Result<(), glib::Error> {
+    finish_within(pipeline, PATIENCE).expect("the pipeline hangs")
+}
+
+/// Waits for the end of the stream, so long; None when it does not come. Stops the pipeline.
+pub fn finish_within(
+    pipeline: &gst::Pipeline,
+    patience: gst::ClockTime,
+) -> Option<Result<(), glib::Error>> {
     let bus = pipeline.bus().expect("a bus");
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-    let message = bus.timed_pop_filtered(PATIENCE, &kinds);
+    let message = bus.timed_pop_filtered(patience, &kinds);
     pipeline
         .set_state(gst::State::Null)
         .expect("pipelines stop");
-    match message.expect("the pipeline hangs").view() {
+    Some(match message?.view() {
         gst::MessageView::Error(error) => Err(error.error()),
         _ => Ok(()),
-    }
+    })
 }
 
 /// Runs a line to its end. Gives what came to the element `sink`, if there is one.

