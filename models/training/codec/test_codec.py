@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from xml.etree import ElementTree
 
 import numpy as np
 import torch
@@ -16,6 +17,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import data
 import export
 import model as codec
+import plot
+import train
+from int8 import Int8, rounded
 from motion import CHROMA_TAPS, LUMA_TAPS, Search, Warp, warp_reference
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -137,6 +141,59 @@ class Graphs(unittest.TestCase):
         self.assertLess((tz.permute(0, 3, 1, 2).numpy() != z).mean(), 1e-2)
         got = np.floor(codec.from_net(out)[0].numpy() + 0.5).clip(0, 255)
         self.assertLess(np.abs(got - ry).mean(), 0.05)
+
+
+class Int8Simulation(unittest.TestCase):
+    def test_values_are_rounded_and_gradients_pass(self):
+        torch.manual_seed(1)
+        x = torch.randn(5, 7, 16, requires_grad=True)
+        layer = torch.nn.Linear(16, 4)
+        with Int8():
+            got = layer(x)
+        self.assertLess((got - layer(x)).abs().max(), 0.05)
+        self.assertGreater((got - layer(x)).abs().max(), 0)
+        grid = rounded(layer.weight, (1,)) / (layer.weight.abs().amax(1, keepdim=True) / 127)
+        self.assertLess((grid - grid.round()).abs().max(), 1e-3)
+        got.sum().backward()
+        self.assertTrue((x.grad != 0).all() and (layer.weight.grad != 0).all())
+
+    def test_a_frame_survives(self):
+        net, rng = lively_net(), np.random.default_rng(6)
+        y, uv = (torch.from_numpy(a).float()[None] for a in picture(rng, 128, 192))
+        x = codec.to_net(y[None], uv)
+        blank = torch.zeros(1, 16, 24, 32), torch.tensor([30])
+        with torch.no_grad():
+            exact = net.frame(x, torch.zeros_like(x), *blank)[0]
+            with Int8():
+                close = net.frame(x, torch.zeros_like(x), *blank)[0]
+        self.assertLess((exact - close).abs().mean(), 0.1)
+        self.assertGreater((exact - close).abs().mean(), 0)
+
+
+class Drift(unittest.TestCase):
+    def test_moves_a_share_by_a_step(self):
+        torch.manual_seed(2)
+        moved = train.drift(torch.zeros(100_000), 1.0, 0.04)
+        self.assertEqual(set(moved.unique().tolist()), {-1.0, 0.0, 1.0})
+        self.assertAlmostEqual(moved.abs().mean().item(), 0.04, delta=0.005)
+
+
+class Plot(unittest.TestCase):
+    def test_log_becomes_curves(self):
+        with tempfile.TemporaryDirectory() as root:
+            rows = [
+                {"step": i, "progress": i / 9, "frames": 2 + i // 3, "lr": 1e-4, "loss": -i, "norm": 1, "key_psnr": 30 + i,
+                 "key_bpp": 1 / (i + 1), "psnr": 29 + i, "bpp": 0.1, "bpp_z": 0.01}
+                for i in range(10)
+            ]
+            rows.append({"check": 9, "progress": 1, "rows": [{"q": 8, "key_psnr": 35, "key_bpp": 0.3, "psnr": 34, "bpp": 0.1, "loss": -2}]})
+            path = os.path.join(root, "log.jsonl")
+            with open(path, "w") as f:
+                f.writelines(json.dumps(r) + "\n" for r in rows)
+            svg = plot.draw(plot.read(path))
+            self.assertEqual(ElementTree.fromstring(svg).tag, "{http://www.w3.org/2000/svg}svg")
+            self.assertIn("held out, q 8", svg)
+            self.assertIn("4 frames", svg)
 
 
 class Resume(unittest.TestCase):

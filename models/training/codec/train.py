@@ -10,6 +10,7 @@ random choice depends on (seed, step, worker) alone.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -23,6 +24,7 @@ import torch.distributed as dist
 
 import data
 import model as codec
+from int8 import Int8
 from motion import Warp, round_through
 
 WIDTH, HEIGHT = 256, 192
@@ -52,6 +54,12 @@ def draw_quality(rng, batch, progress):
     return [rng.randrange(codec.QUALITIES) for _ in range(batch)]
 
 
+def drift(x, step, share):
+    """x, a share of its values moved up or down by a step: what two runtimes may disagree by."""
+    r = torch.rand_like(x)
+    return x + step * ((r < share / 2).to(x.dtype) - (r > 1 - share / 2).to(x.dtype))
+
+
 class Sequence:
     """Codes a batch of short runs, each frame from the decoded one before it."""
 
@@ -74,6 +82,7 @@ class Sequence:
         base = torch.tensor(quality, device=dev)
         state = torch.zeros(b, h // 8, w // 8, self.net.tier.m, device=dev)
         ry = ruv = last = None
+        drifting = rng is not None and rng.random() < 0.2
         frames = []
         for i in range(t):
             y, uv = ys[:, i : i + 1], uvs[:, i]
@@ -108,9 +117,14 @@ class Sequence:
                 kc = big.repeat_interleave(8, 2).repeat_interleave(8, 3)
                 ry = ry * (1 - ky) + py * ky
                 ruv = ruv * (1 - kc) + puv * kc
+            distorted = ry, ruv
+            if drifting:
+                # The next frame starts from a picture and a state that are a little off.
+                ry, ruv = (drift(v, 1.0, 0.04).clamp(0, 255) for v in (ry, ruv))
+                state = drift(state, 1 / codec.STATE_SCALE, 0.04)
             last = sym.detach()
-            mse_y = (ry - y).square().mean((1, 2, 3))
-            mse_uv = (ruv - uv).square().mean((2, 3))
+            mse_y = (distorted[0] - y).square().mean((1, 2, 3))
+            mse_uv = (distorted[1] - uv).square().mean((2, 3))
             frames.append(
                 {
                     "key": key,
@@ -126,10 +140,19 @@ class Sequence:
         return frames
 
 
+# What key frames weigh in the loss: about their share of the bits at one a second.
+KEY_WEIGHT = 0.4
+
+
 def loss_of(frames):
-    """Mean log of the Lagrangian: every clip, quality and frame type counts by its relative gain."""
-    parts = [torch.log(f["bpp"] + f["lambda"] * f["distortion"] + 0.01) for f in frames]
-    return torch.stack(parts).mean()
+    """Mean log of the Lagrangian: every clip and quality counts by its relative gain."""
+    kinds = {True: [], False: []}
+    for f in frames:
+        kinds[f["key"]].append(torch.log(f["bpp"] + f["lambda"] * f["distortion"] + 0.01).mean())
+    means = {key: torch.stack(parts).mean() for key, parts in kinds.items() if parts}
+    if len(means) == 1:
+        return next(iter(means.values()))
+    return KEY_WEIGHT * means[True] + (1 - KEY_WEIGHT) * means[False]
 
 
 def psnr(mse):
@@ -245,7 +268,8 @@ def worker(rank, args):
         rng = random.Random(seed)
         torch.manual_seed(seed)
         cycle = rng.choice([None, None, [0, -5, -2, -5], [2, -3, 0, -3, 1, -3, 0, -3]])
-        frames = seq(batch, quality, rng=rng, key_boost=rng.choice([0, 4, 8]), cycle=cycle)
+        with Int8() if progress >= args.int8_from else contextlib.nullcontext():
+            frames = seq(batch, quality, rng=rng, key_boost=rng.choice([0, 4, 8]), cycle=cycle)
         loss = loss_of(frames)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -348,6 +372,7 @@ def main():
     parser.add_argument("--clip", type=float, default=0.5)
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--int8-from", type=float, default=1.0, help="simulate 8-bit integers from this part of the schedule on")
     parser.add_argument("--fp32", action="store_true")
     parser.add_argument("--save-every", type=float, default=120)
     parser.add_argument("--check-every", type=float, default=420)
