@@ -383,6 +383,11 @@ impl AccessUnitWriter {
         self.present += 1;
     }
 
+    /// Bytes of what [`AccessUnitWriter::finish`] gives.
+    pub fn size(&self) -> usize {
+        self.head.len() + self.directory.len() + 4 + self.payload.len()
+    }
+
     pub fn finish(self) -> Vec<u8> {
         let mut out = self.head;
         out[8] = self.present;

@@ -3,6 +3,7 @@
 
 use super::decision::{self, SkipModel};
 use super::layout::{Layout, Tile};
+use super::net::Analysis;
 use super::{CodecError, EncodeNet, Picture};
 use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
 use crate::entropy::{self, TileHistory};
@@ -54,6 +55,8 @@ pub struct Encoded {
     /// The access unit.
     pub data: Vec<u8>,
     pub frame_type: FrameType,
+    /// What it was coded with: for a key frame more than was asked for.
+    pub quality: u8,
     /// Bytes of motion, z and y.
     pub parts: [usize; 3],
     pub skipped_blocks: usize,
@@ -73,6 +76,7 @@ pub struct Encoder {
     skip_model: SkipModel,
     /// Errors of the current frame's prediction; empty where nothing may be skipped.
     predicted_errors: Vec<u32>,
+    field: Field,
     reference: Reference,
     histories: Vec<TileHistory>,
     source: Picture,
@@ -84,7 +88,57 @@ pub struct Encoder {
     started: bool,
 }
 
+/// A frame whose motion is known, to be coded.
+#[derive(Debug)]
+pub struct Prepared {
+    /// But for the quality.
+    header: FrameHeader,
+    start: Instant,
+    timing: Timing,
+}
+
+impl Prepared {
+    pub fn is_key(&self) -> bool {
+        self.header.is_key()
+    }
+}
+
+/// One coding of a prepared frame, which [`Encoder::commit`] makes the stream's next frame.
+#[derive(Debug)]
+pub struct Attempt {
+    quality: u8,
+    frame_type: FrameType,
+    field: Field,
+    /// None where the frame is a header only.
+    coded: Option<CodedTiles>,
+    writer: AccessUnitWriter,
+    timing: Timing,
+}
+
+#[derive(Debug)]
+struct CodedTiles {
+    analysis: Analysis,
+    parts: Vec<Parts>,
+    histories: Vec<TileHistory>,
+}
+
+impl Attempt {
+    /// Bytes of the access unit.
+    pub fn size(&self) -> usize {
+        self.writer.size()
+    }
+
+    pub fn quality(&self) -> u8 {
+        self.quality
+    }
+
+    pub fn is_key(&self) -> bool {
+        self.frame_type == FrameType::Key
+    }
+}
+
 /// What a tile's coding gives.
+#[derive(Debug)]
 struct Parts {
     motion: Vec<u8>,
     z: Vec<u8>,
@@ -111,6 +165,7 @@ impl Encoder {
             settings,
             skip_model: SkipModel::new(settings.skip_bits),
             predicted_errors: Vec::new(),
+            field: Field::default(),
             searcher: Searcher::new(width, height, 4 * usize::from(sequence.tile_rows_64)),
             reference: Reference::new(width, height),
             histories: layout
@@ -151,6 +206,30 @@ impl Encoder {
         quality: u8,
         key: bool,
     ) -> Result<Encoded, CodecError> {
+        let prepared = self.prepare(picture, quality, key)?;
+        let quality = self.frame_quality(&prepared, quality);
+        let attempt = self.attempt(&prepared, quality)?;
+        Ok(self.commit(prepared, attempt))
+    }
+
+    /// What a frame's quality is where the stream's is `quality`: key frames get more.
+    pub fn frame_quality(&self, prepared: &Prepared, quality: u8) -> u8 {
+        let boost = if prepared.is_key() {
+            self.settings.key_boost
+        } else {
+            0
+        };
+        quality.saturating_add(boost).min(decision::MAX_QUALITY)
+    }
+
+    /// Takes a picture, finds its motion and predicts it. `quality` is about what it will be coded
+    /// with: the price of vectors follows from it. [`Encoder::attempt`] and [`Encoder::commit`] follow.
+    pub fn prepare(
+        &mut self,
+        picture: &Yuv420,
+        quality: u8,
+        key: bool,
+    ) -> Result<Prepared, CodecError> {
         let start = Instant::now();
         let expected = (
             usize::from(self.sequence.width),
@@ -161,53 +240,34 @@ impl Encoder {
             return Err(CodecError::PictureSize { expected, got });
         }
         let key = key || !self.started;
-        let boost = if key { self.settings.key_boost } else { 0 };
-        let quality = quality.saturating_add(boost).min(decision::MAX_QUALITY);
         self.source.load(picture);
-        let mut timing = Timing::default();
-        let field = if key {
+        if key {
+            // Until it is committed: what comes after a failed attempt cannot go back.
+            self.started = false;
             self.prediction.y.fill(128);
             self.prediction.uv.fill(128);
             self.state.fill(0);
             self.histories.iter_mut().for_each(TileHistory::reset);
             self.searcher.reset();
-            Field::still(self.layout.blocks_wide(), self.layout.blocks_high())
+            self.field = Field::still(self.layout.blocks_wide(), self.layout.blocks_high());
+            self.predicted_errors.clear();
         } else {
-            self.predict(quality)
-        };
-        timing.motion = start.elapsed();
-
-        let still =
-            field.skip.iter().all(|&s| s) && field.vectors.iter().all(|v| *v == Default::default());
-        let encoded = if !key && still {
-            // The picture before, once more: the reference and the state stay as they are.
-            let header = self.header(FrameType::Skip, quality, 0);
-            Encoded {
-                data: AccessUnitWriter::new(header, None).finish(),
-                frame_type: FrameType::Skip,
-                parts: [0; 3],
-                skipped_blocks: field.skip.len(),
-                symbols: self.settings.hash_symbols.then_some(0),
-                timing,
-            }
-        } else {
-            self.encode_tiles(&field, quality, key, timing)?
-        };
-        self.frame_number = self.frame_number.wrapping_add(1);
-        self.started = true;
-        Ok(Encoded {
+            self.predict(quality);
+        }
+        Ok(Prepared {
+            header: self.header(key),
+            start,
             timing: Timing {
-                total: start.elapsed(),
-                ..encoded.timing
+                motion: start.elapsed(),
+                ..Timing::default()
             },
-            ..encoded
         })
     }
 
-    /// Finds the motion, predicts from it, and decides which blocks need no more.
-    fn predict(&mut self, quality: u8) -> Field {
+    /// Finds the motion and predicts from it.
+    fn predict(&mut self, quality: u8) {
         let lambda = decision::search_lambda(quality);
-        let mut field = match self.settings.motion {
+        self.field = match self.settings.motion {
             Variant::Search => self
                 .searcher
                 .search(&self.source.y, &self.previous.y, lambda),
@@ -216,22 +276,20 @@ impl Encoder {
         self.previous.to_reference(&mut self.reference);
         compensate(
             &self.reference,
-            &field,
+            &self.field,
             &mut self.prediction.y,
             &mut self.prediction.uv,
         );
-        if self.settings.skip_bits > 0.0 {
-            self.predicted_errors = decision::block_errors(&self.source, &self.prediction);
-            self.skip_model
-                .choose(&self.predicted_errors, quality, &mut field.skip);
-        }
-        field
+        self.predicted_errors = decision::block_errors(&self.source, &self.prediction);
     }
 
-    fn header(&self, frame_type: FrameType, quality: u8, tiles: u16) -> FrameHeader {
-        let key = frame_type == FrameType::Key;
+    fn header(&self, key: bool) -> FrameHeader {
         FrameHeader {
-            frame_type,
+            frame_type: if key {
+                FrameType::Key
+            } else {
+                FrameType::Inter
+            },
             frame_number: self.frame_number,
             reference_number: if key {
                 self.frame_number
@@ -240,115 +298,161 @@ impl Encoder {
             },
             long_term: false,
             state_reset: key,
-            quality,
-            tile_count: tiles,
+            quality: 0,
+            tile_count: self.layout.tiles.len() as u16,
         }
     }
 
-    fn encode_tiles(
-        &mut self,
-        field: &Field,
-        quality: u8,
-        key: bool,
-        mut timing: Timing,
-    ) -> Result<Encoded, CodecError> {
+    /// Codes the prepared frame at a quality. Nothing of the stream changes by it.
+    pub fn attempt(&self, prepared: &Prepared, quality: u8) -> Result<Attempt, CodecError> {
+        let mut timing = Timing::default();
+        let header = FrameHeader {
+            quality,
+            ..prepared.header
+        };
+        let mut field = self.field.clone();
+        if !prepared.is_key() && self.settings.skip_bits > 0.0 {
+            self.skip_model
+                .choose(&self.predicted_errors, quality, &mut field.skip);
+        }
+        let still =
+            field.skip.iter().all(|&s| s) && field.vectors.iter().all(|v| *v == Default::default());
+        if header.frame_type == FrameType::Inter && still {
+            // The picture before, once more: the reference and the state stay as they are.
+            let header = FrameHeader {
+                frame_type: FrameType::Skip,
+                tile_count: 0,
+                ..header
+            };
+            return Ok(Attempt {
+                quality,
+                frame_type: FrameType::Skip,
+                field,
+                coded: None,
+                writer: AccessUnitWriter::new(header, None),
+                timing,
+            });
+        }
         let start = Instant::now();
-        let state = std::mem::take(&mut self.state);
-        let (source, prediction) = (&self.source, &self.prediction);
         let analysis = self.net.run(
             &self.layout,
-            source,
-            prediction,
-            state,
+            &self.source,
+            &self.prediction,
+            self.state.clone(),
             quality,
             &field.skip,
-        );
-        let analysis = match analysis {
-            Ok(analysis) => analysis,
-            Err(error) => {
-                // The state went with the failed call: only a key frame can follow.
-                self.state = vec![0; self.net.state_len(&self.layout)];
-                self.started = false;
-                return Err(error);
-            }
-        };
+        )?;
         timing.network = start.elapsed();
 
         let start = Instant::now();
-        let layout = &self.layout;
-        let tables = &self.net.files().tables;
-        let width = layout.blocks_wide();
-        let code_tile = |tile: &Tile, history: &mut TileHistory| {
-            let blocks = tile.blocks();
-            let z = layout.cut_z(tile, &analysis.z);
-            let y = layout.cut_y(tile, &analysis.y);
-            let (vectors, skip) = (&field.vectors[blocks.clone()], &field.skip[blocks]);
-            let mut costs = vec![0; skip.len()];
-            Parts {
-                motion: if key {
-                    Vec::new()
-                } else {
-                    code::encode_tile(width, vectors, skip)
-                },
-                z: entropy::encode_z(tables, quality, &tile.shape, skip, &z),
-                y: entropy::encode_y_counting(
-                    tables,
-                    &tile.shape,
-                    &z,
-                    skip,
-                    &y,
-                    history,
-                    &mut costs,
-                ),
-                costs,
-            }
-        };
-        let parts: Vec<Parts> = layout
+        let mut histories = self.histories.clone();
+        let parts: Vec<Parts> = self
+            .layout
             .tiles
             .par_iter()
-            .zip(&mut self.histories)
-            .map(|(tile, history)| code_tile(tile, history))
+            .zip(&mut histories)
+            .map(|(tile, history)| self.code_tile(&header, &field, &analysis, tile, history))
             .collect();
-        timing.entropy = start.elapsed();
-
-        let frame_type = if key {
-            FrameType::Key
-        } else {
-            FrameType::Inter
-        };
-        let header = self.header(frame_type, quality, parts.len() as u16);
-        let mut writer = AccessUnitWriter::new(header, key.then_some(&self.sequence));
-        let mut sizes = [0; 3];
+        let sequence = prepared.is_key().then_some(&self.sequence);
+        let mut writer = AccessUnitWriter::new(header, sequence);
         for (index, part) in parts.iter().enumerate() {
             writer.push_tile(index as u16, &part.motion, &part.z, &part.y);
-            for (size, part) in sizes.iter_mut().zip([&part.motion, &part.z, &part.y]) {
-                *size += part.len();
-            }
         }
-        let symbols = self
-            .settings
-            .hash_symbols
-            .then(|| super::hash_symbols(&analysis.z, &analysis.y, field));
-
-        if !key && self.settings.skip_bits > 0.0 {
-            let start = Instant::now();
-            let coded = decision::block_errors(&self.source, &analysis.reconstruction.picture);
-            let costs: Vec<u32> = parts.iter().flat_map(|p| p.costs.iter().copied()).collect();
-            let predicted = &self.predicted_errors;
-            self.skip_model
-                .learn(predicted, &coded, &costs, &field.skip, quality);
-            timing.motion += start.elapsed();
-        }
-        self.state = analysis.reconstruction.state;
-        self.previous = analysis.reconstruction.picture;
-        let skipped_blocks = super::restore_skips(&mut self.previous, &self.prediction, field);
-        Ok(Encoded {
-            data: writer.finish(),
-            frame_type,
-            parts: sizes,
-            skipped_blocks,
-            symbols,
+        timing.entropy = start.elapsed();
+        Ok(Attempt {
+            quality,
+            frame_type: header.frame_type,
+            field,
+            coded: Some(CodedTiles {
+                analysis,
+                parts,
+                histories,
+            }),
+            writer,
             timing,
         })
+    }
+
+    fn code_tile(
+        &self,
+        header: &FrameHeader,
+        field: &Field,
+        analysis: &Analysis,
+        tile: &Tile,
+        history: &mut TileHistory,
+    ) -> Parts {
+        let layout = &self.layout;
+        let tables = &self.net.files().tables;
+        let blocks = tile.blocks();
+        let z = layout.cut_z(tile, &analysis.z);
+        let y = layout.cut_y(tile, &analysis.y);
+        let (vectors, skip) = (&field.vectors[blocks.clone()], &field.skip[blocks]);
+        let mut costs = vec![0; skip.len()];
+        Parts {
+            motion: if header.is_key() {
+                Vec::new()
+            } else {
+                code::encode_tile(layout.blocks_wide(), vectors, skip)
+            },
+            z: entropy::encode_z(tables, header.quality, &tile.shape, skip, &z),
+            y: entropy::encode_y_counting(tables, &tile.shape, &z, skip, &y, history, &mut costs),
+            costs,
+        }
+    }
+
+    /// Makes an attempt at the prepared frame the stream's next frame.
+    pub fn commit(&mut self, prepared: Prepared, attempt: Attempt) -> Encoded {
+        let mut timing = prepared.timing;
+        timing.network += attempt.timing.network;
+        timing.entropy += attempt.timing.entropy;
+        let field = attempt.field;
+        let mut encoded = Encoded {
+            data: attempt.writer.finish(),
+            frame_type: attempt.frame_type,
+            quality: attempt.quality,
+            parts: [0; 3],
+            skipped_blocks: field.skip.len(),
+            symbols: self.settings.hash_symbols.then_some(0),
+            timing,
+        };
+        if let Some(coded) = attempt.coded {
+            let CodedTiles {
+                analysis,
+                parts,
+                histories,
+            } = coded;
+            if self.settings.hash_symbols {
+                encoded.symbols = Some(super::hash_symbols(&analysis.z, &analysis.y, &field));
+            }
+            for part in &parts {
+                let sizes = [&part.motion, &part.z, &part.y].map(Vec::len);
+                for (sum, size) in encoded.parts.iter_mut().zip(sizes) {
+                    *sum += size;
+                }
+            }
+            let start = Instant::now();
+            if !prepared.is_key() && self.settings.skip_bits > 0.0 {
+                let result = &analysis.reconstruction.picture;
+                let result = decision::block_errors(&self.source, result);
+                let costs: Vec<u32> = parts.iter().flat_map(|p| p.costs.iter().copied()).collect();
+                self.skip_model.learn(
+                    &self.predicted_errors,
+                    &result,
+                    &costs,
+                    &field.skip,
+                    attempt.quality,
+                );
+            }
+            self.histories = histories;
+            self.state = analysis.reconstruction.state;
+            self.previous = analysis.reconstruction.picture;
+            encoded.skipped_blocks =
+                super::restore_skips(&mut self.previous, &self.prediction, &field);
+            encoded.timing.motion += start.elapsed();
+        }
+        self.frame_number = self.frame_number.wrapping_add(1);
+        self.started = true;
+        encoded.timing.total = prepared.start.elapsed();
+        encoded
     }
 }

@@ -20,7 +20,7 @@ pub mod net;
 pub mod picture;
 
 pub use decoder::{Decoded, Decoder};
-pub use encoder::{Encoded, Encoder, EncoderSettings};
+pub use encoder::{Attempt, Encoded, Encoder, EncoderSettings, Prepared};
 pub use error::CodecError;
 pub use model::{ModelFiles, Side};
 pub use net::{DecodeNet, EncodeNet};
