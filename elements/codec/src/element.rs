@@ -2,7 +2,7 @@
 //! What the encoder's and the decoder's elements share.
 
 use crate::bitstream::{self, Chroma, Color, SequenceHeader, Tier};
-use crate::coder::CodecError;
+use crate::coder::{CodecError, LossReport};
 use gst::subclass::prelude::*;
 
 /// Caps of the coded stream in one form, for a pad's template.
@@ -94,4 +94,37 @@ pub fn info_from_sequence(
         .chroma_site(info.chroma_site())
         .colorimetry(&sequence.color.to_colorimetry())
         .build()
+}
+
+/// Fields that the decoder adds to its requests. They say more than RTCP can carry.
+const LAST_FRAME: &str = "last-frame";
+const HELD_FRAME: &str = "held-frame";
+
+/// Asks the encoder for a key frame (`all_headers`), or for a frame that helps after a loss.
+pub fn request(report: &LossReport, all_headers: bool) -> gst::Event {
+    let mut event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(all_headers);
+    if let Some(last) = report.last {
+        event = event.other_field(LAST_FRAME, u32::from(last));
+    }
+    if let Some(held) = report.held.flatten() {
+        event = event.other_field(HELD_FRAME, u32::from(held));
+    }
+    event.build()
+}
+
+/// What an event says of a loss; `None` where it wants a key frame, or is another event.
+pub fn loss_report(event: &gst::EventRef) -> Option<LossReport> {
+    let request = gst_video::UpstreamForceKeyUnitEvent::parse(event).ok()?;
+    if request.all_headers || request.running_time.is_some() {
+        return None;
+    }
+    let number = |name: &str| {
+        let field = event.structure()?.get::<u32>(name).ok()?;
+        u16::try_from(field).ok()
+    };
+    let last = number(LAST_FRAME);
+    Some(LossReport {
+        last,
+        held: last.map(|_| number(HELD_FRAME)),
+    })
 }

@@ -11,5 +11,7 @@ mod exactness;
 mod models;
 #[path = "elements/negotiation.rs"]
 mod negotiation;
+#[path = "elements/recovery.rs"]
+mod recovery;
 #[path = "elements/round_trip.rs"]
 mod round_trip;

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-use crate::bitstream::SequenceHeader;
+use super::Request;
+use crate::bitstream::{FrameType, SequenceHeader};
 use crate::coder::{CodecError, DecodeNet, Decoded, Decoder, ModelFiles};
 use crate::element::message;
 use aivideo_core::pixels::Yuv420;
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
 use gst::subclass::prelude::*;
-use gst_video::VideoDecoderRequestSyncPointFlags as SyncPoint;
 use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
 use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -18,6 +19,12 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
         Some("Neural video decoder"),
     )
 });
+
+/// How long an answer is waited for before the sender is asked again, unless the base class's
+/// `min-force-key-unit-interval` is set to something else.
+const BETWEEN_REQUESTS: gst::ClockTime = gst::ClockTime::from_mseconds(200);
+/// The same for key frames: they are large, and often only make a bad connection worse.
+const BETWEEN_KEY_REQUESTS: gst::ClockTime = gst::ClockTime::SECOND;
 
 type InputState = gst_video::VideoCodecState<'static, gst_video::video_codec_state::Readable>;
 
@@ -39,6 +46,10 @@ struct Output {
 struct Totals {
     frames: u64,
     refused: u64,
+    lost_frames: u64,
+    corrupted_frames: u64,
+    recoveries: u64,
+    requests: u64,
     damaged_tiles: u64,
     concealed_tiles: u64,
     motion_us: u64,
@@ -50,6 +61,10 @@ struct Totals {
 impl Totals {
     fn add(&mut self, decoded: &Decoded) {
         self.frames += 1;
+        self.lost_frames += u64::from(decoded.missing);
+        self.corrupted_frames += u64::from(!decoded.intact);
+        let recovered = decoded.intact && decoded.frame_type == FrameType::Recovery;
+        self.recoveries += u64::from(recovered);
         self.damaged_tiles += decoded.damaged.len() as u64;
         self.concealed_tiles += decoded.concealed as u64;
         let micros = |d: std::time::Duration| d.as_micros() as u64;
@@ -63,6 +78,10 @@ impl Totals {
         vec![
             ("decoded-frames", self.frames.to_send_value()),
             ("refused-frames", self.refused.to_send_value()),
+            ("lost-frames", self.lost_frames.to_send_value()),
+            ("corrupted-frames", self.corrupted_frames.to_send_value()),
+            ("recoveries", self.recoveries.to_send_value()),
+            ("requests", self.requests.to_send_value()),
             ("damaged-tiles", self.damaged_tiles.to_send_value()),
             ("concealed-tiles", self.concealed_tiles.to_send_value()),
             ("motion-us", self.motion_us.to_send_value()),
@@ -73,8 +92,42 @@ impl Totals {
     }
 }
 
+/// A moment: of the stream where it has time stamps, else of the wall clock.
+#[derive(Debug, Clone, Copy)]
+struct Moment {
+    pts: Option<gst::ClockTime>,
+    wall: Instant,
+}
+
+impl Moment {
+    fn of(frame: &gst_video::VideoCodecFrame<'_>) -> Self {
+        Self {
+            pts: frame.pts(),
+            wall: Instant::now(),
+        }
+    }
+
+    /// True where `time` has passed since.
+    fn is_past(&self, time: gst::ClockTime, now: &Self) -> bool {
+        match (self.pts, now.pts) {
+            // A jump back in time is a new beginning.
+            (Some(then), Some(now)) => now < then || now - then >= time,
+            _ => now.wall.duration_since(self.wall) >= Duration::from_nanos(time.nseconds()),
+        }
+    }
+}
+
+/// The last requests that have not been answered.
+#[derive(Debug, Default)]
+struct Requested {
+    any: Option<Moment>,
+    key: Option<Moment>,
+}
+
 #[derive(Default)]
 pub struct AiCodecDec {
+    request: Mutex<Request>,
+    requested: Mutex<Requested>,
     settings: Mutex<InferenceSettings>,
     net: Mutex<Option<DecodeNet>>,
     state: Mutex<Option<State>>,
@@ -85,6 +138,8 @@ pub struct AiCodecDec {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
+
+const INTERVAL: &str = "min-force-key-unit-interval";
 
 #[glib::object_subclass]
 impl ObjectSubclass for AiCodecDec {
@@ -100,21 +155,40 @@ impl ObjectImpl for AiCodecDec {
         // One buffer is one access unit, and nothing can be decoded before the caps.
         obj.set_packetized(true);
         obj.set_needs_format(true);
+        obj.set_property(INTERVAL, BETWEEN_REQUESTS.nseconds());
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> =
-            LazyLock::new(InferenceSettings::properties);
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let own = glib::ParamSpecEnum::builder::<Request>("request-sync-points")
+                .nick("Request sync points")
+                .blurb("When the sender is asked for a frame that ends the effects of a loss")
+                .mutable_playing()
+                .build();
+            std::iter::once(own)
+                .chain(InferenceSettings::properties())
+                .collect()
+        });
         &PROPERTIES
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        lock(&self.settings).set_property(pspec.name(), value);
+        match pspec.name() {
+            // GObject checked the type.
+            "request-sync-points" => {
+                *lock(&self.request) = value.get().expect("checked by GObject")
+            }
+            name => {
+                lock(&self.settings).set_property(name, value);
+            }
+        }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        if pspec.name() == "stats" {
-            return self.stats().to_value();
+        match pspec.name() {
+            "stats" => return self.stats().to_value(),
+            "request-sync-points" => return lock(&self.request).to_value(),
+            _ => {}
         }
         lock(&self.settings)
             .property(pspec.name())
@@ -282,6 +356,49 @@ impl AiCodecDec {
             .map_err(|e| gst::error_msg!(gst::StreamError::Format, ("{e}")))
     }
 
+    /// Asks the sender for help, unless an answer to the last request may still be under way.
+    /// `answered`: an answer came, but was of no use. `key`: only a key frame helps.
+    fn ask(&self, now: Moment, answered: bool, mut key: bool) {
+        match *lock(&self.request) {
+            Request::Never => return,
+            Request::Needed if !key => return,
+            Request::Needed | Request::Damage => {}
+        }
+        let interval = self.obj().property::<u64>(INTERVAL);
+        // All ones mean never again before an answer.
+        let interval = gst::ClockTime::try_from(interval).unwrap_or(gst::ClockTime::MAX);
+        let report = match lock(&self.state).as_ref() {
+            Some(state) => state.decoder.report(),
+            None => return,
+        };
+        let due = |last: Option<Moment>, interval| last.is_none_or(|m| m.is_past(interval, &now));
+        {
+            let mut requested = lock(&self.requested);
+            if !answered && !due(requested.any, interval) {
+                return;
+            }
+            if key {
+                if due(requested.key, interval.max(BETWEEN_KEY_REQUESTS)) {
+                    requested.key = Some(now);
+                } else if report.held.flatten().is_some() {
+                    // What is held is damaged, but better than nothing.
+                    key = false;
+                } else {
+                    return;
+                }
+            }
+            requested.any = Some(now);
+        }
+        lock(&self.totals).requests += 1;
+        gst::debug!(
+            CAT,
+            imp = self,
+            "asking for help, key frame: {key}, {report:?}"
+        );
+        let event = crate::element::request(&report, key);
+        self.obj().sink_pad().push_event(event);
+    }
+
     /// A frame that gave no picture.
     fn refuse(
         &self,
@@ -300,7 +417,11 @@ impl AiCodecDec {
             "frame {}: {error}",
             frame.system_frame_number()
         );
-        obj.request_sync_point(&frame, SyncPoint::DISCARD_INPUT);
+        // A frame that is malformed is a loss like any other.
+        let ready = lock(&self.state)
+            .as_ref()
+            .is_some_and(|s| s.decoder.is_ready());
+        self.ask(Moment::of(&frame), false, !ready);
         let waiting = matches!(error, CodecError::NeedsKey);
         obj.drop_frame(frame)?;
         if waiting {
@@ -334,6 +455,7 @@ impl AiCodecDec {
         });
         *lock(&self.net) = Some(net);
         *lock(&self.totals) = Totals::default();
+        *lock(&self.requested) = Requested::default();
         Ok(())
     }
 }
@@ -390,9 +512,23 @@ impl VideoDecoderImpl for AiCodecDec {
             self.post_error_message(message);
             return Err(gst::FlowError::Error);
         }
+        if decoded.intact {
+            *lock(&self.requested) = Requested::default();
+        } else {
+            // Shown as well as can be.
+            frame.set_flags(gst_video::VideoCodecFrameFlags::CORRUPTED);
+            let answered = matches!(decoded.frame_type, FrameType::Key | FrameType::Recovery);
+            self.ask(Moment::of(&frame), answered, !decoded.recoverable);
+        }
+        if decoded.missing > 0 {
+            let (number, missing) = (frame.system_frame_number(), decoded.missing);
+            gst::warning!(
+                CAT,
+                imp = self,
+                "frame {number}: {missing} frames before it are missing"
+            );
+        }
         if !decoded.damaged.is_empty() {
-            // Shown as well as can be, marked as corrupted until the key frame that is asked for.
-            obj.request_sync_point(&frame, SyncPoint::CORRUPT_OUTPUT);
             let (number, tiles) = (frame.system_frame_number(), decoded.damaged);
             gst::warning!(
                 CAT,
@@ -414,6 +550,7 @@ impl VideoDecoderImpl for AiCodecDec {
         if let Some(state) = lock(&self.state).as_mut() {
             state.decoder.restart();
         }
+        *lock(&self.requested) = Requested::default();
         true
     }
 

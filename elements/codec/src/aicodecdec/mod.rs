@@ -5,8 +5,11 @@
  * Decodes what `aicodecenc` made.
  *
  * The stream names its model and its entropy tables by their hashes; a decoder with others refuses
- * it and says so. A damaged or missing tile is concealed by the picture before it, and the sender
- * is asked for a key frame (force-key-unit), as it is after a lost frame.
+ * it and says so. A damaged or missing tile is concealed by the picture before it, moved as it moved
+ * last; after lost frames decoding goes on from the last picture. Such pictures are marked as
+ * corrupted, and the sender is asked for help (force-key-unit, see `request-sync-points`): without all
+ * headers where it may answer by a recovery frame from a long-term reference, with them where only a
+ * key frame helps. `min-force-key-unit-interval` is the time after which it is asked again.
  *
  * `model-location` is a folder with `s-encode.onnx`, `s-decode.onnx` and `s-tables.bin`, or the path
  * of one of the two networks with the other files beside it; the decoder loads `s-decode.onnx` only.
@@ -19,7 +22,23 @@
  */
 mod imp;
 
-use glib::prelude::*;
+use gst::prelude::*;
+
+/// When the sender is asked for a frame that ends the effects of a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstAiCodecRequest")]
+#[repr(i32)]
+pub enum Request {
+    /// As soon as a picture is not what the encoder has.
+    #[default]
+    #[enum_value(name = "Damage: as soon as a picture is damaged", nick = "damage")]
+    Damage,
+    /// Where nothing can be shown without one.
+    #[enum_value(name = "Needed: where nothing can be shown without", nick = "needed")]
+    Needed,
+    #[enum_value(name = "Never", nick = "never")]
+    Never,
+}
 
 glib::wrapper! {
     pub struct AiCodecDec(ObjectSubclass<imp::AiCodecDec>)
@@ -27,6 +46,7 @@ glib::wrapper! {
 }
 
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
+    Request::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     gst::Element::register(
         plugin,
         "aicodecdec",

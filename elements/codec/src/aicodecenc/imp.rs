@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::Motion;
+use super::{Motion, Recovery};
 use crate::bitstream::caps::{StreamFormat, sequence_header_to_caps};
 use crate::bitstream::{FrameType, SequenceHeader, byte_stream};
 use crate::coder::decision::SKIP_BITS;
-use crate::coder::{CodecError, EncodeNet, Encoded, Encoder, EncoderSettings, ModelFiles};
-use crate::element::{post, sequence_from_info};
+use crate::coder::{
+    CodecError, EncodeNet, Encoded, Encoder, EncoderSettings, LossReport, ModelFiles,
+    RecoverySettings,
+};
+use crate::element::{loss_report, post, sequence_from_info};
 use crate::motion::Variant;
 use aivideo_core::pixels::Yuv420;
 use aivideo_core::settings::InferenceSettings;
@@ -25,6 +28,8 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 const DEFAULT_QUALITY: u32 = 32;
 const DEFAULT_KEY_INT_MAX: u32 = 250;
 const DEFAULT_TILE_ROWS: u32 = 2;
+/// In milliseconds: the default latency of rtpjitterbuffer, a long way and back, and some more.
+const DEFAULT_LONG_TERM_DELAY: u32 = 500;
 
 #[derive(Debug, Clone)]
 struct Settings {
@@ -34,6 +39,8 @@ struct Settings {
     tile_rows: u32,
     motion: Motion,
     skip_blocks: bool,
+    recovery: Recovery,
+    long_term_delay: u32,
 }
 
 impl Default for Settings {
@@ -45,6 +52,8 @@ impl Default for Settings {
             tile_rows: DEFAULT_TILE_ROWS,
             motion: Motion::default(),
             skip_blocks: true,
+            recovery: Recovery::default(),
+            long_term_delay: DEFAULT_LONG_TERM_DELAY,
         }
     }
 }
@@ -64,6 +73,7 @@ struct Totals {
     frames: u64,
     key_frames: u64,
     skip_frames: u64,
+    recovery_frames: u64,
     bytes: u64,
     parts: [u64; 3],
     blocks_skipped: u64,
@@ -78,6 +88,7 @@ impl Totals {
         self.frames += 1;
         self.key_frames += u64::from(encoded.frame_type == FrameType::Key);
         self.skip_frames += u64::from(encoded.frame_type == FrameType::Skip);
+        self.recovery_frames += u64::from(encoded.frame_type == FrameType::Recovery);
         self.bytes += encoded.data.len() as u64;
         for (sum, part) in self.parts.iter_mut().zip(encoded.parts) {
             *sum += part as u64;
@@ -95,6 +106,7 @@ impl Totals {
             ("coded-frames", self.frames.to_send_value()),
             ("key-frames", self.key_frames.to_send_value()),
             ("skip-frames", self.skip_frames.to_send_value()),
+            ("recovery-frames", self.recovery_frames.to_send_value()),
             ("bytes", self.bytes.to_send_value()),
             ("motion-bytes", self.parts[0].to_send_value()),
             ("z-bytes", self.parts[1].to_send_value()),
@@ -114,6 +126,8 @@ pub struct AiCodecEnc {
     net: Mutex<Option<EncodeNet>>,
     state: Mutex<Option<State>>,
     totals: Mutex<Totals>,
+    /// A receiver's report, for the next frame.
+    report: Mutex<Option<LossReport>>,
 }
 
 /// A poisoned lock means that another thread panicked while it only read or replaced plain values.
@@ -164,6 +178,18 @@ impl ObjectImpl for AiCodecEnc {
                     .default_value(true)
                     .mutable_ready()
                     .build(),
+                glib::ParamSpecEnum::builder::<Recovery>("recovery")
+                    .nick("Recovery")
+                    .blurb("What is sent when a receiver asks for help after a loss (a force-key-unit event without all headers, as of RTCP PLI)")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecUInt::builder("long-term-delay")
+                    .nick("Long-term delay")
+                    .blurb("Milliseconds after which a long-term reference counts as received when no loss was reported. It must be longer than the receiver's jitter buffer and the way back together")
+                    .default_value(DEFAULT_LONG_TERM_DELAY)
+                    .maximum(60_000)
+                    .mutable_ready()
+                    .build(),
             ];
             own.into_iter()
                 .chain(InferenceSettings::properties())
@@ -181,6 +207,10 @@ impl ObjectImpl for AiCodecEnc {
             "tile-rows" => settings.tile_rows = value.get().expect("checked upstream"),
             "motion" => settings.motion = value.get().expect("checked upstream"),
             "skip-blocks" => settings.skip_blocks = value.get().expect("checked upstream"),
+            "recovery" => settings.recovery = value.get().expect("checked upstream"),
+            "long-term-delay" => {
+                settings.long_term_delay = value.get().expect("checked upstream");
+            }
             name => {
                 settings.inference.set_property(name, value);
             }
@@ -198,6 +228,8 @@ impl ObjectImpl for AiCodecEnc {
             "tile-rows" => settings.tile_rows.to_value(),
             "motion" => settings.motion.to_value(),
             "skip-blocks" => settings.skip_blocks.to_value(),
+            "recovery" => settings.recovery.to_value(),
+            "long-term-delay" => settings.long_term_delay.to_value(),
             name => settings
                 .inference
                 .property(name)
@@ -303,6 +335,10 @@ impl AiCodecEnc {
         let forced = frame
             .flags()
             .contains(gst_video::VideoCodecFrameFlags::FORCE_KEYFRAME);
+        if let Some(report) = lock(&self.report).take() {
+            gst::debug!(CAT, imp = self, "{report:?}");
+            state.encoder.report_loss(report);
+        }
         let due = key_int_max != 0 && state.since_key >= key_int_max;
         let result = (|| {
             let buffer = frame.input_buffer().ok_or_else(|| {
@@ -361,8 +397,17 @@ impl AiCodecEnc {
         );
         *lock(&self.net) = Some(net);
         *lock(&self.totals) = Totals::default();
+        *lock(&self.report) = None;
         Ok(())
     }
+}
+
+/// Of a stream without a rate, 30 frames a second are assumed.
+fn delay_in_frames(milliseconds: u32, fps: gst::Fraction) -> u32 {
+    let (n, d) = (i64::from(fps.numer()), i64::from(fps.denom()));
+    let (n, d) = if n > 0 && d > 0 { (n, d) } else { (30, 1) };
+    let frames = (i64::from(milliseconds) * n).div_euclid(1000 * d) + 1;
+    u32::try_from(frames).unwrap_or(u32::MAX)
 }
 
 impl VideoEncoderImpl for AiCodecEnc {
@@ -389,6 +434,10 @@ impl VideoEncoderImpl for AiCodecEnc {
             motion: match settings.motion {
                 Motion::Search => Variant::Search,
                 Motion::Zero => Variant::Zero,
+            },
+            recovery: RecoverySettings {
+                long_term: settings.recovery == Recovery::Auto,
+                delay: delay_in_frames(settings.long_term_delay, info.fps()),
             },
             skip_bits: if settings.skip_blocks { SKIP_BITS } else { 0.0 },
             ..EncoderSettings::default()
@@ -447,6 +496,22 @@ impl VideoEncoderImpl for AiCodecEnc {
         }
         frame.set_output_buffer(gst::Buffer::from_mut_slice(data));
         self.obj().finish_frame(frame)
+    }
+
+    fn src_event(&self, event: gst::Event) -> bool {
+        let long_term = lock(&self.settings).recovery == Recovery::Auto;
+        match loss_report(&event).filter(|_| long_term) {
+            Some(report) => {
+                // Several before the next frame are one: the depayloader's says less than the decoder's.
+                let mut pending = lock(&self.report);
+                if pending.is_none_or(|p| p.last.is_none() || report.last.is_some()) {
+                    *pending = Some(report);
+                }
+                true
+            }
+            // The base class has the next frame made a key frame.
+            None => self.parent_src_event(event),
+        }
     }
 
     fn flush(&self) -> bool {

@@ -5,8 +5,11 @@
  * Compresses video with a small neural network and exact integer entropy coding.
  *
  * Each frame gives one access unit at once: no frame is held back. The first frame is a key frame,
- * as is every `key-int-max`-th, and one is made on request (force-key-unit events). `quality` may
- * change at any time.
+ * as is every `key-int-max`-th, and one is made on request (force-key-unit events with all headers,
+ * as of RTCP FIR). `quality` may change at any time.
+ *
+ * A request without all headers (as of RTCP PLI) tells of a loss. It is answered by a recovery frame,
+ * predicted from a long-term reference: far smaller than a key frame. See `recovery`.
  *
  * Downstream decides the form: `stream-format=frame` for the parser, the decoder and the RTP
  * payloader, `byte-stream` (a file that plays by itself) for everything else.
@@ -36,6 +39,23 @@ pub enum Motion {
     Zero,
 }
 
+/// What is sent when a receiver asks for help after a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstAiCodecRecovery")]
+#[repr(i32)]
+pub enum Recovery {
+    /// A frame predicted from a long-term reference that the receiver holds, else a key frame.
+    #[default]
+    #[enum_value(
+        name = "Auto: from a long-term reference where one is held, else a key frame",
+        nick = "auto"
+    )]
+    Auto,
+    /// A key frame. No long-term references are kept.
+    #[enum_value(name = "Key: always a key frame", nick = "key")]
+    Key,
+}
+
 glib::wrapper! {
     pub struct AiCodecEnc(ObjectSubclass<imp::AiCodecEnc>)
         @extends gst_video::VideoEncoder, gst::Element, gst::Object,
@@ -45,6 +65,7 @@ glib::wrapper! {
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     use gst::prelude::*;
     Motion::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    Recovery::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     gst::Element::register(
         plugin,
         "aicodecenc",

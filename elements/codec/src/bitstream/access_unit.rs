@@ -18,6 +18,10 @@ const WHAT: &str = "access unit's header";
 const LONG_TERM: u8 = 1 << 2;
 const STATE_RESET: u8 = 1 << 3;
 const SEQUENCE: u8 = 1 << 4;
+const CONTEXT_RESET: u8 = 1 << 5;
+const LONG_TERM_SLOT: u8 = 1 << 6;
+/// Places for long-term references.
+pub const LONG_TERM_SLOTS: usize = 2;
 
 /// What a frame is predicted from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,7 +33,7 @@ pub enum FrameType {
     Inter = 1,
     /// It repeats the frame `reference_number` and has no tiles.
     Skip = 2,
-    /// A long-term reference, after a loss.
+    /// The long-term reference `reference_number`, after a loss.
     Recovery = 3,
 }
 
@@ -50,10 +54,13 @@ pub struct FrameHeader {
     pub frame_type: FrameType,
     pub frame_number: u16,
     pub reference_number: u16,
-    /// This frame is to be kept as the long-term reference.
-    pub long_term: bool,
+    /// This frame is to be kept as a long-term reference, in this place (below
+    /// [`LONG_TERM_SLOTS`]).
+    pub long_term: Option<u8>,
     /// The learned state and the entropy coder's history start afresh.
     pub state_reset: bool,
+    /// The entropy coder's history starts afresh: the tiles can be read whatever was lost before.
+    pub context_reset: bool,
     /// 0 (worst) to [`MAX_QUALITY`].
     pub quality: u8,
     /// Tiles that the encoder made of this frame, whether or not they arrived.
@@ -64,11 +71,17 @@ impl FrameHeader {
     /// The flags' byte, without the bit for a sequence header.
     pub fn flags(&self) -> u8 {
         let mut flags = self.frame_type as u8;
-        if self.long_term {
+        if let Some(slot) = self.long_term {
             flags |= LONG_TERM;
+            if slot != 0 {
+                flags |= LONG_TERM_SLOT;
+            }
         }
         if self.state_reset {
             flags |= STATE_RESET;
+        }
+        if self.context_reset {
+            flags |= CONTEXT_RESET;
         }
         flags
     }
@@ -85,7 +98,8 @@ impl FrameHeader {
             what,
             value: value.into(),
         };
-        if flags & !(3 | LONG_TERM | STATE_RESET) != 0 {
+        let known = 3 | LONG_TERM | LONG_TERM_SLOT | STATE_RESET | CONTEXT_RESET;
+        if flags & !known != 0 || flags & (LONG_TERM | LONG_TERM_SLOT) == LONG_TERM_SLOT {
             return Err(value("byte of flags", flags.into()));
         }
         if quality > MAX_QUALITY {
@@ -103,8 +117,9 @@ impl FrameHeader {
             frame_type,
             frame_number,
             reference_number,
-            long_term: flags & LONG_TERM != 0,
+            long_term: (flags & LONG_TERM != 0).then_some(u8::from(flags & LONG_TERM_SLOT != 0)),
             state_reset: flags & STATE_RESET != 0,
+            context_reset: flags & CONTEXT_RESET != 0,
             quality,
             tile_count,
         })
@@ -112,6 +127,12 @@ impl FrameHeader {
 
     pub fn is_key(&self) -> bool {
         self.frame_type == FrameType::Key
+    }
+
+    /// True where the tiles' symbols do not depend on frames before.
+    pub fn fresh_contexts(&self) -> bool {
+        let restart = matches!(self.frame_type, FrameType::Key | FrameType::Recovery);
+        restart || self.state_reset || self.context_reset
     }
 }
 

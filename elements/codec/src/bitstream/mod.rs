@@ -19,8 +19,8 @@ mod reader;
 mod sequence;
 
 pub use access_unit::{
-    AccessUnit, AccessUnitHead, AccessUnitWriter, FrameHeader, FrameType, MAX_QUALITY, MAX_TILES,
-    Tile, TileLengths,
+    AccessUnit, AccessUnitHead, AccessUnitWriter, FrameHeader, FrameType, LONG_TERM_SLOTS,
+    MAX_QUALITY, MAX_TILES, Tile, TileLengths,
 };
 pub use checksum::tile_checksum;
 pub use color::Color;

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The decoder of one stream.
 //!
-//! Whatever arrives, it gives a picture or an error: a damaged or missing tile is concealed (the
-//! picture before, unmoved) and reported; a missing frame is an error until the next key frame.
-//! A concealed tile's y contexts are lost, so the tile goes on with motion and z only, without
-//! residual, until the next key frame.
+//! Whatever arrives, it gives a picture or an error. A damaged or missing tile is concealed: the
+//! picture before, moved as it moved last. A tile whose symbols cannot be read because its contexts
+//! were lost goes on with motion and z only, until contexts start afresh. After missing frames decoding
+//! goes on from the last picture. All this is reported ([`Decoded::intact`]), until a key frame or a
+//! recovery frame that arrives whole puts things right.
 
 use super::encoder::Timing;
 use super::layout::{Layout, Tile};
-use super::{CodecError, DecodeNet, Picture};
-use crate::bitstream::{self, AccessUnit, FrameType, SequenceHeader};
+use super::recovery::{Kept, later};
+use super::{CodecError, DecodeNet, LossReport, Picture};
+use crate::bitstream::{self, AccessUnit, FrameHeader, FrameType, LONG_TERM_SLOTS, SequenceHeader};
 use crate::entropy::{self, TileHistory};
 use crate::motion::{Field, Reference, Vector, code, compensate};
 use aivideo_core::model::hex;
@@ -17,14 +19,25 @@ use aivideo_core::pixels::Yuv420;
 use rayon::prelude::*;
 use std::time::Instant;
 
+/// With more frames missing at a time, the picture is held until a frame that needs none of them: what
+/// the next are predicted from is too far from what is there.
+const MAX_MISSING: u16 = 30;
+
 /// What became of one access unit.
 #[derive(Debug, Clone)]
 pub struct Decoded {
     pub frame_type: FrameType,
     /// Tiles that were damaged or missing in this frame.
     pub damaged: Vec<u16>,
-    /// Tiles shown without their residual: those, and the ones that wait for a key frame.
+    /// Tiles shown without their residual: those, and the ones whose contexts are lost.
     pub concealed: usize,
+    /// Frames that are missing before this one.
+    pub missing: u16,
+    /// The picture is the encoder's (but for drift between runtimes). It is not from a loss on to
+    /// the next key or recovery frame that is whole.
+    pub intact: bool,
+    /// An intact long-term reference is there to recover from. Else only a key frame helps.
+    pub recoverable: bool,
     /// CRC-32 of z, y, vectors and skip flags, where asked for.
     pub symbols: Option<u32>,
     pub timing: Timing,
@@ -48,9 +61,13 @@ struct Stream {
     prediction: Picture,
     previous: Picture,
     state: Vec<i8>,
+    /// The last frame's motion: what is lost is taken to move on like that.
+    vectors: Vec<Vector>,
+    kept: [Option<Kept>; LONG_TERM_SLOTS],
     last: u16,
-    /// Set by a key frame, cleared by a loss.
+    /// There is a picture to predict from.
     ready: bool,
+    intact: bool,
 }
 
 /// Decodes the access units of one stream.
@@ -72,14 +89,14 @@ struct TileSymbols {
 }
 
 impl TileSymbols {
-    /// The picture before, unmoved. On key frames nothing is skipped: the network sees zeros.
-    fn concealed(tile: &Tile, key: bool) -> Self {
-        let blocks = tile.shape.blocks();
+    /// The picture before, moved by `vectors`. On key frames nothing is skipped: the network sees
+    /// zeros.
+    fn concealed(tile: &Tile, vectors: Vec<Vector>, key: bool) -> Self {
         Self {
             z: vec![0; tile.shape.z_len()],
             y: vec![0; tile.shape.y_len()],
-            vectors: vec![Vector::ZERO; blocks],
-            skip: vec![!key; blocks],
+            skip: vec![!key; vectors.len()],
+            vectors,
             damaged: true,
             concealed: true,
         }
@@ -104,10 +121,28 @@ impl Decoder {
         self.stream.as_ref().map(|s| &s.sequence)
     }
 
+    /// There is a picture that the next frame can be predicted from.
+    pub fn is_ready(&self) -> bool {
+        self.stream.as_ref().is_some_and(|s| s.ready)
+    }
+
     /// Waits for a key frame, as after a seek.
     pub fn restart(&mut self) {
         if let Some(stream) = &mut self.stream {
             stream.ready = false;
+            stream.intact = false;
+            stream.kept = Default::default();
+        }
+    }
+
+    /// What the encoder should know after a loss.
+    pub fn report(&self) -> LossReport {
+        match &self.stream {
+            Some(stream) => LossReport {
+                last: Some(stream.last),
+                held: Some(stream.held()),
+            },
+            None => LossReport::default(),
         }
     }
 
@@ -157,8 +192,11 @@ impl Decoder {
             prediction: grey.clone(),
             previous: grey,
             state: vec![0; self.net.state_len(&layout)],
+            vectors: vec![Vector::ZERO; layout.blocks()],
+            kept: Default::default(),
             last: 0,
             ready: false,
+            intact: false,
             sequence,
             layout,
         });
@@ -171,11 +209,6 @@ impl Decoder {
         let unit = AccessUnit::parse(data)?;
         let header = unit.header;
         let key = header.frame_type == FrameType::Key;
-        if header.frame_type == FrameType::Recovery {
-            return Err(CodecError::Unsupported(
-                "prediction from a long-term reference",
-            ));
-        }
         if key {
             match &unit.sequence {
                 Some(sequence) => self.configure(sequence.clone())?,
@@ -184,37 +217,34 @@ impl Decoder {
             }
         }
         let stream = self.stream.as_mut().ok_or(CodecError::NeedsKey)?;
-        if !key {
-            if !stream.ready {
-                return Err(CodecError::NeedsKey);
-            }
-            let follows = header.frame_number == stream.last.wrapping_add(1);
-            if !follows || header.reference_number != stream.last {
-                stream.ready = false;
-                return Err(CodecError::Lost {
-                    expected_after: stream.last,
-                    got: header.frame_number,
-                });
-            }
-        }
+        let missing = stream.follow(&header)?;
+        // The encoder takes something for held here that is not.
+        let misled = header.frame_type == FrameType::Recovery
+            && stream.held_at(header.reference_number).is_none();
+        // What the picture was before a key or recovery frame, for tiles that are lost in that.
+        let shown = stream.begin(&header);
         let decoded = if header.frame_type == FrameType::Skip {
             Decoded {
                 frame_type: FrameType::Skip,
                 damaged: Vec::new(),
                 concealed: 0,
+                missing,
+                intact: stream.intact,
+                recoverable: false,
                 symbols: self.hash_symbols.then_some(0),
                 timing: Timing::default(),
             }
         } else {
-            stream.decode_tiles(&self.net, &unit, self.hash_symbols)?
+            stream.decode_tiles(&self.net, &unit, shown, self.hash_symbols)?
         };
-        stream.last = header.frame_number;
-        stream.ready = true;
+        stream.end(&header);
         Ok(Decoded {
+            recoverable: stream.kept.iter().flatten().any(|k| k.intact) && !misled,
             timing: Timing {
                 total: start.elapsed(),
                 ..decoded.timing
             },
+            missing,
             ..decoded
         })
     }
@@ -241,10 +271,112 @@ impl Decoder {
 }
 
 impl Stream {
+    /// The newest long-term reference: rather one that is intact.
+    fn held(&self) -> Option<u16> {
+        let newest = |intact: bool| {
+            let kept = self.kept.iter().flatten().filter(|k| k.intact == intact);
+            kept.map(|k| k.number)
+                .reduce(|a, b| if later(a, b) { a } else { b })
+        };
+        newest(true).or_else(|| newest(false))
+    }
+
+    /// Where this frame stands in the stream: the number of frames missing before it.
+    fn follow(&mut self, header: &FrameHeader) -> Result<u16, CodecError> {
+        let number = header.frame_number;
+        if header.is_key() {
+            return Ok(0);
+        }
+        let recovers = header.frame_type == FrameType::Recovery
+            && self.held_at(header.reference_number).is_some();
+        if !self.ready {
+            return if recovers {
+                Ok(0)
+            } else {
+                Err(CodecError::NeedsKey)
+            };
+        }
+        let missing = number.wrapping_sub(self.last).wrapping_sub(1);
+        if missing == 0 {
+            return Ok(0);
+        }
+        let lost = CodecError::Lost {
+            expected_after: self.last,
+            got: number,
+        };
+        if !later(number, self.last) {
+            // An old frame once more changes nothing.
+            return Err(lost);
+        }
+        self.intact = false;
+        self.tiles.iter_mut().for_each(|tile| tile.sound = false);
+        if missing <= MAX_MISSING || recovers {
+            return Ok(missing);
+        }
+        self.ready = false;
+        Err(lost)
+    }
+
+    fn held_at(&self, number: u16) -> Option<&Kept> {
+        self.kept.iter().flatten().find(|k| k.number == number)
+    }
+
+    /// Prepares what the frame is predicted from. Where that changes, gives the picture before.
+    fn begin(&mut self, header: &FrameHeader) -> Option<Picture> {
+        let mut shown = None;
+        match header.frame_type {
+            FrameType::Key => {
+                shown = self.ready.then(|| self.previous.clone());
+                self.kept = Default::default();
+                self.intact = true;
+            }
+            FrameType::Recovery => {
+                let reference = header.reference_number;
+                match self.kept.iter().flatten().find(|k| k.number == reference) {
+                    Some(kept) => {
+                        shown = self.ready.then(|| self.previous.clone());
+                        self.previous.clone_from(&kept.picture);
+                        self.state.clone_from(&kept.state);
+                        self.intact = kept.intact;
+                    }
+                    // It is not here: the last picture must do.
+                    None => self.intact = false,
+                }
+            }
+            FrameType::Inter | FrameType::Skip => {}
+        }
+        if header.is_key() || header.state_reset {
+            self.state.fill(0);
+        }
+        if header.fresh_contexts() {
+            for tile in &mut self.tiles {
+                tile.history.reset();
+                tile.sound = true;
+            }
+        }
+        shown
+    }
+
+    /// Keeps the frame where it says so.
+    fn end(&mut self, header: &FrameHeader) {
+        self.last = header.frame_number;
+        self.ready = true;
+        let slot = header.long_term.map(usize::from);
+        if let Some(place) = slot.and_then(|slot| self.kept.get_mut(slot)) {
+            *place = Some(Kept {
+                number: header.frame_number,
+                picture: self.previous.clone(),
+                state: self.state.clone(),
+                intact: self.intact,
+            });
+        }
+    }
+
     fn decode_tiles(
         &mut self,
         net: &DecodeNet,
         unit: &AccessUnit<'_>,
+        shown: Option<Picture>,
         hash: bool,
     ) -> Result<Decoded, CodecError> {
         let start = Instant::now();
@@ -259,17 +391,14 @@ impl Stream {
                 *slot = Some(tile);
             }
         }
+        let before = &self.vectors;
         let decode_tile =
             |tile: &Tile, sent: Option<&bitstream::Tile<'_>>, state: &mut TileState| {
-                if key {
-                    state.history.reset();
-                    state.sound = true;
-                }
                 let decoded =
                     sent.and_then(|sent| read_tile(tables, quality, width, tile, sent, key, state));
                 decoded.unwrap_or_else(|| {
                     state.sound = false;
-                    TileSymbols::concealed(tile, key)
+                    TileSymbols::concealed(tile, before[tile.blocks()].to_vec(), key)
                 })
             };
         let tiles: Vec<TileSymbols> = layout
@@ -300,7 +429,6 @@ impl Stream {
         if key {
             self.prediction.y.fill(128);
             self.prediction.uv.fill(128);
-            self.state.fill(0);
         } else {
             self.previous.to_reference(&mut self.reference);
             let prediction = &mut self.prediction;
@@ -329,11 +457,23 @@ impl Stream {
         self.state = reconstruction.state;
         self.previous = reconstruction.picture;
         super::restore_skips(&mut self.previous, &self.prediction, &field);
+        if let Some(shown) = shown {
+            // What is lost of a frame that is not predicted from the one before.
+            let lost = layout.tiles.iter().zip(&tiles).filter(|(_, t)| t.damaged);
+            for at in lost.flat_map(|(tile, _)| tile.blocks()) {
+                self.previous.copy_block(&shown, at % width, at / width);
+            }
+        }
+        self.intact &= tiles.iter().all(|t| !t.damaged && !t.concealed);
+        self.vectors = field.vectors;
         let damaged = tiles.iter().enumerate().filter(|(_, t)| t.damaged);
         Ok(Decoded {
             frame_type: unit.header.frame_type,
             damaged: damaged.map(|(i, _)| i as u16).collect(),
             concealed: tiles.iter().filter(|t| t.concealed).count(),
+            missing: 0,
+            intact: self.intact,
+            recoverable: false,
             symbols,
             timing,
         })

@@ -4,7 +4,8 @@
 use super::decision::{self, SkipModel};
 use super::layout::{Layout, Tile};
 use super::net::Analysis;
-use super::{CodecError, EncodeNet, Picture};
+use super::recovery::{Answer, Kept, LongTerm};
+use super::{CodecError, EncodeNet, LossReport, Picture, RecoverySettings};
 use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
 use crate::entropy::{self, TileHistory};
 use crate::motion::{Field, Reference, Searcher, Variant, code, compensate};
@@ -23,6 +24,7 @@ pub struct EncoderSettings {
     pub key_boost: u8,
     /// Computes [`Encoded::symbols`], to be compared with the decoder's.
     pub hash_symbols: bool,
+    pub recovery: RecoverySettings,
 }
 
 impl Default for EncoderSettings {
@@ -32,6 +34,7 @@ impl Default for EncoderSettings {
             skip_bits: decision::SKIP_BITS,
             key_boost: decision::KEY_BOOST,
             hash_symbols: false,
+            recovery: RecoverySettings::default(),
         }
     }
 }
@@ -83,6 +86,7 @@ pub struct Encoder {
     prediction: Picture,
     previous: Picture,
     state: Vec<i8>,
+    long_term: LongTerm,
     /// Number of the next frame, and whether there is a frame to predict from.
     frame_number: u16,
     started: bool,
@@ -93,6 +97,7 @@ pub struct Encoder {
 pub struct Prepared {
     /// But for the quality.
     header: FrameHeader,
+    answer: Answer,
     start: Instant,
     timing: Timing,
 }
@@ -177,6 +182,7 @@ impl Encoder {
             prediction: grey.clone(),
             previous: grey,
             state: vec![0; net.state_len(&layout)],
+            long_term: LongTerm::new(settings.recovery),
             frame_number: 0,
             started: false,
             net,
@@ -197,6 +203,12 @@ impl Encoder {
     /// The next frame will be a key frame.
     pub fn restart(&mut self) {
         self.started = false;
+    }
+
+    /// The receiver lost something. The next frame is one that helps it: a recovery frame where it
+    /// holds a long-term reference, else a key frame.
+    pub fn report_loss(&mut self, report: LossReport) {
+        self.long_term.report(report);
     }
 
     /// Codes one picture. `quality` is 0 (worst) to 63 (best).
@@ -239,23 +251,26 @@ impl Encoder {
         if got != expected {
             return Err(CodecError::PictureSize { expected, got });
         }
-        let key = key || !self.started;
+        let answer = self.long_term.answer(key || !self.started);
         self.source.load(picture);
-        if key {
+        if answer != Answer::None {
             // Until it is committed: what comes after a failed attempt cannot go back.
             self.started = false;
+        }
+        if answer == Answer::Key {
             self.prediction.y.fill(128);
             self.prediction.uv.fill(128);
             self.state.fill(0);
-            self.histories.iter_mut().for_each(TileHistory::reset);
             self.searcher.reset();
             self.field = Field::still(self.layout.blocks_wide(), self.layout.blocks_high());
             self.predicted_errors.clear();
         } else {
+            self.use_long_term(answer);
             self.predict(quality);
         }
         Ok(Prepared {
-            header: self.header(key),
+            header: self.header(answer),
+            answer,
             start,
             timing: Timing {
                 motion: start.elapsed(),
@@ -283,21 +298,35 @@ impl Encoder {
         self.predicted_errors = decision::block_errors(&self.source, &self.prediction);
     }
 
-    fn header(&self, key: bool) -> FrameHeader {
+    /// Goes back to a long-term reference.
+    fn use_long_term(&mut self, answer: Answer) {
+        let Answer::Recover(slot) = answer else {
+            return;
+        };
+        if let Some(kept) = self.long_term.get(slot) {
+            self.previous.clone_from(&kept.picture);
+            self.state.clone_from(&kept.state);
+            self.searcher.reset();
+        }
+    }
+
+    fn header(&self, answer: Answer) -> FrameHeader {
+        let before = self.frame_number.wrapping_sub(1);
+        let (frame_type, reference_number) = match answer {
+            Answer::Key => (FrameType::Key, self.frame_number),
+            Answer::None => (FrameType::Inter, before),
+            Answer::Recover(slot) => {
+                let kept = self.long_term.get(slot);
+                (FrameType::Recovery, kept.map_or(before, |k| k.number))
+            }
+        };
         FrameHeader {
-            frame_type: if key {
-                FrameType::Key
-            } else {
-                FrameType::Inter
-            },
+            frame_type,
             frame_number: self.frame_number,
-            reference_number: if key {
-                self.frame_number
-            } else {
-                self.frame_number.wrapping_sub(1)
-            },
-            long_term: false,
-            state_reset: key,
+            reference_number,
+            long_term: self.long_term.mark(answer),
+            state_reset: answer == Answer::Key,
+            context_reset: answer == Answer::None && self.long_term.cautious(),
             quality: 0,
             tile_count: self.layout.tiles.len() as u16,
         }
@@ -346,6 +375,9 @@ impl Encoder {
 
         let start = Instant::now();
         let mut histories = self.histories.clone();
+        if header.fresh_contexts() {
+            histories.iter_mut().for_each(TileHistory::reset);
+        }
         let parts: Vec<Parts> = self
             .layout
             .tiles
@@ -449,7 +481,20 @@ impl Encoder {
             encoded.skipped_blocks =
                 super::restore_skips(&mut self.previous, &self.prediction, &field);
             encoded.timing.motion += start.elapsed();
+        } else if prepared.header.fresh_contexts() {
+            self.histories.iter_mut().for_each(TileHistory::reset);
         }
+        let kept = prepared.header.long_term.map(|slot| {
+            let kept = Kept {
+                number: self.frame_number,
+                picture: self.previous.clone(),
+                state: self.state.clone(),
+                intact: true,
+            };
+            (slot, kept)
+        });
+        self.long_term
+            .coded(prepared.answer, self.frame_number, kept);
         self.frame_number = self.frame_number.wrapping_add(1);
         self.started = true;
         encoded.timing.total = prepared.start.elapsed();

@@ -41,7 +41,7 @@ pub enum CodecError {
     #[error("malformed access unit: {0}")]
     Bitstream(#[from] BitstreamError),
     #[error(
-        "frame {got} follows frame {expected_after}: something was lost; decoding goes on at the next key frame"
+        "frame {got} follows frame {expected_after}: something was lost; decoding goes on at the next key or recovery frame"
     )]
     Lost { expected_after: u16, got: u16 },
     #[error("no key frame yet")]

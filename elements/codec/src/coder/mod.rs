@@ -7,6 +7,7 @@
 //! - [`picture`]: pictures of the coded size (multiples of 64);
 //! - [`layout`]: tiles and their cut out of whole planes;
 //! - [`decision`]: what a quality means to the search and to the skip decision;
+//! - [`recovery`]: long-term references, for after a loss;
 //! - [`encoder`], [`decoder`].
 
 pub mod decision;
@@ -18,6 +19,7 @@ pub mod layout;
 pub mod model;
 pub mod net;
 pub mod picture;
+pub mod recovery;
 
 pub use decoder::{Decoded, Decoder};
 pub use encoder::{Attempt, Encoded, Encoder, EncoderSettings, Prepared};
@@ -25,6 +27,7 @@ pub use error::CodecError;
 pub use model::{ModelFiles, Side};
 pub use net::{DecodeNet, EncodeNet};
 pub use picture::Picture;
+pub use recovery::{LossReport, RecoverySettings};
 
 use crate::bitstream::{MAX_SIZE, MIN_SIZE};
 use crate::motion::Field;

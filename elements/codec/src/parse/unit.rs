@@ -138,8 +138,9 @@ mod tests {
             frame_type: FrameType::Inter,
             frame_number: number,
             reference_number: number.wrapping_sub(1),
-            long_term: false,
+            long_term: None,
             state_reset: false,
+            context_reset: false,
             quality: 1,
             tile_count: 2,
         };

@@ -46,8 +46,9 @@ pub fn access_unit(number: u64, key: bool, size: usize) -> Vec<u8> {
         },
         frame_number: number as u16,
         reference_number: (number as u16).wrapping_sub(u16::from(!key)),
-        long_term: false,
+        long_term: None,
         state_reset: key,
+        context_reset: false,
         quality: 30,
         tile_count: 3,
     };

@@ -35,8 +35,9 @@ fn frame(number: u16, key: bool, tiles: &[Vec<u8>]) -> Vec<u8> {
         },
         frame_number: number,
         reference_number: if key { number } else { number.wrapping_sub(1) },
-        long_term: false,
+        long_term: None,
         state_reset: key,
+        context_reset: false,
         quality: 20,
         tile_count: tiles.len() as u16,
     };

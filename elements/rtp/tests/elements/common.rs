@@ -45,8 +45,9 @@ pub fn access_unit(number: u16, key: bool, size: usize) -> Vec<u8> {
         },
         frame_number: number,
         reference_number: if key { number } else { number.wrapping_sub(1) },
-        long_term: false,
+        long_term: None,
         state_reset: key,
+        context_reset: false,
         quality: 30,
         tile_count: 3,
     };

@@ -26,7 +26,7 @@ prop_compose! {
     fn any_frame()(
         kind in 0u8..4,
         numbers: (u16, u16),
-        flags: (bool, bool),
+        flags in (proptest::option::of(0u8..2), any::<bool>(), any::<bool>()),
         quality in 0..=MAX_QUALITY,
         sequence in proptest::option::of(any_sequence()),
         tiles in vec(proptest::option::weighted(0.8, [vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200)]), 1..12),
@@ -40,6 +40,7 @@ prop_compose! {
                 reference_number: numbers.1,
                 long_term: flags.0,
                 state_reset: flags.1,
+                context_reset: flags.2,
                 quality,
                 tile_count: tiles.len() as u16,
             },
@@ -130,8 +131,9 @@ fn header(frame_type: FrameType, tile_count: u16) -> FrameHeader {
         frame_type,
         frame_number: 0x1234,
         reference_number: 0x1233,
-        long_term: false,
+        long_term: None,
         state_reset: false,
+        context_reset: false,
         quality: 33,
         tile_count,
     }
@@ -156,6 +158,26 @@ fn the_bytes_are_these() {
     let key = AccessUnitWriter::new(header(FrameType::Key, 1), Some(&example())).finish();
     assert_eq!(key[..9], [0xa1, 0x10, 33, 0x34, 0x12, 0x33, 0x12, 1, 0]);
     assert_eq!(key[9..9 + SequenceHeader::SIZE], example().write());
+}
+
+#[test]
+fn the_flags_are_these() {
+    let recovery = FrameHeader {
+        long_term: Some(1),
+        context_reset: true,
+        ..header(FrameType::Recovery, 1)
+    };
+    assert_eq!(recovery.flags(), 0b0110_0111);
+    let key = FrameHeader {
+        long_term: Some(0),
+        state_reset: true,
+        ..header(FrameType::Key, 1)
+    };
+    assert_eq!(key.flags(), 0b0000_1100);
+    // A place without a mark, the bit of the sequence header, and one without a meaning.
+    for flags in [0b0100_0001, 0b0001_0000, 0b1000_0001] {
+        assert!(FrameHeader::from_fields(flags, 0, 0, 0, 1).is_err());
+    }
 }
 
 #[test]
