@@ -80,6 +80,7 @@ class TableCost:
         idx = idx.repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
         coded = (idx > 0) & (skip == 0)
         ctx = codec.contexts(sym.float(), None if last is None else last.float(), 8)
+        ctx = ctx + codec.CTX * codec.activity_levels(sym.float())
         top = (self.y.shape[-1] - 2) // 2
         beyond = (sym.abs() - top - 1).clamp(min=0)
         escape = sym.abs() > top

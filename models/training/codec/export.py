@@ -353,7 +353,7 @@ class Counts:
 
     def __init__(self, tier):
         self.z = np.zeros((codec.GROUPS, tier.z, 2 * codec.Z_MAX + 2))
-        self.y = np.zeros((codec.IDX_MAX, codec.CTX, 2 * Y_MAX + 2))
+        self.y = np.zeros((codec.IDX_MAX, codec.LEVELS * codec.CTX, 2 * Y_MAX + 2))
 
     def add(self, net, z, sym, skip, last, q, tile_rows=8):
         n = net.n_idx
@@ -361,11 +361,11 @@ class Counts:
         coded = idx > 0
         if skip is not None:
             coded = coded & (skip == 0).expand_as(coded)
-        ctx = codec.contexts(sym, last, tile_rows)
+        ctx = codec.activity_levels(sym) * codec.CTX + codec.contexts(sym, last, tile_rows)
         s = sym.long()
         s = torch.where(s.abs() > Y_MAX, Y_MAX + 1, s) + Y_MAX
         width = 2 * Y_MAX + 2
-        flat = (((idx - 1) * codec.CTX + ctx) * width + s)[coded]
+        flat = (((idx - 1) * self.y.shape[1] + ctx) * width + s)[coded]
         self.y += np.bincount(flat.numpy(), minlength=self.y.size).reshape(self.y.shape)
         zc = z.reshape(z.shape[0], -1, z.shape[-1]).long() + codec.Z_MAX
         for b in range(z.shape[0]):
@@ -384,8 +384,11 @@ class Counts:
             near = sym[max(0, i - 1) : i + 2].sum((0, 1))
             base = laplace_row(float(scales[i]), Y_MAX)
             whole = sym[i].sum(0) + 0.1 * near + 60 * base / base.sum()
-            for c in range(codec.CTX):
-                y[i, c] = normalise(sym[i, c] + 25 * whole / whole.sum())
+            for c in range(self.y.shape[1]):
+                # A rare level leans on the same neighbours at the levels beside it.
+                beside = sym[i, [k for k in (c - codec.CTX, c + codec.CTX) if 0 <= k < self.y.shape[1]]].sum(0)
+                lean = 0.7 * beside / max(beside.sum(), 1) + 0.3 * whole / whole.sum()
+                y[i, c] = normalise(sym[i, c] + 25 * lean)
         z = np.zeros(self.z.shape, np.uint16)
         for g in range(codec.GROUPS):
             for c in range(self.z.shape[1]):
@@ -400,14 +403,14 @@ class Counts:
 
 def table_bytes(z, y):
     head = struct.pack(
-        "<4s8H", b"AICT", 1, PROB_BITS, z.shape[1], z.shape[0], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
+        "<4s8H", b"AICT", 2, PROB_BITS, z.shape[1], z.shape[0], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
     )
     return head + z.astype("<u2").tobytes() + y.astype("<u2").tobytes()
 
 
 def read_tables(raw):
     magic, version, bits, zc, groups, z_max, idx, ctx, y_max = struct.unpack_from("<4s8H", raw)
-    assert magic == b"AICT" and version == 1 and bits == PROB_BITS
+    assert magic == b"AICT" and version == 2 and bits == PROB_BITS
     body = np.frombuffer(raw, "<u2", offset=20)
     n = groups * zc * (2 * z_max + 2)
     return body[:n].reshape(groups, zc, -1), body[n:].reshape(idx, ctx, 2 * y_max + 2)
@@ -475,9 +478,10 @@ def calibrate(net, cache, batches=4):
         z = 0.25 * wide[..., :-2] + 0.5 * wide[..., 1:-1] + 0.25 * wide[..., 2:]
     net.z_logits.copy_(torch.log(torch.from_numpy(z) + 2e-3).float())
     k = np.abs(np.arange(-Y_MAX, Y_MAX + 2))
-    total = counts.y.sum(-1)
+    y = counts.y.reshape(codec.IDX_MAX, codec.LEVELS, codec.CTX, -1).sum(1)
+    total = y.sum(-1)
     seen = torch.from_numpy(total > 300)
-    mean = torch.from_numpy((counts.y * k).sum(-1) / np.maximum(total, 1)).clamp(min=0.002)
+    mean = torch.from_numpy((y * k).sum(-1) / np.maximum(total, 1)).clamp(min=0.002)
     fitted = torch.log2(codec.laplace_scales(mean))
     net.log_scale[1:].copy_(torch.where(seen, fitted, net.log_scale[1:]))
 

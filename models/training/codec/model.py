@@ -36,6 +36,9 @@ KNOTS = 8
 GROUPS = 8
 IDX_MAX = 31
 CTX = 6
+GROUP = 4  # channels that share a scale index
+RECENT = 4  # groups whose magnitudes make a block's activity
+LEVELS = 5
 Z_MAX = 31
 STATE_SCALE = 16.0
 PIXEL_SCALE = 1 / 32.0
@@ -223,6 +226,20 @@ def contexts(sym, last, tile_rows):
         m = m + 2 * last.abs()
     bounds = torch.tensor([0.5, 2.5, 4.5, 8.5, 16.5], device=a.device)
     return torch.bucketize(m, bounds)
+
+
+def activity_levels(sym):
+    """Level of what was coded of the block before each group of four channels: 0..4.
+
+    The shipped tables have it beside `contexts`; the trainer's rate model does without.
+    """
+    b, h, w, c = sym.shape
+    sums = sym.abs().reshape(b, h, w, c // GROUP, GROUP).sum(-1)
+    total = torch.zeros_like(sums)
+    for back in range(1, RECENT + 1):
+        total[..., back:] += sums[..., :-back]
+    bounds = torch.tensor([0.5, 2.5, 6.5, 15.5], device=sym.device)
+    return torch.bucketize(total, bounds).repeat_interleave(GROUP, -1)
 
 
 class Codec(nn.Module):

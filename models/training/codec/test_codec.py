@@ -83,6 +83,15 @@ class Entropy(unittest.TestCase):
                     want = next((i for i, top in enumerate((0, 2, 4, 8, 16)) if m <= top), 5)
                     self.assertEqual(got[0, y, x, c], want)
 
+    def test_activity_levels(self):
+        rng = np.random.default_rng(7)
+        s = rng.integers(-2, 3, (1, 2, 3, 32)) * rng.integers(0, 2, (1, 2, 3, 32))
+        got = codec.activity_levels(torch.from_numpy(s).float()).numpy()
+        for y, x, c in np.ndindex(2, 3, 32):
+            first = c // 4 * 4
+            total = np.abs(s[0, y, x, max(0, first - 16) : first]).sum()
+            self.assertEqual(got[0, y, x, c], next((i for i, top in enumerate((0, 2, 6, 15)) if total <= top), 4))
+
     def test_tables(self):
         counts = export.Counts(codec.TIERS["S"])
         counts.y[3, 1, 17] = 1e6

@@ -8,8 +8,9 @@
 //! y: channels in groups of four (the four that share a scale index), then row by row, position by
 //! position, then the four channels of the group on lanes 0, 1, 0, 1. The order keeps four
 //! independent context chains in flight. Nothing is coded where the index is 0 or the block is
-//! skipped. The context is a sum of neighbouring magnitudes,
-//! `2|W| + 2|N| + |NW| + |NE| + 2|P|`, P being the symbol at the same place in the frame before.
+//! skipped. The context has two parts: a sum of neighbouring magnitudes in the same channel,
+//! `2|W| + 2|N| + |NW| + |NE| + 2|P|`, P being the symbol at the same place in the frame before; and
+//! the activity of the block, the sum of its magnitudes in the four groups coded before this one.
 //!
 //! An escape is the last symbol of a table, followed by equally likely bits: the sign, then
 //! `|v| - max - 1` as an Exp-Golomb number of at most 16 prefix bits.
@@ -44,6 +45,48 @@ const CONTEXT: [u8; 256] = {
     }
     table
 };
+
+/// Groups whose magnitudes make a block's activity.
+const RECENT: usize = 4;
+/// The largest sum of a group that is kept: so much is the last level anyway.
+const RECENT_CAP: u8 = 63;
+
+/// Level of an activity.
+const LEVEL: [u8; 256] = {
+    let mut table = [4u8; 256];
+    let mut sum = 0;
+    while sum < 16 {
+        table[sum] = match sum {
+            0 => 0,
+            1..=2 => 1,
+            3..=6 => 2,
+            _ => 3,
+        };
+        sum += 1;
+    }
+    table
+};
+
+/// For each block, the sums of magnitudes of its last [`RECENT`] groups.
+struct Activity(Vec<[u8; RECENT]>);
+
+impl Activity {
+    fn new(shape: &TileShape) -> Self {
+        Self(vec![[0; RECENT]; shape.blocks()])
+    }
+
+    #[inline(always)]
+    fn level(&self, block: usize) -> usize {
+        // Four times the cap fits a byte.
+        usize::from(LEVEL[usize::from(self.0[block].iter().sum::<u8>())])
+    }
+
+    /// The sum of `group`, which pushes out that of four groups ago.
+    #[inline(always)]
+    fn set(&mut self, block: usize, group: usize, magnitudes: [u8; GROUP]) {
+        self.0[block][group % RECENT] = magnitudes.iter().sum::<u8>().min(RECENT_CAP);
+    }
+}
 
 /// Extent of a tile in latent positions (1/16) and hyper-latent positions (1/64).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,6 +344,7 @@ pub fn encode_y_counting(
     let (width, height) = (shape.width16(), shape.height16());
     let blocks = shape.blocks();
     let max = tables.y_max();
+    let mut activity = Activity::new(shape);
     let mut ops = Vec::with_capacity(y.len() / 4);
     for group in 0..shape.channels / GROUP {
         let indices =
@@ -316,9 +360,10 @@ pub fn encode_y_counting(
                 if index == 0 || skip[block] {
                     debug_assert!((0..GROUP).all(|c| planes[c * blocks + block] == 0));
                     history[at] = [0; GROUP];
+                    activity.set(block, group, [0; GROUP]);
                     continue;
                 }
-                let candidates = tables.y_tables(index);
+                let candidates = tables.y_tables(index, activity.level(block));
                 let contexts = contexts(history, at, stride);
                 for c in 0..GROUP {
                     let value = i32::from(planes[c * blocks + block]);
@@ -328,6 +373,7 @@ pub fn encode_y_counting(
                         table.cost(((value + max) as u32).min(2 * max as u32 + 1) as usize);
                     history[at][c] = magnitude(value);
                 }
+                activity.set(block, group, history[at]);
             }
         }
     }
@@ -365,6 +411,7 @@ pub fn decode_y(
     let (width, height) = (shape.width16(), shape.height16());
     let blocks = shape.blocks();
     let max = tables.y_max();
+    let mut activity = Activity::new(shape);
     let mut decoder = Decoder::<2>::new(data)?;
     for group in 0..shape.channels / GROUP {
         let indices =
@@ -385,9 +432,10 @@ pub fn decode_y(
                 let block = row * width + x;
                 if index == 0 || skip[block] {
                     history[at] = [0; GROUP];
+                    activity.set(block, group, [0; GROUP]);
                     continue;
                 }
-                let candidates = tables.y_tables(index);
+                let candidates = tables.y_tables(index, activity.level(block));
                 let contexts = contexts(history, at, stride);
                 let mut values = [0i32; GROUP];
                 for c in 0..GROUP {
@@ -401,6 +449,7 @@ pub fn decode_y(
                     };
                 }
                 history[at] = values.map(magnitude);
+                activity.set(block, group, history[at]);
                 p0[block] = values[0] as i16;
                 p1[block] = values[1] as i16;
                 p2[block] = values[2] as i16;
@@ -557,6 +606,32 @@ mod tests {
             )
             .is_empty()
         );
+    }
+
+    #[test]
+    fn levels_follow_the_activity() {
+        let expected = |sum: usize| match sum {
+            0 => 0,
+            1..=2 => 1,
+            3..=6 => 2,
+            7..=15 => 3,
+            _ => 4,
+        };
+        for (sum, &level) in LEVEL.iter().enumerate() {
+            assert_eq!(level, expected(sum), "{sum}");
+        }
+        let mut activity = Activity::new(&SHAPE);
+        for (group, level) in [(0, 1), (1, 2), (2, 2), (3, 3), (4, 3), (5, 3)] {
+            activity.set(7, group, [1, 0, 1, 0]);
+            assert_eq!(activity.level(7), level);
+        }
+        activity.set(7, 6, [MAGNITUDE_CAP as u8; GROUP]);
+        assert_eq!(activity.level(7), 4);
+        for group in 7..11 {
+            activity.set(7, group, [0; GROUP]);
+        }
+        assert_eq!(activity.level(7), 0);
+        assert_eq!(activity.level(8), 0);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tables' file: static frequencies, fitted by the trainer and shipped as integers.
 //!
-//! Little endian: `AICT`, `u16` version (1), probability bits (14), z channels, z quality groups,
+//! Little endian: `AICT`, `u16` version (2), probability bits (14), z channels, z quality groups,
 //! z maximum, y index count, y context count, y maximum; then for each z table (group major, channel
-//! minor) and each y table (index major, context minor) `2 * max + 2` frequencies: the symbols
+//! minor) and each y table (index major, then activity level, context minor) `2 * max + 2` frequencies: the symbols
 //! `-max..=max` and the escape. Every frequency is at least 1 and a table's sum is `1 << 14`.
 //! The SHA-256 of the whole file is the tables' hash, which streams carry.
 
@@ -11,7 +11,7 @@ use super::rans::{Op, PROB_BITS};
 use sha2::{Digest, Sha256};
 
 const MAGIC: &[u8; 4] = b"AICT";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEADER: usize = 4 + 8 * 2;
 /// Slots of the coarse look-up: the decoder starts its search here.
 const COARSE: usize = 256;
@@ -20,8 +20,12 @@ const COARSE_SHIFT: u32 = PROB_BITS - 8;
 const MAX_LIMIT: u16 = 127;
 /// Scale indices that are coded (1 to 31; index 0 means a zero that is not coded).
 pub const Y_INDEX_COUNT: usize = 31;
-/// Neighbour contexts of y.
-pub const Y_CONTEXT_COUNT: usize = 6;
+/// Contexts of y by its neighbours.
+pub const Y_NEIGHBOUR_COUNT: usize = 6;
+/// Levels of activity in what was coded of the block before.
+pub const Y_LEVEL_COUNT: usize = 5;
+/// All contexts of y: level major, neighbours minor.
+pub const Y_CONTEXT_COUNT: usize = Y_LEVEL_COUNT * Y_NEIGHBOUR_COUNT;
 /// Qualities in one group of z tables.
 pub const QUALITIES: usize = 64;
 
@@ -205,7 +209,7 @@ impl Tables {
         let y_indices_ok = usize::from(y_index_count) == Y_INDEX_COUNT;
         check(y_indices_ok, "y index count", y_index_count, "31")?;
         let y_contexts_ok = usize::from(y_context_count) == Y_CONTEXT_COUNT;
-        check(y_contexts_ok, "y context count", y_context_count, "6")?;
+        check(y_contexts_ok, "y context count", y_context_count, "30")?;
 
         let z_tables = usize::from(z_groups) * usize::from(z_channels);
         let y_tables = Y_INDEX_COUNT * Y_CONTEXT_COUNT;
@@ -277,11 +281,14 @@ impl Tables {
         &self.z[group * self.z_channels..][..self.z_channels]
     }
 
-    /// The y tables of one scale index (1 to 31), one a context.
+    /// The y tables of one scale index (1 to 31) and level of activity (0 to 4), one a context of
+    /// the neighbours.
     #[inline(always)]
-    pub fn y_tables(&self, index: usize) -> &[Table; Y_CONTEXT_COUNT] {
+    pub fn y_tables(&self, index: usize, level: usize) -> &[Table; Y_NEIGHBOUR_COUNT] {
         let index = index.clamp(1, Y_INDEX_COUNT) - 1;
-        let tables = &self.y[index * Y_CONTEXT_COUNT..][..Y_CONTEXT_COUNT];
+        let level = level.min(Y_LEVEL_COUNT - 1);
+        let first = (index * Y_LEVEL_COUNT + level) * Y_NEIGHBOUR_COUNT;
+        let tables = &self.y[first..][..Y_NEIGHBOUR_COUNT];
         tables.first_chunk().expect("six contexts were parsed")
     }
 }
@@ -292,7 +299,7 @@ pub mod synthetic {
     /// The bytes of a tables file.
     pub fn file(z_channels: u16, z_max: u16, y_max: u16) -> Vec<u8> {
         let mut out = b"AICT".to_vec();
-        for v in [1, 14, z_channels, 8, z_max, 31, 6, y_max] {
+        for v in [2, 14, z_channels, 8, z_max, 31, 30, y_max] {
             out.extend_from_slice(&u16::to_le_bytes(v));
         }
         let mut push = |max: u16, spread: f64| {
@@ -315,7 +322,7 @@ pub mod synthetic {
             push(z_max, 0.5 + f64::from(table % 5));
         }
         for index in 1..=31u16 {
-            for context in 0..6u16 {
+            for context in 0..30u16 {
                 push(
                     y_max,
                     0.1 * f64::from(index) * (0.5 + 0.3 * f64::from(context)),
@@ -338,10 +345,10 @@ mod tests {
         assert_eq!(tables.z_channels(), 32);
         assert_eq!(tables.z_tables(0).len(), 32);
         assert_eq!(tables.z_tables(63)[31].len(), 42);
-        assert_eq!(tables.y_tables(31)[5].len(), 82);
+        assert_eq!(tables.y_tables(31, 4)[5].len(), 82);
         assert_eq!(tables.hash()[..8], tables.id());
         for index in 1..=31 {
-            for table in tables.y_tables(index) {
+            for table in (0..5).flat_map(|level| tables.y_tables(index, level)) {
                 for slot in 0..1u16 << 14 {
                     let (symbol, start, freq) = table.find(slot);
                     assert!(symbol < table.len() && start <= slot && slot < start + freq);
