@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 use crate::format::{Assembled, Assembler, PacketError};
 use crate::{CLOCK_RATE, ENCODING_NAME};
-use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_codec::bitstream::caps::{self, StreamFormat, sequence_header_to_caps};
+use aivideo_codec::bitstream::{FrameType, SequenceHeader};
+use glib::prelude::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_rtp::prelude::*;
@@ -18,7 +19,7 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-/// Key frames are large: a sender that is asked too often only makes a bad connection worse.
+/// Answers are large: a sender that is asked too often only makes a bad connection worse.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
@@ -30,12 +31,28 @@ struct State {
     pts: Option<gst::ClockTime>,
     discont: bool,
     requested: Option<Instant>,
+    /// There is a decoder downstream that asks for what it needs.
+    downstream_asks: bool,
     model_reported: bool,
 }
 
 #[derive(Default)]
 pub struct RtpAiCodecDepay {
     state: Mutex<State>,
+    settings: Mutex<Settings>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    request_keyframe: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            request_keyframe: true,
+        }
+    }
 }
 
 #[glib::object_subclass]
@@ -45,7 +62,44 @@ impl ObjectSubclass for RtpAiCodecDepay {
     type ParentType = gst_rtp::RTPBaseDepayload;
 }
 
-impl ObjectImpl for RtpAiCodecDepay {}
+impl ObjectImpl for RtpAiCodecDepay {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let weak = self.downgrade();
+        let watch = move |_: &gst::Pad, info: &mut gst::PadProbeInfo<'_>| {
+            let event = info.event().filter(|e| gst_video::ForceKeyUnitEvent::is(e));
+            if let (Some(_), Some(this)) = (event, weak.upgrade()) {
+                this.state().downstream_asks = true;
+            }
+            gst::PadProbeReturn::Ok
+        };
+        let pad = self.obj().src_pad().clone();
+        pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, watch);
+    }
+
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            vec![
+                glib::ParamSpecBoolean::builder("request-keyframe")
+                    .nick("Request key frames")
+                    .blurb("Ask the sender for a key frame where there is none to begin with, and for a frame that ends the effects of a loss where no decoder downstream asks itself")
+                    .default_value(true)
+                    .mutable_playing()
+                    .build(),
+            ]
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, _pspec: &glib::ParamSpec) {
+        // There is one property, and GObject checked the value's type.
+        self.settings().request_keyframe = value.get().expect("checked by GObject");
+    }
+
+    fn property(&self, _id: usize, _pspec: &glib::ParamSpec) -> glib::Value {
+        self.settings().request_keyframe.to_value()
+    }
+}
 
 impl GstObjectImpl for RtpAiCodecDepay {}
 
@@ -102,6 +156,10 @@ impl RtpAiCodecDepay {
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     fn send_caps(&self, sequence: &SequenceHeader) {
         if self.state().sent.as_ref() == Some(sequence) {
             return;
@@ -115,9 +173,16 @@ impl RtpAiCodecDepay {
         self.state().sent = Some(sequence.clone());
     }
 
-    fn request_key(&self) {
+    /// Asks for a key frame (`all_headers`), or for whatever ends the effects of a loss.
+    fn request(&self, all_headers: bool) {
+        if !self.settings().request_keyframe {
+            return;
+        }
         {
             let mut state = self.state();
+            if state.downstream_asks && !all_headers {
+                return;
+            }
             if state
                 .requested
                 .is_some_and(|t| t.elapsed() < BETWEEN_REQUESTS)
@@ -126,9 +191,9 @@ impl RtpAiCodecDepay {
             }
             state.requested = Some(Instant::now());
         }
-        gst::debug!(CAT, imp = self, "asking for a key frame");
+        gst::debug!(CAT, imp = self, "asking for help, key frame: {all_headers}");
         let event = gst_video::UpstreamForceKeyUnitEvent::builder()
-            .all_headers(true)
+            .all_headers(all_headers)
             .build();
         self.obj().sink_pad().push_event(event);
     }
@@ -139,14 +204,18 @@ impl RtpAiCodecDepay {
             let mut state = self.state();
             let frame = state.assembler.finish()?;
             let pts = state.pts.take();
-            if frame.header.is_key() && frame.whole {
+            let restart = matches!(
+                frame.header.frame_type,
+                FrameType::Key | FrameType::Recovery
+            );
+            if restart && frame.whole {
                 state.requested = None;
             }
             (frame, pts, std::mem::take(&mut state.discont))
         };
         self.send_caps(&frame.sequence);
-        if frame.needs_key() {
-            self.request_key();
+        if frame.is_damaged() {
+            self.request(false);
         }
         let Assembled {
             data,
@@ -177,14 +246,14 @@ impl RtpAiCodecDepay {
         match error {
             PacketError::NoSequence => {
                 gst::debug!(CAT, imp = self, "packet left out: {error}");
-                self.request_key();
+                self.request(true);
             }
             PacketError::Model { .. } => {
                 gst::warning!(CAT, imp = self, "packet left out: {error}");
                 if !std::mem::replace(&mut self.state().model_reported, true) {
                     gst::element_imp_warning!(self, gst::StreamError::WrongType, ("{error}"));
                 }
-                self.request_key();
+                self.request(true);
             }
             _ => gst::warning!(CAT, imp = self, "packet left out: {error}"),
         }

@@ -5,9 +5,11 @@
  * Takes the neural codec's access units out of RTP packets.
  *
  * A frame of which something was lost is given out with the tiles that arrived, flagged as
- * corrupted; the decoder conceals the others. Where only a key frame can help, one is asked for by
- * a force-key-unit event (at most twice a second), which RTP sessions with feedback send to the
- * encoder. Packets should come through rtpjitterbuffer, which puts them in order.
+ * corrupted; the decoder conceals the others. After a loss the sender is asked for help by a
+ * force-key-unit event (at most twice a second, and not where a decoder downstream asks itself), which
+ * RTP sessions with feedback send to the encoder: as PLI, which a recovery frame answers, or as FIR
+ * where only a key frame helps because none has come yet. See `request-keyframe`. Packets should
+ * come through rtpjitterbuffer, which puts them in order.
  *
  * ## Example pipeline
  *

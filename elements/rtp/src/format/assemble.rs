@@ -2,7 +2,7 @@
 
 use super::{Fragment, PacketHeader};
 use aivideo_codec::bitstream::{
-    AccessUnitWriter, BitstreamError, FrameHeader, Reader, SequenceHeader, TileLengths,
+    AccessUnitWriter, BitstreamError, FrameHeader, FrameType, Reader, SequenceHeader, TileLengths,
 };
 use std::collections::BTreeMap;
 
@@ -46,14 +46,14 @@ pub struct Assembled {
     pub sequence: SequenceHeader,
     /// All tiles are there and sound.
     pub whole: bool,
-    /// The frame that it is predicted from was not given out before: a decoder cannot use it.
+    /// The frame before it, which it is predicted from, was not given out.
     pub broken: bool,
 }
 
 impl Assembled {
-    /// Only a new key frame puts things right.
-    pub fn needs_key(&self) -> bool {
-        self.broken || (self.header.is_key() && !self.whole)
+    /// What is shown is not what was sent, until a key frame or a recovery frame.
+    pub fn is_damaged(&self) -> bool {
+        self.broken || !self.whole
     }
 }
 
@@ -173,7 +173,9 @@ impl Assembler {
             header,
             sequence,
             whole: count == header.tile_count,
-            broken: !header.is_key() && known != Some(header.reference_number),
+            // A recovery frame is predicted from one that came long ago.
+            broken: matches!(header.frame_type, FrameType::Inter | FrameType::Skip)
+                && known != Some(header.reference_number),
         })
     }
 }

@@ -235,13 +235,13 @@ fn another_model_is_refused() {
 }
 
 #[test]
-fn broken_references_ask_for_a_key_frame() {
+fn broken_references_are_seen() {
     let mut assembler = Assembler::default();
     let mut give = |timestamp, data: &[u8]| {
         for packet in cut(data, 1400, Aggregation::None) {
             assembler.push(timestamp, &packet)?;
         }
-        Ok(assembler.finish().unwrap().needs_key())
+        Ok(assembler.finish().unwrap().is_damaged())
     };
     let tiles = [vec![1; 50], vec![2; 50]];
     assert_eq!(

@@ -127,8 +127,9 @@ impl RtpAiCodecPay {
         let fields = gst::Structure::builder("fields")
             .field("config", glib::base64_encode(&sequence.write()))
             .field("model", caps::hex(&sequence.model_id))
-            // Receivers may ask for key frames where the session has feedback.
+            // Where the session has feedback, receivers may tell of a loss, and ask for key frames.
             .field("rtcp-fb-nack-pli", true)
+            .field("rtcp-fb-ccm-fir", true)
             .build();
         self.obj().set_outcaps(Some(&fields))
     }

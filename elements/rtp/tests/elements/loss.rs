@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::common::*;
-use aivideo_codec::bitstream::AccessUnit;
+use aivideo_codec::bitstream::{AccessUnit, AccessUnitWriter, FrameType};
 use gst_check::Harness;
 use proptest::prelude::*;
 
@@ -45,7 +45,76 @@ fn a_lost_packet_costs_one_tile() {
         let expected: &[usize] = if i == 2 { &[1] } else { &[] };
         assert_eq!(bad_tiles(&buffer), expected, "frame {i}");
     }
-    assert_eq!(requests(&mut depay), 0);
+    // Help is asked for, once.
+    assert_eq!(requests(&mut depay), 1);
+}
+
+#[test]
+fn who_asks_for_help_is_told_apart() {
+    let all_headers = |harness: &mut Harness| {
+        std::iter::from_fn(|| harness.try_pull_upstream_event())
+            .filter_map(|e| gst_video::UpstreamForceKeyUnitEvent::parse(&e).ok())
+            .map(|e| e.all_headers)
+            .collect::<Vec<_>>()
+    };
+    let mut frames = packets(&stream(5, 3000), 1400);
+    let late = frames[2].clone();
+    frames[1].remove(0);
+    let feed = |depay: &mut Harness, frames: &[Vec<gst::Buffer>]| {
+        for packet in frames.iter().flatten() {
+            depay.push(packet.clone()).unwrap();
+        }
+    };
+    // A loss is told as one; where there is nothing to begin with, only a key frame helps.
+    let mut depay = depayloader();
+    feed(&mut depay, &frames);
+    assert_eq!(all_headers(&mut depay), [false]);
+    let mut depay = depayloader();
+    feed(&mut depay, &[late]);
+    assert_eq!(all_headers(&mut depay), [true]);
+    // A decoder that asks does so for both.
+    let mut depay = depayloader();
+    let event = gst_video::UpstreamForceKeyUnitEvent::builder().build();
+    assert!(depay.push_upstream_event(event));
+    all_headers(&mut depay);
+    feed(&mut depay, &frames);
+    assert_eq!(all_headers(&mut depay), [] as [bool; 0]);
+    // And nobody may ask.
+    let mut depay = depayloader();
+    let element = depay.find_element("rtpaicodecdepay").unwrap();
+    gst::prelude::ObjectExt::set_property(&element, "request-keyframe", false);
+    feed(&mut depay, &frames);
+    assert_eq!(all_headers(&mut depay), [] as [bool; 0]);
+}
+
+#[test]
+fn a_recovery_frame_needs_no_frame_before_it() {
+    let units = stream(4, 500);
+    let mut recovery = AccessUnit::parse(&units[3]).unwrap().header;
+    recovery.frame_type = FrameType::Recovery;
+    recovery.reference_number = 0;
+    let mut writer = AccessUnitWriter::new(recovery, None);
+    for tile in AccessUnit::parse(&units[3]).unwrap().tiles.iter().flatten() {
+        writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+    }
+    let units = [units[0].clone(), units[1].clone(), writer.finish()];
+    let mut depay = depayloader();
+    for (i, unit) in units.iter().enumerate() {
+        // Frame 2 is lost.
+        let number = if i == 2 { 3 } else { i as u16 };
+        let mut pay = payloader(1400);
+        pay.push(buffer(&units[0], 0)).unwrap();
+        if i > 0 {
+            while pay.try_pull().is_some() {}
+            pay.push(buffer(unit, number)).unwrap();
+        }
+        for packet in std::iter::from_fn(|| pay.try_pull()) {
+            depay.push(packet).unwrap();
+        }
+    }
+    assert_eq!((depay.buffers_received(), requests(&mut depay)), (3, 0));
+    let last = (0..3).map(|_| depay.pull().unwrap()).last().unwrap();
+    assert_eq!(data(&last), units[2]);
 }
 
 #[test]
