@@ -11,7 +11,12 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         }
         for index in 1..=31 {
             let width = 2 * tables.y_max() as usize + 2;
-            assert!((0..5).all(|level| tables.y_tables(index, level).iter().all(|t| t.len() == width)));
+            assert!((0..5).all(|level| {
+                tables
+                    .y_tables(index, level)
+                    .iter()
+                    .all(|t| t.len() == width)
+            }));
         }
     }
 });
