@@ -168,8 +168,8 @@ def _dct(n):
 def transform_start(c, y):
     """Bases over the 96 samples at 1/8 (c of them) and over 4x96 at 1/16 (y of them).
 
-    Returns embed [c, 96] (orthonormal rows), down [y, 2, 2, c], per-channel
-    spread of each basis (for scaling).
+    Returns embed [c, 96] (orthonormal rows), down [y, 2, 2, c] and the spatial
+    frequency of each feature (for scaling).
     """
     d8, d4, d16 = _dct(8), _dct(4), _dct(16)
 
@@ -209,8 +209,10 @@ def transform_start(c, y):
                         dy * 4 : dy * 4 + 4, dx * 4 : dx * 4 + 4
                     ].reshape(-1)
         down[i] = full @ embed.T
-    yfreq = torch.tensor([f for f, *_ in pool], dtype=torch.float64)
-    return embed.float(), down.float(), freq.float(), yfreq.float()
+    # More features than samples: the rest starts empty, and is for the network to fill.
+    spare = c - len(freq)
+    freq = F.pad(freq, (0, spare), value=float(freq[-1]))
+    return embed.float(), down.float(), freq.float()
 
 
 def contexts(sym, last, tile_rows):
@@ -248,7 +250,7 @@ class Codec(nn.Module):
         t = self.tier = TIERS[tier]
         c, m, y, z, p = t.c, t.m, t.y, t.z, t.p
         self.n_idx = y // 4
-        embed, down, freq, _ = transform_start(c, y)
+        embed, down, freq = transform_start(c, y)
         # Tame the large low frequencies inside the network.
         gain = (1 + freq) ** 0.5 / 2.0
         self.embed = nn.Linear(SAMPLES, c)  # residual against the prediction

@@ -11,6 +11,7 @@ import os
 
 import torch
 
+import complexity
 import export
 
 DATA = "train/ of the project's data set: 60 clips and 50 photos, downscaled; see models/training/README.md"
@@ -123,7 +124,9 @@ def main():
         with open(os.path.join(args.out, "manifest.json"), "w") as f:
             json.dump({"files": files}, f, indent=2)
             f.write("\n")
-    result = ""
+    result = verdict = ""
+    costs = {part: complexity.kmac(os.path.join(args.out, f"s-{part}.onnx")) for part in ("encode", "decode")}
+    work = ", ".join(f"{part} {k:.2f} ({100 * complexity.share_of_40_tops(k):.0f} %)" for part, k in costs.items())
     kept = os.path.join(args.out, "evaluation.json")
     if os.path.exists(kept):
         with open(kept) as f:
@@ -139,6 +142,9 @@ than the anchor at the same Y-PSNR.
 
 {table(report)}
 """
+            shares = [v for row in report["clips"].values() for v in row["bd_rate"].values() if v is not None]
+            lost = sum(v > 0 for v in shares)
+            verdict = f"It needs more bits than its anchors in {lost} of {len(shares)} comparisons above. "
     v = known["verify"]
     frames = [v[k] for k in v if k.startswith("frame")]
     text = f"""# aicodec, tier S
@@ -156,15 +162,16 @@ A learned video codec of {known['parameters'] / 1e6:.2f} M parameters; `docs/bit
 - Licence: Apache-2.0.
 - Encoder against decoder in ONNX Runtime (graph optimisation on and off, 1 and 2 threads): the largest
   difference of a pixel is {max(f['encoder_decoder_max'] for f in frames)}, of a state value {max(f['state_max'] for f in frames)}; symbols are data and cannot differ.
+- Multiplications a pixel, thousands, and the part of 40 TOPS at its peak that 4K60 needs: {work}
+  (`complexity.py`; real graphs reach a third of the peak).
 - 1280x768, 2 threads, CPU time of a frame when exported: encode {v['encode_cpu_ms']} ms, decode {v['decode_cpu_ms']} ms.
 {result}
 ## Known limits
 
-- It needs more bits than x265 on every clip measured. It was trained for {float(known.get('minutes', 0)):.0f} minutes on a
-  share of two busy CPU cores (about 0.4 M pixels of frames a second): the curves above are a start. Training goes on
-  from `models/training/codec/checkpoints/s.pt` (see `models/training/README.md`).
-- 128 latents to a 16x16 block cap the quality of finely textured pictures (34 dB on
-  `sam2__01_dog`, 40-47 dB on the other clips measured); a higher quality setting then costs bits for little.
+- {verdict}It was trained for {float(known.get('minutes', 0)):.0f} minutes on a share of two busy CPU cores: a start. Training goes
+  on from `models/training/codec/checkpoints/s.pt` (see `models/training/README.md`).
+- 64 features and 128 latents for the 384 samples of a 16x16 block cap the quality of finely textured
+  pictures: a higher quality setting then costs bits for little.
 """
     with open(os.path.join(args.out, "README.md"), "w") as f:
         f.write(text)

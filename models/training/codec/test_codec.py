@@ -14,6 +14,7 @@ import torch
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import complexity
 import data
 import export
 import model as codec
@@ -203,6 +204,32 @@ class Plot(unittest.TestCase):
             self.assertEqual(ElementTree.fromstring(svg).tag, "{http://www.w3.org/2000/svg}svg")
             self.assertIn("held out, q 8", svg)
             self.assertIn("4 frames", svg)
+
+
+class Tiers(unittest.TestCase):
+    def test_every_tier_trains_and_exports(self):
+        try:
+            import onnxruntime  # noqa: F401
+        except ImportError:
+            self.skipTest("SKIP: onnxruntime is not installed")
+        y, uv = (torch.from_numpy(a).float()[None] for a in picture(np.random.default_rng(8), 128, 128))
+        x = codec.to_net(y[None], uv)
+        cost = []
+        for name, tier in codec.TIERS.items():
+            torch.manual_seed(0)
+            net = codec.Codec(name)
+            state = torch.zeros(1, 16, 16, tier.m)
+            out, _, _, by, bz, _ = net.frame(x, torch.zeros_like(x), state, torch.tensor([40]))
+            mse = (codec.from_net(out)[0] - y).square().mean()
+            # The start is a transform codec.
+            self.assertLess(mse, 60, name)
+            (mse + by.sum() + bz.sum()).backward()
+            for graph in (export.encode_graph, export.decode_graph):
+                with tempfile.NamedTemporaryFile(suffix=".onnx") as f:
+                    f.write(graph(net, {"aicodec.version": "1"}).SerializeToString())
+                    f.flush()
+                    cost.append(complexity.kmac(f.name))
+        self.assertTrue(all(a < b for a, b in zip(cost[:2], cost[2:4])) and all(a < b for a, b in zip(cost[2:4], cost[4:])))
 
 
 class Resume(unittest.TestCase):
