@@ -72,7 +72,7 @@ class Sequence:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.run(*args, **kwargs)
 
-    def run(self, batch, quality, rng=None, hard=False, key_boost=6, cycle=None):
+    def run(self, batch, quality, rng=None, hard=False, key_boost=12, cycle=None):
         ys, uvs, mvs = batch
         dev = self.device
         ys = torch.from_numpy(ys).to(dev).float()
@@ -269,7 +269,7 @@ def worker(rank, args):
         torch.manual_seed(seed)
         cycle = rng.choice([None, None, [0, -5, -2, -5], [2, -3, 0, -3, 1, -3, 0, -3]])
         with Int8() if progress >= args.int8_from else contextlib.nullcontext():
-            frames = seq(batch, quality, rng=rng, key_boost=rng.choice([0, 4, 8]), cycle=cycle)
+            frames = seq(batch, quality, rng=rng, key_boost=rng.choice([0, 6, 12, 18]), cycle=cycle)
         loss = loss_of(frames)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
