@@ -336,6 +336,7 @@ mod tests {
     use super::*;
     use crate::params::{Kind, Value};
     use crate::parse::parse;
+    use crate::simd::{Level, forced};
     use proptest::prelude::*;
 
     const COLOR: Colorimetry = Colorimetry::BT709;
@@ -470,9 +471,10 @@ mod tests {
                 let size = (203, 11);
                 for mix in [1.0, 0.4] {
                     let vector = rendered(text, mix, 1, format, size, 0);
-                    let scalar =
-                        crate::simd::baseline::force(|| rendered(text, mix, 1, format, size, 0));
-                    assert!(vector == scalar, "{text} {format:?} mix {mix}");
+                    for level in Level::available() {
+                        let other = forced::with(level, || rendered(text, mix, 1, format, size, 0));
+                        assert!(vector == other, "{text} {format:?} mix {mix} {level:?}");
+                    }
                 }
             }
         }

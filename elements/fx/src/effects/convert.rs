@@ -4,7 +4,7 @@
 use crate::params::{Choice, Kind, Param};
 use crate::pass::{Build, Moment, Pass, RowPass, RowScratch};
 use crate::picture::{Band, Colorimetry, Family, fit};
-use crate::simd::kernels;
+use crate::simd::kernels::{self, Matrix};
 use crate::simd::lut::{Lut, RowLut};
 
 /// The parameter of effects that work on components one by one.
@@ -89,8 +89,6 @@ pub fn via_rgb(build: &Build, op: impl ColorOp + 'static) -> Pass {
     }
 }
 
-type Matrix = [[f32; 4]; 3];
-
 /// Bytes of Y, U, V to bytes of R, G, B.
 fn decoding(color: &Colorimetry) -> Matrix {
     affine(|yuv| color.decode(yuv).map(|v| v * 255.0))
@@ -110,7 +108,9 @@ fn affine(f: impl Fn([f32; 3]) -> [f32; 3]) -> Matrix {
         let at = f(unit);
         std::array::from_fn(|j| (at[j] - zero[j]) / 255.0)
     });
-    std::array::from_fn(|j| [columns[0][j], columns[1][j], columns[2][j], zero[j]])
+    Matrix::new(std::array::from_fn(|j| {
+        [columns[0][j], columns[1][j], columns[2][j], zero[j]]
+    }))
 }
 
 struct Direct<T> {

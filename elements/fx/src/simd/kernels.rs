@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Plain loops over rows, compiled for the baseline and again for AVX2.
+//! Plain loops over rows, compiled for the baseline and again for AVX2 and AVX-512.
 //!
-//! Arithmetic in `f32` uses separate multiplications and additions only, so that both variants
-//! give the same bits.
+//! Arithmetic in `f32` uses separate multiplications and additions only, so that all variants
+//! give the same bits. On ARM the baseline has NEON already.
 
-/// Defines a function twice: as written, and with AVX2 when the machine has it.
+/// Defines a function three times: as written, with AVX2 and with AVX-512, for the machine that
+/// has it.
 macro_rules! kernel {
     ($(#[$attr:meta])* pub fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$attr])*
@@ -20,12 +21,21 @@ macro_rules! kernel {
                 fn avx2($($arg: $ty),*) {
                     body($($arg),*)
                 }
-                if is_x86_feature_detected!("avx2") && !super::baseline::forced() {
-                    // SAFETY: the machine has AVX2, which is all the function asks for.
-                    unsafe { avx2($($arg),*) };
-                    return;
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512($($arg: $ty),*) {
+                    body($($arg),*)
                 }
+                match crate::simd::Level::best() {
+                    // SAFETY: the level says that the machine has what the function asks for.
+                    crate::simd::Level::Avx512Vbmi => unsafe { avx512($($arg),*) },
+                    // SAFETY: as above.
+                    crate::simd::Level::Avx2 => unsafe { avx2($($arg),*) },
+                    crate::simd::Level::Scalar => body($($arg),*),
+                }
+                return;
             }
+            #[cfg(not(target_arch = "x86_64"))]
             body($($arg),*)
         }
     };
@@ -200,16 +210,39 @@ kernel! {
     }
 }
 
+/// An affine map of three components in fixed point: weights of 8192 for 1, offsets of 16 for 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix {
+    pub weights: [[i16; 3]; 3],
+    pub offsets: [i16; 3],
+}
+
+impl Matrix {
+    /// From weights (of less than 4) and offsets in code values.
+    pub fn new(rows: [[f32; 4]; 3]) -> Self {
+        Self {
+            weights: rows.map(|row| [0, 1, 2].map(|i| (row[i] * 8192.0).round() as i16)),
+            // Each product is rounded down by half a unit in the mean, and the sum, too.
+            offsets: rows.map(|row| (row[3] * 16.0 + 1.5 + 8.0).round() as i16),
+        }
+    }
+}
+
 kernel! {
-    /// Applies a 3 × 3 matrix and an offset to three rows in place, with rounding and clamping.
-    pub fn matrix(a: &mut [u8], b: &mut [u8], c: &mut [u8], m: &[[f32; 4]; 3]) {
+    /// Applies a matrix to three rows in place, with rounding and clamping.
+    pub fn matrix(a: &mut [u8], b: &mut [u8], c: &mut [u8], m: &Matrix) {
         let n = a.len();
         let (a, b, c) = (&mut a[..n], &mut b[..n], &mut c[..n]);
+        let Matrix { weights: w, offsets: o } = *m;
         for i in 0..n {
-            let (x, y, z) = (f32::from(a[i]), f32::from(b[i]), f32::from(c[i]));
-            a[i] = to_byte(m[0][0] * x + m[0][1] * y + m[0][2] * z + m[0][3]);
-            b[i] = to_byte(m[1][0] * x + m[1][1] * y + m[1][2] * z + m[1][3]);
-            c[i] = to_byte(m[2][0] * x + m[2][1] * y + m[2][2] * z + m[2][3]);
+            let [x, y, z] = [a[i], b[i], c[i]].map(|v| i16::from(v) << 7);
+            // The high half of a product is one vector instruction.
+            let high = |x: i16, w: i16| ((i32::from(x) * i32::from(w)) >> 16) as i16;
+            let row = |w: [i16; 3], o: i16| {
+                let sum = high(x, w[0]) + high(y, w[1]) + high(z, w[2]) + o;
+                (sum >> 4).clamp(0, 255) as u8
+            };
+            (a[i], b[i], c[i]) = (row(w[0], o[0]), row(w[1], o[1]), row(w[2], o[2]));
         }
     }
 }

@@ -2,42 +2,43 @@
 //! The inner loops, and the only unsafe code of this crate.
 //!
 //! [`lut`] holds hand-written table look-ups (AVX-512 VBMI, AVX2), which a compiler does not find.
-//! [`kernels`] are plain loops, compiled a second time for AVX2 and chosen at run time. Neither
+//! [`kernels`] are plain loops, compiled again for AVX2 and AVX-512 and chosen at run time. Neither
 //! uses fused multiply-add, so every variant gives the same bits.
 #![allow(unsafe_code)]
 
 pub mod kernels;
 pub mod lut;
 
-/// Lets a test run everything on its thread as on a machine without vector instructions.
+/// Lets a test run everything on its thread as on a machine with fewer instructions.
 #[cfg(test)]
-pub mod baseline {
+pub mod forced {
+    use super::Level;
     use std::cell::Cell;
 
     thread_local! {
-        static FORCED: Cell<bool> = const { Cell::new(false) };
+        static LEVEL: Cell<Option<Level>> = const { Cell::new(None) };
     }
 
-    pub fn forced() -> bool {
-        FORCED.get()
+    pub fn level() -> Option<Level> {
+        LEVEL.get()
     }
 
-    pub fn force<T>(f: impl FnOnce() -> T) -> T {
-        FORCED.set(true);
+    pub fn with<T>(level: Level, f: impl FnOnce() -> T) -> T {
+        LEVEL.set(Some(level));
         let result = f();
-        FORCED.set(false);
+        LEVEL.set(None);
         result
     }
 }
 
 #[cfg(not(test))]
-mod baseline {
-    pub const fn forced() -> bool {
-        false
+mod forced {
+    pub const fn level() -> Option<super::Level> {
+        None
     }
 }
 
-/// The instruction sets that look-ups are written for.
+/// The instruction sets that inner loops are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Scalar,
@@ -59,6 +60,8 @@ impl Level {
             }
             if is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vbmi")
             {
                 levels.push(Level::Avx512Vbmi);
@@ -69,8 +72,8 @@ impl Level {
 
     /// The fastest of this machine.
     pub fn best() -> Level {
-        if baseline::forced() {
-            return Level::Scalar;
+        if let Some(level) = forced::level() {
+            return level;
         }
         static BEST: std::sync::OnceLock<Level> = std::sync::OnceLock::new();
         *BEST.get_or_init(|| *Self::available().last().unwrap_or(&Level::Scalar))
