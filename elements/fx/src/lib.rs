@@ -4,12 +4,14 @@
 //! All but [`fxfilter`] knows no GStreamer:
 //! * [`registry`]: the effects, with their typed parameters;
 //! * [`parse`]: chains of effects as text;
+//! * [`cube`]: tables of colours, from files;
 //! * [`chain`]: chains prepared for a kind of picture, and run;
 //! * [`effects`]: a module an effect;
 //! * [`picture`]: pictures in every memory layout;
 //! * [`simd`]: the inner loops, and the only unsafe code.
 
 pub mod chain;
+pub mod cube;
 pub mod effects;
 pub mod params;
 pub mod parse;

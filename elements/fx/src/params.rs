@@ -2,6 +2,10 @@
 //! Typed parameters of effects: what they are called, what they take, what they default to.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::cube::Cube;
 
 /// One of the words that a choice parameter takes.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,8 @@ pub enum Kind {
     Color {
         default: u32,
     },
+    /// The path of a `.cube` file; empty by default.
+    File,
 }
 
 /// A parameter of an effect.
@@ -46,14 +52,51 @@ pub struct Param {
     pub kind: Kind,
 }
 
+/// A file that a parameter names. The parser takes any path; [`File::load`] reads it, so that
+/// frames never wait for a disk.
+#[derive(Clone, Debug)]
+pub struct File {
+    pub path: Arc<str>,
+    pub table: Option<Arc<Cube>>,
+}
+
+impl File {
+    pub fn new(path: &str) -> Self {
+        Self {
+            path: path.into(),
+            table: None,
+        }
+    }
+
+    /// Reads the file, unless it was read already or there is none.
+    pub fn load(&mut self) -> Result<(), crate::cube::CubeError> {
+        if self.table.is_none() && !self.path.is_empty() {
+            self.table = Some(Arc::new(Cube::read(Path::new(self.path.as_ref()))?));
+        }
+        Ok(())
+    }
+}
+
+impl PartialEq for File {
+    fn eq(&self, other: &Self) -> bool {
+        let same = match (&self.table, &other.table) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        same && self.path == other.path
+    }
+}
+
 /// The value of a parameter.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Int(i32),
     Float(f64),
     Bool(bool),
     Choice(usize),
     Color(u32),
+    File(File),
 }
 
 impl Kind {
@@ -64,6 +107,7 @@ impl Kind {
             Kind::Bool { default } => Value::Bool(default),
             Kind::Choice { default, .. } => Value::Choice(default),
             Kind::Color { default } => Value::Color(default),
+            Kind::File => Value::File(File::new("")),
         }
     }
 
@@ -78,6 +122,7 @@ impl Kind {
                 format!("one of {}", names.join(", "))
             }
             Kind::Color { .. } => "a colour as #RRGGBB or 0xRRGGBB".into(),
+            Kind::File => "the path of a .cube file".into(),
         }
     }
 
@@ -124,31 +169,35 @@ impl Kind {
                     .map(Value::Color)
                     .map_err(|_| "is not a colour")
             }
+            Kind::File if text.contains('\0') => Err("is not a path"),
+            Kind::File => Ok(Value::File(File::new(text))),
         }
     }
 
     /// The value as [`Kind::parse`] reads it.
-    pub fn print(&self, value: Value) -> String {
+    pub fn print(&self, value: &Value) -> String {
         match (value, self) {
             (Value::Int(value), _) => value.to_string(),
             (Value::Float(value), _) => value.to_string(),
             (Value::Bool(value), _) => value.to_string(),
             (Value::Choice(index), Kind::Choice { choices, .. }) => choices
-                .get(index)
+                .get(*index)
                 .map_or_else(|| index.to_string(), |choice| choice.name.to_string()),
             (Value::Choice(index), _) => index.to_string(),
             (Value::Color(value), _) => format!("#{value:06x}"),
+            (Value::File(file), _) => file.path.to_string(),
         }
     }
 
     /// True when a value has the parameter's type and lies in its range.
-    pub fn accepts(&self, value: Value) -> bool {
+    pub fn accepts(&self, value: &Value) -> bool {
         match (self, value) {
-            (Kind::Int { min, max, .. }, Value::Int(v)) => (*min..=*max).contains(&v),
-            (Kind::Float { min, max, .. }, Value::Float(v)) => (*min..=*max).contains(&v),
+            (Kind::Int { min, max, .. }, Value::Int(v)) => (min..=max).contains(&v),
+            (Kind::Float { min, max, .. }, Value::Float(v)) => (min..=max).contains(&v),
             (Kind::Bool { .. }, Value::Bool(_)) => true,
-            (Kind::Choice { choices, .. }, Value::Choice(v)) => v < choices.len(),
-            (Kind::Color { .. }, Value::Color(v)) => v <= 0xff_ffff,
+            (Kind::Choice { choices, .. }, Value::Choice(v)) => *v < choices.len(),
+            (Kind::Color { .. }, Value::Color(v)) => *v <= 0xff_ffff,
+            (Kind::File, Value::File(_)) => true,
             _ => false,
         }
     }
@@ -168,47 +217,47 @@ impl Values {
     }
 
     pub fn set(&mut self, index: usize, value: Value) {
-        debug_assert!(self.params[index].kind.accepts(value));
+        debug_assert!(self.params[index].kind.accepts(&value));
         self.values[index] = value;
     }
 
-    pub fn at(&self, index: usize) -> Value {
-        self.values[index]
+    pub fn at(&self, index: usize) -> &Value {
+        &self.values[index]
     }
 
     /// The value of a parameter that the effect's definition has. That effects ask for their own
     /// parameters with the right type is checked by a test that compiles each of them.
-    fn get(&self, name: &str) -> Value {
+    fn get(&self, name: &str) -> &Value {
         match self.params.iter().position(|p| p.name == name) {
-            Some(index) => self.values[index],
+            Some(index) => &self.values[index],
             None => unreachable!("no parameter {name}"),
         }
     }
 
     pub fn int(&self, name: &str) -> i32 {
         match self.get(name) {
-            Value::Int(value) => value,
+            Value::Int(value) => *value,
             other => unreachable!("{name} is {other:?}"),
         }
     }
 
     pub fn float(&self, name: &str) -> f64 {
         match self.get(name) {
-            Value::Float(value) => value,
+            Value::Float(value) => *value,
             other => unreachable!("{name} is {other:?}"),
         }
     }
 
     pub fn bool(&self, name: &str) -> bool {
         match self.get(name) {
-            Value::Bool(value) => value,
+            Value::Bool(value) => *value,
             other => unreachable!("{name} is {other:?}"),
         }
     }
 
     pub fn choice(&self, name: &str) -> usize {
         match self.get(name) {
-            Value::Choice(value) => value,
+            Value::Choice(value) => *value,
             other => unreachable!("{name} is {other:?}"),
         }
     }
@@ -216,9 +265,25 @@ impl Values {
     /// A colour as red, green and blue of 0 to 1.
     pub fn color(&self, name: &str) -> [f32; 3] {
         match self.get(name) {
-            Value::Color(value) => rgb(value),
+            Value::Color(value) => rgb(*value),
             other => unreachable!("{name} is {other:?}"),
         }
+    }
+
+    /// The table of a file that was loaded.
+    pub fn table(&self, name: &str) -> Option<&Arc<Cube>> {
+        match self.get(name) {
+            Value::File(file) => file.table.as_ref(),
+            other => unreachable!("{name} is {other:?}"),
+        }
+    }
+
+    /// Reads the files that parameters name.
+    pub fn load(&mut self) -> Result<(), crate::cube::CubeError> {
+        self.values.iter_mut().try_for_each(|value| match value {
+            Value::File(file) => file.load(),
+            _ => Ok(()),
+        })
     }
 }
 
@@ -232,7 +297,7 @@ impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
         for (param, value) in self.params.iter().zip(&self.values) {
-            map.entry(&param.name, &param.kind.print(*value));
+            map.entry(&param.name, &param.kind.print(value));
         }
         map.finish()
     }
@@ -279,7 +344,7 @@ mod tests {
         for wrong in ["ff8000", "#ff80", "#+f8000", "#gg0000", ""] {
             assert_eq!(color.parse(wrong), Err("is not a colour"), "{wrong}");
         }
-        assert_eq!(color.print(Value::Color(0xa0b)), "#000a0b");
+        assert_eq!(color.print(&Value::Color(0xa0b)), "#000a0b");
         assert_eq!(rgb(0xff0080), [1.0, 0.0, 128.0 / 255.0]);
     }
 }

@@ -5,9 +5,11 @@
 //! `posterize:num-levels=8,vignette:amount=0.4:radius=0.3`.
 //! The other is a JSON array whose items are names or objects with the name under `effect`:
 //! `["sepia", {"effect": "posterize", "num-levels": 8}]`.
-//! Underscores count as hyphens. Nothing is guessed: an unknown name, a value out of range or a
+//! Values that hold a comma, a colon or a quotation mark go between quotation marks, with `\"` and
+//! `\\` inside. Underscores count as hyphens. Nothing is guessed: an unknown name, a value out of range or a
 //! parameter given twice is an error that lists what would do.
 
+use crate::cube::CubeError;
 use crate::params::{Value, Values};
 use crate::registry::{self, EFFECTS};
 
@@ -33,7 +35,7 @@ impl Item {
         let mut values = others.clone();
         for (index, given) in self.given.iter().enumerate() {
             if let Some(value) = given {
-                values.set(index, *value);
+                values.set(index, value.clone());
             }
         }
         values
@@ -78,6 +80,13 @@ pub enum ParseError {
     JsonShape(String),
     #[error("a chain has at most {MAX_EFFECTS} effects, not {0}")]
     TooLong(usize),
+    #[error("a quotation mark is not closed: {0}")]
+    Quote(String),
+    #[error("{effect}: {error}")]
+    File {
+        effect: &'static str,
+        error: CubeError,
+    },
 }
 
 /// More effects than this in one chain is taken for a mistake.
@@ -100,10 +109,77 @@ pub fn parse(text: &str) -> Result<Vec<Item>, ParseError> {
     Ok(items)
 }
 
+/// Reads the files that a chain names.
+pub fn load(items: &mut [Item]) -> Result<(), ParseError> {
+    for item in items {
+        for given in item.given.iter_mut().flatten() {
+            if let Value::File(file) = given {
+                file.load().map_err(|error| ParseError::File {
+                    effect: EFFECTS[item.effect].name,
+                    error,
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Splits at a character that is not between quotation marks.
+fn split_at(text: &str, at: char) -> Result<Vec<&str>, ParseError> {
+    let (mut parts, mut start) = (Vec::new(), 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for (index, c) in text.char_indices() {
+        if quoted && !escaped && c == '\\' {
+            escaped = true;
+            continue;
+        }
+        if c == '"' && !escaped {
+            quoted = !quoted;
+        } else if c == at && !quoted {
+            parts.push(&text[start..index]);
+            start = index + c.len_utf8();
+        }
+        escaped = false;
+    }
+    if quoted {
+        return Err(ParseError::Quote(text.trim().to_string()));
+    }
+    parts.push(&text[start..]);
+    Ok(parts)
+}
+
+/// A value without its quotation marks.
+fn unquoted(value: &str) -> String {
+    let inside = value
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    let Some(inside) = inside else {
+        return value.to_string();
+    };
+    let mut plain = String::with_capacity(inside.len());
+    let mut chars = inside.chars();
+    while let Some(c) = chars.next() {
+        plain.push(match c {
+            '\\' => chars.next().unwrap_or(c),
+            c => c,
+        });
+    }
+    plain
+}
+
+/// A value with quotation marks where it needs them.
+fn quoted(value: &str) -> String {
+    if value.trim() == value && !value.contains([',', ':', '"']) {
+        return value.to_string();
+    }
+    let escaped = value.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}
+
 fn parse_short(text: &str) -> Result<Vec<Item>, ParseError> {
     let mut items = Vec::new();
-    for (index, part) in text.split(',').enumerate() {
-        let mut fields = part.split(':');
+    for (index, part) in split_at(text, ',')?.into_iter().enumerate() {
+        let mut fields = split_at(part, ':')?.into_iter();
         let name = fields.next().unwrap_or_default().trim();
         if name.is_empty() {
             return Err(ParseError::NoName {
@@ -117,7 +193,7 @@ fn parse_short(text: &str) -> Result<Vec<Item>, ParseError> {
                 text: field.trim().to_string(),
                 known: known(item.effect),
             })?;
-            give(&mut item, name.trim(), value.trim())?;
+            give(&mut item, name.trim(), &unquoted(value.trim()))?;
         }
         items.push(item);
     }
@@ -147,10 +223,10 @@ fn parse_json(text: &str) -> Result<Vec<Item>, ParseError> {
                     }
                     // Strings take the short form's syntax, other scalars print as it.
                     let value = match value {
-                        Json::String(value) => value.clone(),
+                        Json::String(value) => value.trim().to_string(),
                         other => other.to_string(),
                     };
-                    give(&mut item, name, value.trim())?;
+                    give(&mut item, name, &value)?;
                 }
                 items.push(item);
             }
@@ -215,7 +291,11 @@ pub fn print(items: &[Item]) -> String {
             let mut text = effect.name.to_string();
             for (param, given) in effect.params.iter().zip(&item.given) {
                 if let Some(value) = given {
-                    text.push_str(&format!(":{}={}", param.name, param.kind.print(*value)));
+                    text.push_str(&format!(
+                        ":{}={}",
+                        param.name,
+                        quoted(&param.kind.print(value))
+                    ));
                 }
             }
             text
@@ -227,7 +307,7 @@ pub fn print(items: &[Item]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::Kind;
+    use crate::params::{File, Kind};
     use proptest::prelude::*;
 
     fn error(text: &str) -> String {
@@ -305,7 +385,7 @@ mod tests {
     proptest! {
         /// No text makes the parser panic, and what it takes prints to the same chain.
         #[test]
-        fn any_text_is_taken_or_refused(text in "[a-z\\-:=,0-9.\\[\\]{}\" ]{0,60}") {
+        fn any_text_is_taken_or_refused(text in "[a-z\\-:=,0-9.\\[\\]{}\"\\\\ ]{0,60}") {
             if let Ok(items) = parse(&text) {
                 prop_assert_eq!(parse(&print(&items)).unwrap(), items);
             }
@@ -327,6 +407,10 @@ mod tests {
                         Kind::Choice { choices, .. } =>
                             Value::Choice((choices.len() as f64 * at) as usize),
                         Kind::Color { .. } => Value::Color((at * 16777215.0) as u32),
+                        Kind::File => Value::File(File::new(
+                            ["a.cube", "/b c/d,e.cube", "C:\\x:y", "\"q\" \\", " s ", ""]
+                                [(at * 5.999) as usize],
+                        )),
                     });
                 }
                 item

@@ -4,16 +4,39 @@
 //! Effects come in three kinds, from cheap to dear: tables for each component, which whole chains
 //! of fold into one; rows, which share one walk over the picture; and whole pictures.
 
-use crate::picture::{Band, Picture, Shape};
+use std::cell::RefCell;
+
+use crate::effects::box_blur::Window;
+use crate::picture::{Band, Picture, PixelFormat, Shape};
 use crate::simd::lut::Lut;
 use crate::workers::Tools;
 
 /// What an effect is built for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Build {
     pub shape: Shape,
     /// Differs between the places of a chain, so that two random effects differ.
     pub salt: u64,
+    /// True where pixels have an alpha component.
+    pub alpha: bool,
+    /// What people should know: see [`Build::note`].
+    pub notes: RefCell<Vec<String>>,
+}
+
+impl Build {
+    pub fn new(format: PixelFormat, shape: Shape, salt: u64) -> Self {
+        Self {
+            shape,
+            salt,
+            alpha: format.alpha().is_some(),
+            notes: RefCell::default(),
+        }
+    }
+
+    /// Tells people that the effect cannot do what they asked for, and what would help.
+    pub fn note(&self, text: &str) {
+        self.notes.borrow_mut().push(text.to_string());
+    }
 }
 
 /// When a frame is shown, and the seed of its randomness. The same moment gives the same picture.
@@ -44,6 +67,16 @@ pub enum Pass {
 /// An effect that needs no more than a band.
 pub trait RowPass: Send + Sync {
     fn run(&self, band: &mut Band, moment: &Moment, scratch: &mut RowScratch);
+
+    /// True when bands come with their alpha.
+    fn wants_alpha(&self) -> bool {
+        false
+    }
+
+    /// True when bands must come one after the other from the top.
+    fn is_sequential(&self) -> bool {
+        false
+    }
 }
 
 /// An effect that needs the picture around a pixel.
@@ -55,6 +88,7 @@ pub trait PicturePass: Send + Sync {
 #[derive(Default)]
 pub struct RowScratch {
     pub bytes: [Vec<u8>; 6],
+    pub window: Window,
     pub gain: Vec<u16>,
     pub gain_chroma: Vec<u16>,
 }

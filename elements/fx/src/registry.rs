@@ -28,12 +28,17 @@ pub static EFFECTS: &[&Effect] = &[
     &effects::sepia::EFFECT,
     &effects::duotone::EFFECT,
     &effects::thermal::EFFECT,
+    &effects::lut::EFFECT,
+    &effects::chroma_key::EFFECT,
     &effects::vignette::EFFECT,
     &effects::scanlines::EFFECT,
     &effects::rgb_shift::EFFECT,
     &effects::glitch::EFFECT,
+    &effects::vhs::EFFECT,
     &effects::pixelate::EFFECT,
     &effects::blur::EFFECT,
+    &effects::box_blur::EFFECT,
+    &effects::bokeh::EFFECT,
     &effects::sharpen::EFFECT,
     &effects::edge::EFFECT,
     &effects::emboss::EFFECT,
@@ -44,6 +49,7 @@ pub static EFFECTS: &[&Effect] = &[
     &effects::old_film::EFFECT,
     &effects::mirror::EFFECT,
     &effects::kaleidoscope::EFFECT,
+    &effects::trails::EFFECT,
 ];
 
 /// The index of the effect of this name or alias.
@@ -68,6 +74,14 @@ pub fn property_name(effect: &Effect, param: &Param) -> String {
     }
 }
 
+/// A parameter's default, in words.
+pub fn print_default(param: &Param) -> String {
+    match param.kind {
+        Kind::File => "none".into(),
+        kind => kind.print(&kind.default_value()),
+    }
+}
+
 /// The tables of docs/effects.md.
 pub fn markdown() -> String {
     let mut text = String::new();
@@ -89,7 +103,7 @@ pub fn markdown() -> String {
                 "| `{}` | {} | `{}` | {} | `{}` |",
                 param.name,
                 param.kind.domain(),
-                param.kind.print(param.kind.default_value()),
+                print_default(param),
                 param.blurb,
                 property_name(effect, param)
             );
@@ -131,7 +145,7 @@ mod tests {
             for param in effect.params {
                 assert!(is_name(param.name), "{}", param.name);
                 assert!(
-                    param.kind.accepts(param.kind.default_value()),
+                    param.kind.accepts(&param.kind.default_value()),
                     "{}",
                     param.name
                 );
@@ -148,7 +162,10 @@ mod tests {
         for effect in EFFECTS {
             for format in PixelFormat::ALL {
                 let shape = Shape::new(format, 17, 9, Colorimetry::BT601);
-                (effect.build)(&Values::defaults(effect.params), &Build { shape, salt: 1 });
+                (effect.build)(
+                    &Values::defaults(effect.params),
+                    &Build::new(format, shape, 1),
+                );
             }
         }
     }

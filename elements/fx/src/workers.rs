@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Threads and spare memory for effects.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use crate::picture::Plane;
@@ -48,12 +49,33 @@ impl Workers {
             _ => items.into_iter().for_each(f),
         }
     }
+
+    /// Like [`Workers::each`] for many small items, which threads take in runs.
+    pub fn each_many<T: Send>(&self, items: Vec<T>, f: impl Fn(T) + Sync) {
+        let Some(pool) = &self.pool else {
+            return items.into_iter().for_each(f);
+        };
+        let run = items.len().div_ceil(pool.current_num_threads()).max(1);
+        let mut items = items.into_iter();
+        pool.scope(|scope| {
+            while items.len() > 0 {
+                let (run, f) = (items.by_ref().take(run).collect::<Vec<_>>(), &f);
+                scope.spawn(move |_| run.into_iter().for_each(f));
+            }
+        });
+    }
 }
+
+/// What an effect remembers: values of 256 for 1, by plane.
+pub type Memory = Vec<Vec<u16>>;
 
 /// What whole-picture effects work with.
 pub struct Tools {
     pub workers: Workers,
     spare: Mutex<Vec<Vec<u8>>>,
+    /// What effects remember from frame to frame, by their salt, and whether the latest frame
+    /// made use of it. It outlives the effects, which are built anew when a parameter moves.
+    memories: Mutex<HashMap<u64, (Memory, bool)>>,
 }
 
 /// A copy of a plane with its edges repeated left and right.
@@ -76,6 +98,7 @@ impl Tools {
         Self {
             workers,
             spare: Mutex::new(Vec::new()),
+            memories: Mutex::new(HashMap::new()),
         }
     }
 
@@ -95,6 +118,28 @@ impl Tools {
         if spare.len() < 8 {
             spare.push(buffer);
         }
+    }
+
+    /// What the effect of this salt left with [`Tools::remember`] at the frame before.
+    pub fn recall(&self, salt: u64) -> Option<Memory> {
+        let mut memories = self.memories.lock().unwrap_or_else(|e| e.into_inner());
+        memories.remove(&salt).map(|(memory, _)| memory)
+    }
+
+    pub fn remember(&self, salt: u64, memory: Memory) {
+        let mut memories = self.memories.lock().unwrap_or_else(|e| e.into_inner());
+        memories.insert(salt, (memory, true));
+    }
+
+    /// Drops the memory of effects that had no part in this frame.
+    pub fn end_frame(&self) {
+        let mut memories = self.memories.lock().unwrap_or_else(|e| e.into_inner());
+        memories.retain(|_, (_, used)| std::mem::replace(used, false));
+    }
+
+    pub fn forget(&self) {
+        let mut memories = self.memories.lock().unwrap_or_else(|e| e.into_inner());
+        memories.clear();
     }
 
     /// A copy of a plane with `pad` more bytes on either side.

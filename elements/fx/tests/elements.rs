@@ -380,7 +380,8 @@ fn properties_are_declared_properly() {
         let playing = flags.contains(gst::PARAM_FLAG_MUTABLE_PLAYING);
         assert!(playing, "{}", spec.name());
         let controllable = flags.contains(gst::PARAM_FLAG_CONTROLLABLE);
-        let not = ["effects", "n-threads"].contains(&spec.name());
+        // Texts have no place in a controller.
+        let not = ["effects", "n-threads", "lut-file"].contains(&spec.name());
         assert_eq!(controllable, !not, "{}", spec.name());
     }
     assert!(own > 20, "{own}");
@@ -414,6 +415,103 @@ fn ramp(element: &gst::Element, property: &str, frames: u64) {
     assert!(source.set(gst::ClockTime::from_mseconds(40 * frames), 1.0));
     let binding = gst_controller::DirectControlBinding::new(element, property, &source);
     element.add_control_binding(&binding).expect("a binding");
+}
+
+/// Writes a table that swaps red and green, and gives its path.
+fn cube(folder: &std::path::Path) -> String {
+    let path = folder.join("a table.cube");
+    let corners = (0..8).map(|i| format!("{} {} {}\n", i >> 1 & 1, i & 1, i >> 2));
+    let text = format!("LUT_3D_SIZE 2\n{}", corners.collect::<String>());
+    std::fs::write(&path, text).expect("written");
+    path.to_str().expect("UTF-8").to_string()
+}
+
+#[test]
+fn tables_come_from_files() {
+    init();
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = cube(folder.path());
+    let info = info("RGB", 2, 1);
+    let mut harness = harness("effects=lut", &caps("RGB", 2, 1));
+    let element = element(&harness);
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    let mut push = || {
+        let mut bytes = vec![0; info.size()];
+        bytes[..6].copy_from_slice(&[10, 20, 30, 40, 50, 60]);
+        let mut buffer = gst::Buffer::from_mut_slice(bytes);
+        stamp(&mut buffer, 0);
+        self::bytes(&harness.push_and_pull(buffer).expect("a buffer"))[..6].to_vec()
+    };
+    let warning = || {
+        let message = bus.timed_pop_filtered(
+            gst::ClockTime::from_seconds(5),
+            &[gst::MessageType::Warning],
+        );
+        match message.expect("a warning").view() {
+            gst::MessageView::Warning(warning) => warning.error().message().to_string(),
+            _ => unreachable!(),
+        }
+    };
+    assert_eq!(push(), [10, 20, 30, 40, 50, 60]);
+    assert!(warning().contains("no file is given"));
+    element.set_property("lut-file", &path);
+    assert_eq!(push(), [20, 10, 30, 50, 40, 60]);
+    // Bad files while playing: a warning with the line, and the old one stays.
+    let bad = folder.path().join("bad.cube");
+    std::fs::write(&bad, "LUT_3D_SIZE 2\n0 0 0\n0 0\n").expect("written");
+    element.set_property("lut-file", bad.to_str().expect("UTF-8"));
+    let text = warning();
+    assert!(
+        text.contains("bad.cube, line 3: 3 numbers are due"),
+        "{text}"
+    );
+    element.set_property("effects", format!("lut:file={}", bad.display()));
+    let text = warning();
+    assert!(text.contains("bad.cube, line 3"), "{text}");
+    assert_eq!(push(), [20, 10, 30, 50, 40, 60]);
+    assert_eq!(element.property::<String>("lut-file"), path);
+    // As text, between quotation marks, as the path has a blank.
+    element.set_property("effects", format!("lut:file=\"{path}\":amount=0"));
+    assert_eq!(push(), [10, 20, 30, 40, 50, 60]);
+    element.set_bus(None);
+
+    let text = start_error("lut:file=/no/such.cube");
+    assert!(text.contains("cannot read /no/such.cube"), "{text}");
+}
+
+#[test]
+fn a_missing_file_in_a_property_stops_the_start() {
+    init();
+    let element = gst::ElementFactory::make("fxfilter")
+        .property("lut-file", "/no/such.cube")
+        .build()
+        .expect("fxfilter");
+    assert!(element.set_state(gst::State::Paused).is_err());
+    element.set_state(gst::State::Null).expect("back to NULL");
+    element.set_property("lut-file", "");
+    element.set_state(gst::State::Ready).expect("READY");
+    element.set_state(gst::State::Null).expect("NULL");
+}
+
+/// What a motion trail remembers ends with a flush.
+#[test]
+fn trails_end_with_a_flush() {
+    let info = info("GRAY8", 8, 8);
+    let mut harness = harness("effects=trails:persistence=0.5", &caps("GRAY8", 8, 8));
+    let frame = |value: u8| {
+        let mut buffer = gst::Buffer::from_mut_slice(vec![value; info.size()]);
+        stamp(&mut buffer, 0);
+        buffer
+    };
+    let mut show = |value| bytes(&harness.push_and_pull(frame(value)).expect("a buffer"))[0];
+    assert_eq!([show(200), show(0)], [200, 100]);
+    harness.push_event(gst::event::FlushStart::new());
+    harness.push_event(gst::event::FlushStop::new(true));
+    let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    harness.push_event(gst::event::Segment::new(&segment));
+    let output = harness.push_and_pull(frame(10)).expect("a buffer");
+    assert_eq!(bytes(&output)[0], 10);
 }
 
 fn start_error(effects: &str) -> String {
@@ -582,6 +680,10 @@ fn effects_switched_at_random_while_playing() {
     .expect("a pipeline");
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
     let fx = pipeline.by_name("fx").expect("fxfilter");
+    // Without these two effects warn that they have nothing to do.
+    let folder = tempfile::tempdir().expect("a folder");
+    fx.set_property("lut-file", cube(folder.path()));
+    fx.set_property_from_str("chroma-key-to", "color");
     let frames = Arc::new(AtomicUsize::new(0));
     let counter = frames.clone();
     let pad = fx.static_pad("src").expect("a pad");

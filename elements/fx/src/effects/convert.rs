@@ -57,6 +57,11 @@ pub fn componentwise(space: usize, build: &Build, lut: &Lut) -> Pass {
 /// An effect on rows of three components.
 pub trait ColorOp: Send + Sync {
     fn apply(&self, rows: [&mut [u8]; 3], y: usize, moment: &Moment);
+
+    /// True when rows must come one after the other from the top.
+    fn is_sequential(&self) -> bool {
+        false
+    }
 }
 
 struct TableOp(RowLut);
@@ -90,17 +95,17 @@ pub fn via_rgb(build: &Build, op: impl ColorOp + 'static) -> Pass {
 }
 
 /// Bytes of Y, U, V to bytes of R, G, B.
-fn decoding(color: &Colorimetry) -> Matrix {
-    affine(|yuv| color.decode(yuv).map(|v| v * 255.0))
+pub(super) fn decoding(color: &Colorimetry) -> Matrix {
+    Matrix::new(affine(|yuv| color.decode(yuv).map(|v| v * 255.0)))
 }
 
 /// Bytes of R, G, B to bytes of Y, U, V.
-fn encoding(color: &Colorimetry) -> Matrix {
-    affine(|rgb| color.encode(rgb.map(|v| v / 255.0)))
+pub(super) fn encoding(color: &Colorimetry) -> Matrix {
+    Matrix::new(affine(|rgb| color.encode(rgb.map(|v| v / 255.0))))
 }
 
 /// The matrix of an affine function.
-fn affine(f: impl Fn([f32; 3]) -> [f32; 3]) -> Matrix {
+pub(super) fn affine(f: impl Fn([f32; 3]) -> [f32; 3]) -> [[f32; 4]; 3] {
     let zero = f([0.0; 3]);
     let columns: [[f32; 3]; 3] = std::array::from_fn(|i| {
         let mut unit = [0.0; 3];
@@ -108,9 +113,7 @@ fn affine(f: impl Fn([f32; 3]) -> [f32; 3]) -> Matrix {
         let at = f(unit);
         std::array::from_fn(|j| (at[j] - zero[j]) / 255.0)
     });
-    Matrix::new(std::array::from_fn(|j| {
-        [columns[0][j], columns[1][j], columns[2][j], zero[j]]
-    }))
+    std::array::from_fn(|j| [columns[0][j], columns[1][j], columns[2][j], zero[j]])
 }
 
 struct Direct<T> {
@@ -118,6 +121,10 @@ struct Direct<T> {
 }
 
 impl<T: ColorOp> RowPass for Direct<T> {
+    fn is_sequential(&self) -> bool {
+        self.op.is_sequential()
+    }
+
     fn run(&self, band: &mut Band, moment: &Moment, _scratch: &mut RowScratch) {
         let [r, _] = &mut band.luma;
         let [g, b] = &mut band.chroma;
@@ -132,6 +139,10 @@ struct InYuv<T> {
 }
 
 impl<T: ColorOp> RowPass for InYuv<T> {
+    fn is_sequential(&self) -> bool {
+        self.op.is_sequential()
+    }
+
     fn run(&self, band: &mut Band, moment: &Moment, _scratch: &mut RowScratch) {
         let [r, _] = &mut band.luma;
         let [g, b] = &mut band.chroma;
@@ -148,6 +159,10 @@ struct GrayInRgb<T> {
 }
 
 impl<T: ColorOp> RowPass for GrayInRgb<T> {
+    fn is_sequential(&self) -> bool {
+        self.op.is_sequential()
+    }
+
     fn run(&self, band: &mut Band, moment: &Moment, scratch: &mut RowScratch) {
         let row = &mut *band.luma[0];
         let [a, b, ..] = &mut scratch.bytes;
@@ -177,6 +192,10 @@ impl<T: ColorOp> InRgb<T> {
 }
 
 impl<T: ColorOp> RowPass for InRgb<T> {
+    fn is_sequential(&self) -> bool {
+        self.op.is_sequential()
+    }
+
     fn run(&self, band: &mut Band, moment: &Moment, scratch: &mut RowScratch) {
         let y = band.y;
         let [first, second] = &mut band.luma;
@@ -199,10 +218,10 @@ impl<T: ColorOp> RowPass for InRgb<T> {
         if !second.is_empty() {
             u2.copy_from_slice(u1);
             v2.copy_from_slice(v1);
-            self.row(second, u2, v2, y + 1, moment);
         }
         self.row(first, u1, v1, y, moment);
         if !second.is_empty() {
+            self.row(second, u2, v2, y + 1, moment);
             kernels::average(u1, u2);
             kernels::average(v1, v2);
         }

@@ -5,6 +5,7 @@
 //! power of two and enlarged again bilinearly; reducing and enlarging smooth as well, which the
 //! kernel makes up for, so the sum of the variances is what was asked for.
 
+use super::large;
 use crate::picture::Plane;
 use crate::simd::kernels;
 use crate::workers::Tools;
@@ -136,11 +137,10 @@ fn reduced(
 ) {
     let [fx, fy] = [axes[0].factor, axes[1].factor];
     let (width, height) = (plane.width.div_ceil(fx), plane.height.div_ceil(fy));
-    let small = reduce(plane, fx, fy);
+    let small = large::reduce(plane, fx, fy);
     let rx = axes[0].radius();
     // One more row and column on each side, which enlarging wants.
-    let stride = width + 2;
-    let mut soft = vec![0.0; stride * (height + 2)];
+    let mut soft = large::Bordered::new(width, height);
     let source = |y: isize, padded: &mut [f32]| {
         let y = y.clamp(0, height as isize - 1) as usize;
         let row = &small[y * width..][..width];
@@ -149,57 +149,10 @@ fn reduced(
         padded[rx + width..].fill(row[width - 1]);
     };
     convolve(width, 0..height, &axes, source, |y, row| {
-        let target = &mut soft[(y + 1) * stride..][..stride];
-        target[1..=width].copy_from_slice(row);
-        target[0] = row[0];
-        target[width + 1] = row[width - 1];
+        soft.row_mut(y).copy_from_slice(row);
     });
-    soft.copy_within(stride..2 * stride, 0);
-    soft.copy_within(
-        height * stride..(height + 1) * stride,
-        (height + 1) * stride,
-    );
-
-    tools.strips(plane, 1, |first, strip| {
-        let mut between = vec![0.0; stride];
-        let mut wide = vec![0.0; (width + 1) * fx];
-        for y in 0..strip.height {
-            // Centres of the small picture's rows are fy apart, the first at (fy − 1) / 2.
-            let at = first + y + fy / 2;
-            let part = ((at % fy) as f32 + if fy > 1 { 0.5 } else { 1.0 }) / fy as f32;
-            let rows = &soft[at / fy * stride..];
-            let (above, below) = (&rows[..stride], &rows[stride..2 * stride]);
-            kernels::interpolate(&mut between, above, below, part);
-            kernels::enlarge(&mut wide, &between, fx);
-            let start = if fx > 1 { fx / 2 } else { 0 };
-            let smooth = &mut wide[start..start + strip.width];
-            emit(strip.row_mut(y), smooth);
-        }
-    });
-}
-
-/// Means of blocks of a plane, whose edges are repeated to fill the last ones. Factors are powers
-/// of two.
-fn reduce(plane: &Plane, fx: usize, fy: usize) -> Vec<f32> {
-    let width = plane.width.div_ceil(fx);
-    let mut small = Vec::with_capacity(width * plane.height.div_ceil(fy));
-    let mut sums = vec![0u32; width * fx];
-    let scale = 1.0 / (fx * fy) as f32;
-    for top in (0..plane.height).step_by(fy) {
-        sums.fill(0);
-        for y in top..top + fy {
-            kernels::accumulate(&mut sums, plane.row(y.min(plane.height - 1)));
-        }
-        let last = sums[plane.width - 1];
-        sums[plane.width..].fill(last);
-        let mut wide = sums.len();
-        while wide > width {
-            kernels::fold(&mut sums[..wide]);
-            wide /= 2;
-        }
-        small.extend(sums[..width].iter().map(|sum| *sum as f32 * scale));
-    }
-    small
+    soft.close();
+    large::enlarge(plane, &soft, [fx, fy], tools, emit);
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 //! The effects, a module each, and what several of them share.
 
 pub mod blur;
+pub mod bokeh;
+pub mod box_blur;
 pub mod cartoon;
+pub mod chroma_key;
 pub mod dither;
 pub mod duotone;
 pub mod edge;
@@ -11,6 +14,7 @@ pub mod glitch;
 pub mod halftone;
 pub mod invert;
 pub mod kaleidoscope;
+pub mod lut;
 pub mod mirror;
 pub mod neon;
 pub mod old_film;
@@ -22,10 +26,13 @@ pub mod sepia;
 pub mod sharpen;
 pub mod thermal;
 pub mod threshold;
+pub mod trails;
+pub mod vhs;
 pub mod vignette;
 
 mod convert;
-mod gaussian;
+pub(crate) mod gaussian;
+mod large;
 mod relief;
 mod tint;
 

@@ -100,7 +100,7 @@ fn chain(
     let mut values = Values::defaults(effect.params);
     for (name, value) in params {
         let at = effect.params.iter().position(|p| p.name == *name);
-        values.set(at.expect("a parameter"), *value);
+        values.set(at.expect("a parameter"), value.clone());
     }
     Chain::new(&[(index, values)], 1.0, format, width, height, COLOR)
 }

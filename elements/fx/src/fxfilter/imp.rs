@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use gst::glib;
@@ -11,7 +12,8 @@ use gst_video::subclass::prelude::*;
 
 use super::properties;
 use crate::chain::{self, Chain, Defaults, Renderer};
-use crate::params::Values;
+use crate::cube::CubeError;
+use crate::params::{Value, Values};
 use crate::parse::{self, Item, ParseError};
 use crate::pass::Moment;
 use crate::picture::{Colorimetry, Family, PixelFormat, RawFrame};
@@ -56,6 +58,8 @@ struct Settings {
     /// As it was set; one that cannot be read is kept until `start()` refuses it.
     effects: String,
     items: Result<Vec<Item>, ParseError>,
+    /// Files that properties name and that could not be read, until `start()` refuses them.
+    unread: HashMap<String, CubeError>,
     mix: f64,
     seed: u32,
     n_threads: u32,
@@ -70,6 +74,7 @@ impl Default for Settings {
         Self {
             effects: String::new(),
             items: Ok(Vec::new()),
+            unread: HashMap::new(),
             mix: DEFAULT_MIX,
             seed: 0,
             n_threads: DEFAULT_THREADS,
@@ -102,6 +107,8 @@ struct State {
     n_threads: u32,
     input: Option<Input>,
     chain: Option<(Recipe, Chain)>,
+    /// Notes of effects that were posted.
+    notes: Vec<String>,
     moment: Moment,
     /// Frames since the start, for streams without time stamps.
     frames: u64,
@@ -131,7 +138,10 @@ impl FxFilter {
     }
 
     fn set_effects(&self, text: String) {
-        let items = parse::parse(&text);
+        let items = parse::parse(&text).and_then(|mut items| {
+            parse::load(&mut items)?;
+            Ok(items)
+        });
         let mut settings = self.settings();
         if let (true, Err(error)) = (settings.started, &items) {
             let kept = settings.effects.clone();
@@ -147,6 +157,31 @@ impl FxFilter {
         }
         settings.effects = text;
         settings.items = items;
+    }
+
+    /// Sets the property of an effect. A file that cannot be read while playing is refused, before
+    /// it stops the element from starting.
+    fn set_parameter(&self, property: &str, effect: usize, index: usize, mut value: Value) {
+        let mut failed = None;
+        if let Value::File(file) = &mut value {
+            failed = file.load().err();
+        }
+        let mut settings = self.settings();
+        if let (true, Some(error)) = (settings.started, &failed) {
+            drop(settings);
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                ("Cannot use {property}: {error}"),
+                ["The old file stays in place"]
+            );
+            return;
+        }
+        match failed {
+            Some(error) => settings.unread.insert(property.to_string(), error),
+            None => settings.unread.remove(property),
+        };
+        settings.defaults[effect].set(index, value);
     }
 
     /// Takes the settings into the frame that comes next, and says whether it stays as it is.
@@ -177,6 +212,7 @@ impl FxFilter {
             seed: u64::from(seed),
         };
         let mut warning = None;
+        let mut notes = Vec::new();
         if state.n_threads != n_threads {
             match Renderer::new(n_threads as usize) {
                 Ok(renderer) => state.renderer = renderer,
@@ -210,6 +246,15 @@ impl FxFilter {
                 recipe.mix,
                 chain.is_identity()
             );
+            // An effect that does nothing says so once, not with each parameter that moves.
+            let news: Vec<_> = chain.notes().to_vec();
+            if news != state.notes {
+                notes = news.clone();
+                state.notes = news;
+            }
+            if chain.is_identity() {
+                state.renderer.forget();
+            }
             state.chain = Some((recipe, chain));
         }
         let identity = state
@@ -217,6 +262,9 @@ impl FxFilter {
             .as_ref()
             .is_none_or(|(_, chain)| chain.is_identity());
         drop(guard);
+        for note in notes {
+            gst::element_imp_warning!(self, gst::StreamError::Format, ("{note}"));
+        }
         if let Some(error) = warning {
             gst::element_imp_warning!(
                 self,
@@ -325,7 +373,7 @@ impl ObjectImpl for FxFilter {
                 };
                 let param = &EFFECTS[effect].params[index];
                 match properties::from_glib_value(param, value) {
-                    Some(value) => self.settings().defaults[effect].set(index, value),
+                    Some(value) => self.set_parameter(name, effect, index, value),
                     None => gst::error!(CAT, imp = self, "{name} cannot be {value:?}"),
                 }
             }
@@ -399,6 +447,12 @@ impl BaseTransformImpl for FxFilter {
                 ("Cannot use effects=\"{}\": {error}", settings.effects)
             ));
         }
+        if let Some((property, error)) = settings.unread.iter().next() {
+            return Err(gst::error_msg!(
+                gst::ResourceError::Settings,
+                ("Cannot use {property}: {error}")
+            ));
+        }
         let n_threads = settings.n_threads;
         let renderer = Renderer::new(n_threads as usize).map_err(|error| {
             gst::error_msg!(
@@ -413,6 +467,7 @@ impl BaseTransformImpl for FxFilter {
             n_threads,
             input: None,
             chain: None,
+            notes: Vec::new(),
             moment: Moment::default(),
             frames: 0,
         });
@@ -423,6 +478,16 @@ impl BaseTransformImpl for FxFilter {
         self.settings().started = false;
         *self.state() = None;
         Ok(())
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        // What effects remember of earlier frames ends with a jump.
+        if event.type_() == gst::EventType::FlushStop
+            && let Some(state) = self.state().as_mut()
+        {
+            state.renderer.forget();
+        }
+        self.parent_sink_event(event)
     }
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {

@@ -90,9 +90,43 @@ impl Half {
     pub(crate) const ALL: [Self; 4] = [Self::Left, Self::Right, Self::Top, Self::Bottom];
 }
 
+/// How levels are mixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFxFilterDither")]
+#[repr(i32)]
+pub enum Dither {
+    #[enum_value(name = "An 8 × 8 Bayer pattern", nick = "bayer")]
+    Bayer,
+    #[enum_value(name = "A 64 × 64 pattern without structure", nick = "blue-noise")]
+    BlueNoise,
+    #[enum_value(name = "Errors go on to the pixels around", nick = "floyd-steinberg")]
+    FloydSteinberg,
+}
+
+impl Dither {
+    pub(crate) const ALL: [Self; 3] = [Self::Bayer, Self::BlueNoise, Self::FloydSteinberg];
+}
+
+/// What takes the place of the colour that a chroma key takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstFxFilterReplacement")]
+#[repr(i32)]
+pub enum Replacement {
+    #[enum_value(name = "Transparency, where the format has it", nick = "alpha")]
+    Alpha,
+    #[enum_value(name = "The background colour", nick = "color")]
+    Color,
+}
+
+impl Replacement {
+    pub(crate) const ALL: [Self; 2] = [Self::Alpha, Self::Color];
+}
+
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     Space::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     ColorMap::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    Dither::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    Replacement::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     Half::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     gst::Element::register(plugin, "fxfilter", gst::Rank::NONE, FxFilter::static_type())
 }

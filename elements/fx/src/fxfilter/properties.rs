@@ -8,8 +8,8 @@ use glib::translate::{FromGlib, IntoGlib};
 use gst::glib;
 use gst::prelude::*;
 
-use super::{ColorMap, Half, Space};
-use crate::params::{Kind, Param, Value};
+use super::{ColorMap, Dither, Half, Replacement, Space};
+use crate::params::{File, Kind, Param, Value};
 use crate::registry::{EFFECTS, Effect, property_name};
 
 /// A property's name to the effect and parameter that it sets.
@@ -78,9 +78,17 @@ fn spec(effect: &Effect, param: &Param) -> glib::ParamSpec {
             .controllable()
             .mutable_playing()
             .build(),
+        Kind::File => glib::ParamSpecString::builder(&name)
+            .nick(&nick)
+            .blurb(&blurb)
+            .default_value(Some(""))
+            .mutable_playing()
+            .build(),
         Kind::Choice { default, .. } => match (effect.name, param.name) {
             (_, "space") => enum_spec(&name, &nick, &blurb, Space::ALL[default]),
             ("thermal", "map") => enum_spec(&name, &nick, &blurb, ColorMap::ALL[default]),
+            ("dither", "method") => enum_spec(&name, &nick, &blurb, Dither::ALL[default]),
+            ("chroma-key", "to") => enum_spec(&name, &nick, &blurb, Replacement::ALL[default]),
             ("mirror", "half") => enum_spec(&name, &nick, &blurb, Half::ALL[default]),
             (effect, param) => unreachable!("{effect} {param} has no GLib type"),
         },
@@ -111,20 +119,25 @@ pub fn from_glib_value(param: &Param, value: &glib::Value) -> Option<Value> {
             let (_, chosen) = glib::EnumValue::from_value(value)?;
             Value::Choice(usize::try_from(chosen.value()).ok()?)
         }
+        Kind::File => {
+            let path = value.get::<Option<String>>().ok()?.unwrap_or_default();
+            Value::File(File::new(&path))
+        }
     };
-    param.kind.accepts(value).then_some(value)
+    param.kind.accepts(&value).then_some(value)
 }
 
 /// The value for a property.
-pub fn to_glib_value(value: Value, pspec: &glib::ParamSpec) -> glib::Value {
+pub fn to_glib_value(value: &Value, pspec: &glib::ParamSpec) -> glib::Value {
     match value {
         Value::Int(value) => value.to_value(),
         Value::Float(value) => value.to_value(),
         Value::Bool(value) => value.to_value(),
         Value::Color(value) => value.to_value(),
         Value::Choice(index) => glib::EnumClass::with_type(pspec.value_type())
-            .and_then(|class| class.to_value(index as i32))
+            .and_then(|class| class.to_value(*index as i32))
             .unwrap_or_else(|| pspec.default_value().clone()),
+        Value::File(file) => file.path.to_value(),
     }
 }
 
@@ -142,10 +155,10 @@ mod tests {
         assert_eq!(specs.len(), PLACES.len());
         for (spec, param) in specs.iter().zip(params) {
             let default = param.kind.default_value();
-            let value = to_glib_value(default, spec);
+            let value = to_glib_value(&default, spec);
             assert_eq!(
                 from_glib_value(param, &value),
-                Some(default),
+                Some(default.clone()),
                 "{}",
                 spec.name()
             );

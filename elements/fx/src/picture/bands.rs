@@ -4,18 +4,24 @@
 use super::fit;
 use super::format::Packing;
 use super::frame::RawFrame;
-use super::rows::{pack, pack422, unpack, unpack422};
+use super::rows::{pack, pack422, put_alpha, take_alpha, unpack, unpack422};
 use crate::simd::kernels;
 
 impl RawFrame<'_> {
-    /// Calls `f` with every band from top to bottom.
-    pub fn for_bands(&mut self, scratch: &mut BandScratch, mut f: impl FnMut(&mut Band)) {
+    /// Calls `f` with every band from top to bottom. Alpha is there only where it is asked for.
+    pub fn for_bands(
+        &mut self,
+        scratch: &mut BandScratch,
+        with_alpha: bool,
+        mut f: impl FnMut(&mut Band),
+    ) {
         let shape = self.shape;
         let (width, cw) = (shape.width, shape.chroma_width());
         if width == 0 || self.rows == 0 {
             return;
         }
-        let BandScratch { a, b, c } = scratch;
+        let BandScratch { a, b, c, alpha } = scratch;
+        let alpha_at = self.format.alpha().filter(|_| with_alpha);
         let first = self.first_row;
         let packing = self.format.packing();
         match (packing, self.planes.as_mut_slice()) {
@@ -26,6 +32,7 @@ impl RawFrame<'_> {
                         y: first + y,
                         luma: [&mut row[..width], &mut []],
                         chroma: [&mut [], &mut []],
+                        alpha: &mut [],
                     });
                 }
             }
@@ -44,6 +51,7 @@ impl RawFrame<'_> {
                         y: first + index * step,
                         luma: luma_rows(lines, stride, width, step.min(left)),
                         chroma: [&mut us[..cw], &mut vs[..cw]],
+                        alpha: &mut [],
                     });
                 }
             }
@@ -68,6 +76,7 @@ impl RawFrame<'_> {
                         y: first + index * 2,
                         luma: luma_rows(lines, stride, width, left.min(2)),
                         chroma: [us, vs],
+                        alpha: &mut [],
                     });
                     if swapped {
                         kernels::join2(both, vs, us);
@@ -86,22 +95,31 @@ impl RawFrame<'_> {
                         y: first + y,
                         luma: [&mut *ys, &mut []],
                         chroma: [us, vs],
+                        alpha: &mut [],
                     });
                     pack422(row, offsets, ys, us, vs);
                 }
             }
             (Packing::Packed(bytes, offsets), [plane]) => {
                 let (rs, gs, bs) = (fit(a, width), fit(b, width), fit(c, width));
+                let alpha = fit(alpha, if alpha_at.is_some() { width } else { 0 });
                 let rows = plane.data.chunks_mut(plane.stride).take(plane.rows);
                 for (y, row) in rows.enumerate() {
                     let row = &mut row[..width * bytes];
                     unpack(row, bytes, offsets, rs, gs, bs);
+                    if let Some(at) = alpha_at {
+                        take_alpha(row, at, alpha);
+                    }
                     f(&mut Band {
                         y: first + y,
                         luma: [&mut *rs, &mut []],
                         chroma: [gs, bs],
+                        alpha: &mut *alpha,
                     });
                     pack(row, bytes, offsets, rs, gs, bs);
+                    if let Some(at) = alpha_at {
+                        put_alpha(row, at, alpha);
+                    }
                 }
             }
             // `new` made as many planes as the format has.
@@ -124,6 +142,7 @@ pub struct BandScratch {
     a: Vec<u8>,
     b: Vec<u8>,
     c: Vec<u8>,
+    alpha: Vec<u8>,
 }
 
 /// The rows that share a row of chroma, as contiguous components: Y, U and V, or R, G and B (red
@@ -134,4 +153,6 @@ pub struct Band<'a> {
     pub y: usize,
     pub luma: [&'a mut [u8]; 2],
     pub chroma: [&'a mut [u8]; 2],
+    /// Of formats that have it, for passes that want it; else empty.
+    pub alpha: &'a mut [u8],
 }

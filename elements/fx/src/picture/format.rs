@@ -101,6 +101,15 @@ impl PixelFormat {
         }
     }
 
+    /// Where a pixel's alpha lies among its bytes.
+    pub fn alpha(self) -> Option<usize> {
+        match self {
+            Self::Rgba | Self::Bgra => Some(3),
+            Self::Argb | Self::Abgr => Some(0),
+            _ => None,
+        }
+    }
+
     /// Binary logarithms of the horizontal and vertical chroma subsampling.
     pub fn subsampling(self) -> (u32, u32) {
         match self {

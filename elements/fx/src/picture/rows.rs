@@ -53,3 +53,15 @@ pub(super) fn pack422(row: &mut [u8], [y, u, v]: [usize; 3], ys: &[u8], us: &[u8
         quad[v] = *vs;
     }
 }
+
+pub(super) fn take_alpha(row: &[u8], at: usize, alpha: &mut [u8]) {
+    for (to, pixel) in alpha.iter_mut().zip(row.chunks_exact(4)) {
+        *to = pixel[at];
+    }
+}
+
+pub(super) fn put_alpha(row: &mut [u8], at: usize, alpha: &[u8]) {
+    for (from, pixel) in alpha.iter().zip(row.chunks_exact_mut(4)) {
+        pixel[at] = *from;
+    }
+}

@@ -43,7 +43,7 @@ fn bands_and_pictures_agree_and_leave_memory_alone() {
                 );
                 let mut bands = vec![Vec::new(); whole.len()];
                 for mut part in frame(format, w, h, &mut planes).split(3) {
-                    part.for_bands(&mut BandScratch::default(), |band| {
+                    part.for_bands(&mut BandScratch::default(), true, |band| {
                         bands[0].extend_from_slice(band.luma[0]);
                         bands[0].extend_from_slice(band.luma[1]);
                         if bands.len() > 1 {

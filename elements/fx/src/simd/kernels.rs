@@ -547,6 +547,292 @@ kernel! {
     }
 }
 
+kernel! {
+    /// Bytes as sixteen bits.
+    pub fn widen16(target: &mut [u16], row: &[u8]) {
+        for (to, from) in target.iter_mut().zip(row) {
+            *to = u16::from(*from);
+        }
+    }
+}
+
+kernel! {
+    /// `target = a + b`.
+    pub fn add16(target: &mut [u16], a: &[u16], b: &[u16]) {
+        let n = target.len();
+        let (a, b) = (&a[..n], &b[..n]);
+        for i in 0..n {
+            target[i] = a[i].wrapping_add(b[i]);
+        }
+    }
+}
+
+kernel! {
+    /// `sums += row`.
+    pub fn accumulate16(sums: &mut [u16], row: &[u16]) {
+        let n = sums.len();
+        let row = &row[..n];
+        for i in 0..n {
+            sums[i] = sums[i].wrapping_add(row[i]);
+        }
+    }
+}
+
+kernel! {
+    /// Moves a window on: `sums += new − old`.
+    pub fn slide(sums: &mut [u32], new: &[u16], old: &[u16]) {
+        let n = sums.len();
+        let (new, old) = (&new[..n], &old[..n]);
+        for i in 0..n {
+            sums[i] = sums[i].wrapping_add(u32::from(new[i])).wrapping_sub(u32::from(old[i]));
+        }
+    }
+}
+
+kernel! {
+    /// Sums of less than 2²⁴ as rounded means.
+    pub fn mean_row(target: &mut [u8], sums: &[u32], scale: f32) {
+        let n = target.len();
+        let sums = &sums[..n];
+        for i in 0..n {
+            target[i] = to_byte(sums[i] as i32 as f32 * scale);
+        }
+    }
+}
+
+kernel! {
+    /// Sums of sixteen bits as bytes: `centre + (sum · scale − centre) · gain`.
+    pub fn mean16(target: &mut [u8], sums: &[u16], scale: f32, centre: f32, gain: f32) {
+        let n = target.len();
+        let sums = &sums[..n];
+        for i in 0..n {
+            let mean = f32::from(sums[i]) * scale;
+            target[i] = to_byte(centre + (mean - centre) * gain);
+        }
+    }
+}
+
+kernel! {
+    /// `target = a + b + c`.
+    pub fn add3(target: &mut [f32], a: &[f32], b: &[f32], c: &[f32]) {
+        let n = target.len();
+        let (a, b, c) = (&a[..n], &b[..n], &c[..n]);
+        for i in 0..n {
+            target[i] = a[i] + (b[i] + c[i]);
+        }
+    }
+}
+
+kernel! {
+    /// `sum += row`.
+    pub fn add_row(sum: &mut [f32], row: &[f32]) {
+        let n = sum.len();
+        let row = &row[..n];
+        for i in 0..n {
+            sum[i] += row[i];
+        }
+    }
+}
+
+kernel! {
+    pub fn divide(target: &mut [f32], a: &[f32], b: &[f32]) {
+        let n = target.len();
+        let (a, b) = (&a[..n], &b[..n]);
+        for i in 0..n {
+            target[i] = a[i] / b[i];
+        }
+    }
+}
+
+kernel! {
+    pub fn multiply(row: &mut [f32], by: &[f32]) {
+        let n = row.len();
+        let by = &by[..n];
+        for i in 0..n {
+            row[i] *= by[i];
+        }
+    }
+}
+
+kernel! {
+    /// Brightness becomes a weight of 1 for black and `1 + gain` for white.
+    pub fn highlight(row: &mut [f32], black: f32, scale: f32, gain: f32) {
+        for value in row {
+            let t = ((*value - black) * scale).clamp(0.0, 1.0);
+            let square = t * t;
+            *value = 1.0 + gain * (square * square * square);
+        }
+    }
+}
+
+kernel! {
+    /// Memory of 256 for 1 follows a row and becomes it; `keep` of 65536 of it stay.
+    pub fn follow(row: &mut [u8], memory: &mut [u16], keep: u32) {
+        let n = row.len().min(memory.len());
+        let (row, memory) = (&mut row[..n], &mut memory[..n]);
+        let take = 65536 - keep.min(65536);
+        for i in 0..n {
+            let new = u32::from(row[i]) << 8;
+            // Less than 2³²: 65280 · 65536 is its largest value.
+            let sum = (u32::from(memory[i]) * keep + new * take) >> 16;
+            memory[i] = sum as u16;
+            row[i] = ((sum + 128) >> 8).min(255) as u8;
+        }
+    }
+}
+
+kernel! {
+    /// Doubles a row by repeating each value; the last one once where the target is odd.
+    pub fn double16(row: &[u16], target: &mut [u16]) {
+        let mut pairs = target.chunks_exact_mut(2);
+        for (pair, value) in pairs.by_ref().zip(row) {
+            pair.copy_from_slice(&[*value, *value]);
+        }
+        if let ([last], Some(value)) = (pairs.into_remainder(), row.last()) {
+            *last = *value;
+        }
+    }
+}
+
+/// How much of a colour is kept ([`scale`]) at a distance from the key.
+#[inline(always)]
+fn kept(du: f32, dv: f32, least: f32, scale: f32) -> u16 {
+    let distance = (du * du + dv * dv).sqrt();
+    let share = ((distance - least) * scale).clamp(0.0, 1.0);
+    (share * 32768.0 + 12_582_912.0).to_bits() as u16
+}
+
+kernel! {
+    /// How much is kept of pixels with these U and V.
+    pub fn key_yuv(keep: &mut [u16], u: &[u8], v: &[u8], key: [f32; 2], least: f32, scale: f32) {
+        let n = keep.len();
+        let (u, v) = (&u[..n], &v[..n]);
+        for i in 0..n {
+            keep[i] = kept(f32::from(u[i]) - key[0], f32::from(v[i]) - key[1], least, scale);
+        }
+    }
+}
+
+kernel! {
+    /// The same of red, green and blue; `to` makes U and V of them.
+    pub fn key_rgb(
+        keep: &mut [u16],
+        rgb: [&[u8]; 3],
+        to: &[[f32; 4]; 2],
+        key: [f32; 2],
+        least: f32,
+        scale: f32,
+    ) {
+        let n = keep.len();
+        let [r, g, b] = rgb.map(|row| &row[..n]);
+        for i in 0..n {
+            let (r, g, b) = (f32::from(r[i]), f32::from(g[i]), f32::from(b[i]));
+            let at = |row: &[f32; 4]| r * row[0] + g * row[1] + b * row[2] + row[3];
+            keep[i] = kept(at(&to[0]) - key[0], at(&to[1]) - key[1], least, scale);
+        }
+    }
+}
+
+/// A table of colours, for [`tetrahedral`].
+pub struct ColorTable {
+    size: i32,
+    /// From bytes to places in the table: 4096 for a step, after a shift by eight.
+    scale: [i32; 3],
+    offset: [i32; 3],
+    /// Red, green and blue as code values times 64; the fourth is not used.
+    entries: Vec<[i16; 4]>,
+}
+
+impl ColorTable {
+    /// Entries are colours of 0 to 1, red changing fastest; `size` of them along each axis, which
+    /// are 2 to 129.
+    pub fn new(
+        size: usize,
+        min: [f32; 3],
+        max: [f32; 3],
+        entries: impl Iterator<Item = [f32; 3]>,
+    ) -> Self {
+        assert!((2..=129).contains(&size));
+        let steps = (size - 1) as f64 * 4096.0 * 256.0;
+        let span: [f64; 3] = std::array::from_fn(|c| f64::from(max[c]) - f64::from(min[c]));
+        // A scale that would overflow reaches the table's end with the first byte anyway.
+        let fit = |v: f64| v.clamp(-1e6 * 4.0, 1e6 * 4.0) as i32;
+        let entries: Vec<[i16; 4]> = entries
+            .map(|[r, g, b]| {
+                let [r, g, b] = [r, g, b].map(|v| (v.clamp(-1.0, 2.0) * 16320.0).round() as i16);
+                [r, g, b, 0]
+            })
+            .collect();
+        assert_eq!(entries.len(), size.pow(3));
+        Self {
+            size: size as i32,
+            scale: span.map(|span| fit((steps / 255.0 / span).round())),
+            offset: std::array::from_fn(|c| {
+                // 128 rounds the shift.
+                (-f64::from(min[c]) / span[c] * steps).clamp(-1e9, 1e9) as i32 + 128
+            }),
+            entries,
+        }
+    }
+}
+
+kernel! {
+    /// Looks colours up, interpolating between the four corners of the tetrahedron that each is
+    /// in: the walk from the cell's first corner to its last along the axes, the longest part
+    /// first.
+    pub fn tetrahedral(red: &mut [u8], green: &mut [u8], blue: &mut [u8], table: &ColorTable) {
+        const BLOCK: usize = 64;
+        let n = red.len().min(green.len()).min(blue.len());
+        let size = table.size;
+        let (last, cells) = ((size - 1) << 12, size - 2);
+        let step = [1, size, size * size];
+        let end = step[0] + step[1] + step[2];
+        let mut corners = [[0i32; BLOCK]; 4];
+        let mut weights = [[0i32; BLOCK]; 4];
+        for start in (0..n).step_by(BLOCK) {
+            let stop = (start + BLOCK).min(n);
+            let (r, g, b) =
+                (&mut red[start..stop], &mut green[start..stop], &mut blue[start..stop]);
+            let count = r.len();
+            let (g, b) = (&mut g[..count], &mut b[..count]);
+            for i in 0..count {
+                let place = |v: u8, c: usize| {
+                    let at = (i32::from(v) * table.scale[c]).wrapping_add(table.offset[c]) >> 8;
+                    let at = at.clamp(0, last);
+                    let cell = (at >> 12).min(cells);
+                    (cell, at - (cell << 12))
+                };
+                let ((cr, fr), (cg, fg), (cb, fb)) = (place(r[i], 0), place(g[i], 1), place(b[i], 2));
+                let first = cr + cg * step[1] + cb * step[2];
+                let most = fr.max(fg).max(fb);
+                let least = fr.min(fg).min(fb);
+                let middle = fr + fg + fb - most - least;
+                let longest = if fr == most { step[0] } else if fg == most { step[1] } else { step[2] };
+                let shortest = if fb == least { step[2] } else if fg == least { step[1] } else { step[0] };
+                corners[0][i] = first;
+                corners[1][i] = first + longest;
+                corners[2][i] = first + end - shortest;
+                corners[3][i] = first + end;
+                weights[0][i] = 4096 - most;
+                weights[1][i] = most - middle;
+                weights[2][i] = middle - least;
+                weights[3][i] = least;
+            }
+            for i in 0..count {
+                let mut sum = [1 << 17; 4];
+                for k in 0..4 {
+                    let entry = &table.entries[corners[k][i] as usize];
+                    for c in 0..4 {
+                        sum[c] += i32::from(entry[c]) * weights[k][i];
+                    }
+                }
+                let out = sum.map(|v| (v >> 18).clamp(0, 255) as u8);
+                (r[i], g[i], b[i]) = (out[0], out[1], out[2]);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
