@@ -7,7 +7,7 @@
 //! cargo run --release -p aivideo-codec --example exactness -- [options] clip.y4m...
 //!   --quality N      0 to 63 (default 32)        --frames N    at most so many of each clip
 //!   --model PATH     as `model-location`         --key N       key frame interval (default 250)
-//!   --zero           zero vectors only           --skip-bits X 0: never skip a block
+//!   --motion M       full, blocks16, zero          --skip-bits X 0: never skip a block
 //!   --key-boost N    quality added to key frames
 //!   --fast           one decoder only            --threads N   of the encoder (default: all)
 //! ```
@@ -57,7 +57,15 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--key" => o.key = value()?.parse()?,
             "--threads" => o.threads = value()?.parse()?,
             "--model" => o.model = Some(value()?.into()),
-            "--zero" => o.settings.motion = Variant::Zero,
+            "--motion" => {
+                o.settings.motion = match value()?.as_str() {
+                    "full" => Variant::Full,
+                    "blocks16" => Variant::Blocks16,
+                    "zero" => Variant::Zero,
+                    "none" => Variant::None,
+                    other => return Err(format!("no motion {other}").into()),
+                };
+            }
             "--key-boost" => o.settings.key_boost = value()?.parse()?,
             "--skip-bits" => o.settings.skip_bits = value()?.parse()?,
             "--fast" => o.fast = true,
@@ -179,7 +187,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for clip in &options.clips {
         let mut source = Y4m::open(clip)?;
         let sequence = SequenceHeader {
-            version: 1,
+            version: aivideo_codec::bitstream::VERSION,
             tier: Tier::S,
             model_id: [0; 8],
             tables_id: [0; 8],

@@ -4,7 +4,7 @@
 
 use aivideo_codec::entropy::tables::synthetic;
 use aivideo_codec::entropy::{Tables, TileHistory, TileShape, decode_y, encode_y};
-use aivideo_codec::motion::{Reference, Searcher, code, compensate};
+use aivideo_codec::motion::{Reference, Searcher, Variant, code, compensate};
 use std::time::Instant;
 
 const WIDTH: usize = 1280;
@@ -37,10 +37,13 @@ fn main() {
     };
     let (before, now) = (texture(0.0, 0.0), texture(5.25, -3.5));
     let chroma = vec![128; WIDTH * HEIGHT / 2];
-    let mut searcher = Searcher::new(WIDTH, HEIGHT, 8);
-    time("motion search", 20, || searcher.search(&now, &before, 100));
-    let field = searcher.search(&now, &before, 100);
+    let mut searcher = Searcher::new(WIDTH, HEIGHT, 8, Variant::Full);
     let mut reference = Reference::new(WIDTH, HEIGHT);
+    reference.load(&before, &chroma);
+    time("motion search", 20, || {
+        searcher.search(&now, &reference, 100.0)
+    });
+    let field = searcher.search(&now, &reference, 100.0);
     time("reference borders", 20, || reference.load(&before, &chroma));
     let (mut y, mut uv) = (vec![0; WIDTH * HEIGHT], vec![0; WIDTH * HEIGHT / 2]);
     time("motion compensation", 20, || {

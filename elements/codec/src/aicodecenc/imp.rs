@@ -432,8 +432,10 @@ impl VideoEncoderImpl for AiCodecEnc {
             .map_err(|e| gst::loggable_error!(CAT, "{e}"))?;
         let choices = EncoderSettings {
             motion: match settings.motion {
-                Motion::Search => Variant::Search,
+                Motion::Full => Variant::Full,
+                Motion::Blocks16 => Variant::Blocks16,
                 Motion::Zero => Variant::Zero,
+                Motion::None => Variant::None,
             },
             recovery: RecoverySettings {
                 long_term: settings.recovery == Recovery::Auto,

@@ -30,13 +30,19 @@ mod imp;
 #[enum_type(name = "GstAiCodecMotion")]
 #[repr(i32)]
 pub enum Motion {
-    /// Hierarchical search for quarter-pel vectors.
+    /// Quarter-pel vectors for blocks of 16x16 and, where it pays, 8x8.
     #[default]
-    #[enum_value(name = "Search: hierarchical, quarter-pel", nick = "search")]
-    Search,
+    #[enum_value(name = "Full: vectors for blocks of 16x16 and 8x8", nick = "full")]
+    Full,
+    /// One vector for each block of 16x16.
+    #[enum_value(name = "Blocks16: vectors for blocks of 16x16 only", nick = "blocks16")]
+    Blocks16,
     /// No vectors; every block is predicted from its own place.
     #[enum_value(name = "Zero: predict every block from its own place", nick = "zero")]
     Zero,
+    /// Nothing is predicted from other frames: all are key frames.
+    #[enum_value(name = "None: every frame is a key frame", nick = "none")]
+    None,
 }
 
 /// What is sent when a receiver asks for help after a loss.

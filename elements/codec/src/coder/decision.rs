@@ -20,11 +20,6 @@ pub fn error_per_bit(quality: u8) -> f64 {
     1.0 / (LAMBDA.0 * (LAMBDA.1 / LAMBDA.0).powf(q))
 }
 
-/// The search's price of a bit: sixteenths of a level of absolute difference.
-pub fn search_lambda(quality: u8) -> u32 {
-    (16.0 * error_per_bit(quality).sqrt()) as u32
-}
-
 /// Squared errors of all blocks, luma and chroma together.
 pub fn block_errors(source: &Picture, other: &Picture) -> Vec<u32> {
     let width = source.width;
@@ -171,7 +166,6 @@ mod tests {
     #[test]
     fn a_better_picture_makes_bits_cheap() {
         assert!((0..63).all(|q| error_per_bit(q) > error_per_bit(q + 1)));
-        assert!(search_lambda(0) > search_lambda(63));
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl TileSymbols {
         Self {
             z: vec![0; tile.shape.z_len()],
             y: vec![0; tile.shape.y_len()],
-            skip: vec![!key; vectors.len()],
+            skip: vec![!key; vectors.len() / 4],
             vectors,
             damaged: true,
             concealed: true,
@@ -192,7 +192,7 @@ impl Decoder {
             prediction: grey.clone(),
             previous: grey,
             state: vec![0; self.net.state_len(&layout)],
-            vectors: vec![Vector::ZERO; layout.blocks()],
+            vectors: vec![Vector::ZERO; layout.parts()],
             kept: Default::default(),
             last: 0,
             ready: false,
@@ -398,7 +398,7 @@ impl Stream {
                     sent.and_then(|sent| read_tile(tables, quality, width, tile, sent, key, state));
                 decoded.unwrap_or_else(|| {
                     state.sound = false;
-                    TileSymbols::concealed(tile, before[tile.blocks()].to_vec(), key)
+                    TileSymbols::concealed(tile, before[tile.parts()].to_vec(), key)
                 })
             };
         let tiles: Vec<TileSymbols> = layout
@@ -491,7 +491,7 @@ fn read_tile(
     state: &mut TileState,
 ) -> Option<TileSymbols> {
     let blocks = tile.shape.blocks();
-    let mut vectors = vec![Vector::ZERO; blocks];
+    let mut vectors = vec![Vector::ZERO; 4 * blocks];
     let mut skip = vec![false; blocks];
     if !key {
         code::decode_tile(width, sent.motion, &mut vectors, &mut skip).ok()?;

@@ -171,7 +171,12 @@ impl Encoder {
             skip_model: SkipModel::new(settings.skip_bits),
             predicted_errors: Vec::new(),
             field: Field::default(),
-            searcher: Searcher::new(width, height, 4 * usize::from(sequence.tile_rows_64)),
+            searcher: Searcher::new(
+                width,
+                height,
+                4 * usize::from(sequence.tile_rows_64),
+                settings.motion,
+            ),
             reference: Reference::new(width, height),
             histories: layout
                 .tiles
@@ -226,7 +231,8 @@ impl Encoder {
 
     /// What a frame's quality is where the stream's is `quality`: key frames get more.
     pub fn frame_quality(&self, prepared: &Prepared, quality: u8) -> u8 {
-        let boost = if prepared.is_key() {
+        // Where nothing is predicted from a key frame, it is worth no more than others.
+        let boost = if prepared.is_key() && self.settings.motion != Variant::None {
             self.settings.key_boost
         } else {
             0
@@ -251,7 +257,9 @@ impl Encoder {
         if got != expected {
             return Err(CodecError::PictureSize { expected, got });
         }
-        let answer = self.long_term.answer(key || !self.started);
+        let answer = self
+            .long_term
+            .answer(key || !self.started || self.settings.motion == Variant::None);
         self.source.load(picture);
         if answer != Answer::None {
             // Until it is committed: what comes after a failed attempt cannot go back.
@@ -281,14 +289,16 @@ impl Encoder {
 
     /// Finds the motion and predicts from it.
     fn predict(&mut self, quality: u8) {
-        let lambda = decision::search_lambda(quality);
-        self.field = match self.settings.motion {
-            Variant::Search => self
-                .searcher
-                .search(&self.source.y, &self.previous.y, lambda),
-            Variant::Zero => Field::still(self.layout.blocks_wide(), self.layout.blocks_high()),
-        };
         self.previous.to_reference(&mut self.reference);
+        self.field = match self.settings.motion {
+            Variant::Full | Variant::Blocks16 => {
+                let worth = decision::error_per_bit(quality);
+                self.searcher.search(&self.source.y, &self.reference, worth)
+            }
+            Variant::Zero | Variant::None => {
+                Field::still(self.layout.blocks_wide(), self.layout.blocks_high())
+            }
+        };
         compensate(
             &self.reference,
             &self.field,
@@ -418,7 +428,8 @@ impl Encoder {
         let blocks = tile.blocks();
         let z = layout.cut_z(tile, &analysis.z);
         let y = layout.cut_y(tile, &analysis.y);
-        let (vectors, skip) = (&field.vectors[blocks.clone()], &field.skip[blocks]);
+        let vectors = &field.vectors[tile.parts()];
+        let skip = &field.skip[blocks];
         let mut costs = vec![0; skip.len()];
         Parts {
             motion: if header.is_key() {

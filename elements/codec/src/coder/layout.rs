@@ -17,6 +17,12 @@ impl Tile {
         let first = 4 * self.first64 * self.shape.width16();
         first..first + self.shape.blocks()
     }
+
+    /// Parts (quarters of blocks) of the tile in a row-by-row list of the picture's.
+    pub fn parts(&self) -> std::ops::Range<usize> {
+        let blocks = self.blocks();
+        4 * blocks.start..4 * blocks.end
+    }
 }
 
 /// Sizes of a stream's tensors and tiles.
@@ -73,6 +79,11 @@ impl Layout {
 
     pub fn blocks(&self) -> usize {
         self.blocks_wide() * self.blocks_high()
+    }
+
+    /// Quarters of blocks, each with a vector.
+    pub fn parts(&self) -> usize {
+        4 * self.blocks()
     }
 
     pub fn z_len(&self) -> usize {

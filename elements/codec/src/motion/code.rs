@@ -2,12 +2,16 @@
 //! Lossless coding of a tile's skip flags and vectors.
 //!
 //! Block by block in raster order: the skip flag; whether the vector is one of the candidates
-//! ([`Candidates`]), and which; else its difference to the median. Every tile starts afresh, so it
-//! can be decoded alone. All contexts are integers computed from decoded integers. An empty stream
-//! is a tile at rest: zero vectors, everything skipped.
+//! ([`Candidates`]), and which; else whether the block is divided into four parts with vectors of
+//! their own; a vector that is no candidate is its difference to the median. Every tile starts
+//! afresh, so it can be decoded alone. All contexts are integers computed from decoded integers. An
+//! empty stream is a tile at rest: zero vectors, everything skipped.
+//!
+//! The syntax is written once, for whatever has [`Bits`]: encoder, decoder, and the count of bits
+//! that the search weighs.
 
 use super::range::{Context, Decoder, Encoder};
-use super::{Candidates, MAX_VECTOR, Vector};
+use super::{Candidates, MAX_VECTOR, Vector, parts};
 
 /// Unary part of a difference; what exceeds it follows as an Exp-Golomb number.
 const UNARY: u32 = 6;
@@ -23,89 +27,352 @@ pub enum MotionError {
     TrailingBytes(usize),
 }
 
-#[derive(Debug)]
+/// Codes bits. A writer gives back what it is told; a reader ignores that and gives what it reads.
+trait Bits {
+    fn bit(&mut self, context: &mut Context, bit: bool) -> bool;
+    fn raw(&mut self, value: u32, count: u32) -> u32;
+}
+
+impl Bits for Encoder {
+    fn bit(&mut self, context: &mut Context, bit: bool) -> bool {
+        Encoder::bit(self, context, bit);
+        bit
+    }
+
+    fn raw(&mut self, value: u32, count: u32) -> u32 {
+        Encoder::raw(self, value, count);
+        value
+    }
+}
+
+impl Bits for Decoder<'_> {
+    fn bit(&mut self, context: &mut Context, _: bool) -> bool {
+        Decoder::bit(self, context)
+    }
+
+    fn raw(&mut self, _: u32, count: u32) -> u32 {
+        Decoder::raw(self, count)
+    }
+}
+
+/// Adapts the contexts as coding would, and writes nothing.
+struct Adapt;
+
+impl Bits for Adapt {
+    fn bit(&mut self, context: &mut Context, bit: bool) -> bool {
+        context.update(bit);
+        bit
+    }
+
+    fn raw(&mut self, value: u32, _: u32) -> u32 {
+        value
+    }
+}
+
+/// How one component of a difference is coded.
+#[derive(Debug, Clone)]
+struct Component {
+    /// By the neighbours' unrest.
+    zero: [Context; 3],
+    unary: [[Context; UNARY as usize]; 3],
+    prefix: [Context; MAX_PREFIX as usize + 1],
+}
+
+/// A choice between candidates and a difference.
+#[derive(Debug, Clone)]
+struct Choice {
+    /// By how many of the neighbours (left, above) took a candidate, and by their unrest.
+    merge: [[Context; 3]; 3],
+    /// The first by unrest, the others alike.
+    first: [Context; 3],
+    index: [Context; 3],
+}
+
+#[derive(Debug, Clone)]
 struct Contexts {
-    skip: [Context; 3],
-    /// By how many of the neighbours (left, above) took a candidate, and by the skip flag.
-    merge: [[Context; 3]; 2],
-    index: [Context; 4],
-    zero: [Context; 2],
-    unary: [[Context; UNARY as usize]; 2],
-    prefix: [[Context; MAX_PREFIX as usize + 1]; 2],
+    /// By how many of left and above are skipped, and whether above-right is.
+    skip: [[Context; 2]; 3],
+    /// Of blocks, by skip flag.
+    block: [Choice; 2],
+    /// Of parts.
+    part: Choice,
+    /// By how many of the neighbours are divided.
+    divided: [Context; 3],
+    difference: [Component; 2],
 }
 
 impl Default for Contexts {
     fn default() -> Self {
+        let choice = |merge: [[u8; 3]; 3], first: [u8; 3], index: [u8; 3]| Choice {
+            merge: merge.map(|row| row.map(Context::with)),
+            first: first.map(Context::with),
+            index: index.map(Context::with),
+        };
+        let component = |zero: [u8; 3], unary: [[u8; 6]; 3], prefix: [u8; 11]| Component {
+            zero: zero.map(Context::with),
+            unary: unary.map(|row| row.map(Context::with)),
+            prefix: prefix.map(Context::with),
+        };
+        // Measured on training clips at four qualities: what the first bits of a tile are like.
         Self {
-            skip: [Context::with(200), Context::with(128), Context::with(56)],
-            merge: [
-                [Context::with(110), Context::with(80), Context::with(50)],
-                [Context::with(60), Context::with(30), Context::with(12)],
+            skip: [[111, 166], [19, 52], [32, 10]].map(|row| row.map(Context::with)),
+            block: [
+                choice(
+                    [[180, 176, 223], [86, 117, 181], [47, 78, 116]],
+                    [216, 152, 131],
+                    [180, 178, 174],
+                ),
+                choice(
+                    [[92, 123, 156], [35, 65, 79], [18, 30, 34]],
+                    [192, 152, 147],
+                    [167, 167, 149],
+                ),
             ],
-            index: [Context::with(140); 4],
-            zero: [Context::with(150); 2],
-            unary: [[Context::with(100); UNARY as usize]; 2],
-            prefix: [[Context::default(); MAX_PREFIX as usize + 1]; 2],
+            part: choice(
+                [[103, 68, 78], [113, 75, 72], [157, 80, 74]],
+                [181, 130, 122],
+                [168, 175, 159],
+            ),
+            divided: [188, 103, 63].map(Context::with),
+            difference: [
+                component(
+                    [60, 75, 71],
+                    [
+                        [81, 71, 62, 51, 48, 31],
+                        [118, 107, 81, 85, 58, 56],
+                        [55, 48, 42, 53, 36, 33],
+                    ],
+                    [62, 58, 84, 118, 140, 135, 111, 160, 239, 242, 128],
+                ),
+                component(
+                    [129, 113, 93],
+                    [
+                        [76, 69, 50, 40, 30, 31],
+                        [97, 92, 68, 71, 58, 55],
+                        [30, 34, 30, 37, 25, 28],
+                    ],
+                    [48, 40, 62, 97, 139, 161, 141, 154, 240, 246, 128],
+                ),
+            ],
         }
     }
 }
 
-/// What neighbours look like; shared by both directions so that they cannot differ.
-struct Neighbours<'a> {
-    width: usize,
-    skip: &'a [bool],
-    merged: &'a [bool],
+/// How a block was coded, for its neighbours' contexts.
+#[derive(Debug, Clone, Copy, Default)]
+struct Mode {
+    merged: bool,
+    divided: bool,
 }
 
-impl Neighbours<'_> {
-    fn count(flags: &[bool], width: usize, x: usize, row: usize) -> usize {
-        let at = row * width + x;
-        usize::from(x > 0 && flags[at - 1]) + usize::from(row > 0 && flags[at - width])
+/// What of a tile is known so far.
+struct Tile<'a> {
+    /// Blocks in a row.
+    width: usize,
+    vectors: &'a mut [Vector],
+    skip: &'a mut [bool],
+    modes: Vec<Mode>,
+}
+
+impl<'a> Tile<'a> {
+    fn new(width: usize, vectors: &'a mut [Vector], skip: &'a mut [bool]) -> Self {
+        assert_eq!(vectors.len(), 4 * skip.len());
+        assert!(width > 0 && skip.len().is_multiple_of(width));
+        Self {
+            width,
+            modes: vec![Mode::default(); skip.len()],
+            vectors,
+            skip,
+        }
     }
 
-    fn skipped(&self, x: usize, row: usize) -> usize {
-        Self::count(self.skip, self.width, x, row)
+    fn rows(&self) -> usize {
+        self.skip.len() / self.width
     }
 
-    fn merged(&self, x: usize, row: usize) -> usize {
-        Self::count(self.merged, self.width, x, row)
+    /// How many of left and above are so.
+    fn count(&self, x: usize, row: usize, is: impl Fn(usize) -> bool) -> usize {
+        let at = row * self.width + x;
+        usize::from(x > 0 && is(at - 1)) + usize::from(row > 0 && is(at - self.width))
+    }
+
+    fn skip_context(&self, x: usize, row: usize) -> (usize, usize) {
+        let near = self.count(x, row, |at| self.skip[at]);
+        let beyond =
+            row > 0 && x + 1 < self.width && self.skip[row * self.width + x + 1 - self.width];
+        (near, usize::from(beyond))
+    }
+
+    /// Codes one block. What is in the tile for it is what a writer writes, and is replaced by what a
+    /// reader reads.
+    fn block(
+        &mut self,
+        bits: &mut impl Bits,
+        contexts: &mut Contexts,
+        x: usize,
+        row: usize,
+    ) -> Result<(), MotionError> {
+        let at = row * self.width + x;
+        let (near, beyond) = self.skip_context(x, row);
+        let skip = bits.bit(&mut contexts.skip[near][beyond], self.skip[at]);
+        self.skip[at] = skip;
+        let merged = self.count(x, row, |at| self.modes[at].merged);
+        let divided = self.count(x, row, |at| self.modes[at].divided);
+        let (width, px, py) = (2 * self.width, 2 * x, 2 * row);
+        let want = parts(self.vectors, width, px, py);
+        let whole = want.iter().all(|v| *v == want[0]);
+        let candidates = Candidates::new(self.vectors, width, px, py, 2);
+        let choice = &mut contexts.block[usize::from(skip)];
+        let index = if whole {
+            candidates.index(want[0])
+        } else {
+            None
+        };
+        if bits.bit(
+            &mut choice.merge[merged][candidates.unrest()],
+            index.is_some(),
+        ) {
+            let vector = choice.index(bits, &candidates, index);
+            self.modes[at] = Mode {
+                merged: true,
+                divided: false,
+            };
+            self.fill(px, py, 2, vector);
+            return Ok(());
+        }
+        let divide = bits.bit(&mut contexts.divided[divided], !whole);
+        self.modes[at] = Mode {
+            merged: false,
+            divided: divide,
+        };
+        if !divide {
+            let vector = difference(bits, &mut contexts.difference, &candidates, want[0])?;
+            self.fill(px, py, 2, vector);
+            return Ok(());
+        }
+        let mut merged = 0;
+        for (i, want) in want.into_iter().enumerate() {
+            let (px, py) = (px + i % 2, py + i / 2);
+            let candidates = Candidates::new(self.vectors, width, px, py, 1);
+            let index = candidates.index(want);
+            let choice = &mut contexts.part;
+            let vector = if bits.bit(
+                &mut choice.merge[merged.min(2)][candidates.unrest()],
+                index.is_some(),
+            ) {
+                merged += 1;
+                choice.index(bits, &candidates, index)
+            } else {
+                difference(bits, &mut contexts.difference, &candidates, want)?
+            };
+            self.fill(px, py, 1, vector);
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, x: usize, y: usize, size: usize, vector: Vector) {
+        for y in y..y + size {
+            self.vectors[y * 2 * self.width + x..][..size].fill(vector);
+        }
+    }
+}
+
+impl Choice {
+    /// Which candidate: truncated unary.
+    fn index(
+        &mut self,
+        bits: &mut impl Bits,
+        candidates: &Candidates,
+        want: Option<usize>,
+    ) -> Vector {
+        let list = candidates.as_slice();
+        let want = want.unwrap_or(0);
+        let mut index = 0;
+        while index + 1 < list.len() {
+            let context = match index {
+                0 => &mut self.first[candidates.unrest()],
+                i => &mut self.index[i - 1],
+            };
+            if !bits.bit(context, index < want) {
+                break;
+            }
+            index += 1;
+        }
+        list[index]
+    }
+}
+
+/// A vector as its difference to the median.
+fn difference(
+    bits: &mut impl Bits,
+    contexts: &mut [Component; 2],
+    candidates: &Candidates,
+    want: Vector,
+) -> Result<Vector, MotionError> {
+    let (median, unrest) = (candidates.median(), candidates.unrest());
+    let [across, down] = contexts;
+    let dx = i32::from(want.x) - i32::from(median.x);
+    let dx = across.code(bits, unrest, false, dx)?;
+    let dy = i32::from(want.y) - i32::from(median.y);
+    // The median itself is a candidate, so not both are zero.
+    let dy = down.code(bits, unrest, dx == 0, dy)?;
+    let (x, y) = (i32::from(median.x) + dx, i32::from(median.y) + dy);
+    let limit = i32::from(MAX_VECTOR);
+    if x.abs() > limit || y.abs() > limit {
+        return Err(MotionError::Range);
+    }
+    Ok(Vector::new(x as i16, y as i16))
+}
+
+impl Component {
+    fn code(
+        &mut self,
+        bits: &mut impl Bits,
+        unrest: usize,
+        not_zero: bool,
+        want: i32,
+    ) -> Result<i32, MotionError> {
+        if !not_zero && !bits.bit(&mut self.zero[unrest], want != 0) {
+            return Ok(0);
+        }
+        let wanted = want.unsigned_abs().saturating_sub(1);
+        let mut excess = 0;
+        let unary = &mut self.unary[unrest];
+        while excess < UNARY && bits.bit(&mut unary[excess as usize], excess < wanted) {
+            excess += 1;
+        }
+        if excess == UNARY {
+            let code = wanted.saturating_sub(UNARY) + 1;
+            let width = code.ilog2();
+            let mut extra = 0;
+            while bits.bit(&mut self.prefix[extra as usize], extra < width) {
+                extra += 1;
+                if extra > MAX_PREFIX {
+                    return Err(MotionError::Range);
+                }
+            }
+            let rest = bits.raw(code & ((1 << extra) - 1), extra);
+            excess += (1 << extra | rest) - 1;
+        }
+        let size = excess as i32 + 1;
+        let negative = bits.raw(u32::from(want < 0), 1) == 1;
+        Ok(if negative { -size } else { size })
     }
 }
 
 /// Codes one tile: `vectors` and `skip` are the tile's, `width` blocks in a row.
 pub fn encode_tile(width: usize, vectors: &[Vector], skip: &[bool]) -> Vec<u8> {
-    assert_eq!(vectors.len(), skip.len());
-    assert!(width > 0 && vectors.len().is_multiple_of(width));
     if skip.iter().all(|&s| s) && vectors.iter().all(|&v| v == Vector::ZERO) {
         return Vec::new();
     }
+    let (mut vectors, mut skip) = (vectors.to_vec(), skip.to_vec());
+    let mut tile = Tile::new(width, &mut vectors, &mut skip);
     let mut encoder = Encoder::new();
     let mut contexts = Contexts::default();
-    let mut merged = vec![false; vectors.len()];
-    for row in 0..vectors.len() / width {
+    for row in 0..tile.rows() {
         for x in 0..width {
-            let at = row * width + x;
-            let near = Neighbours {
-                width,
-                skip,
-                merged: &merged,
-            };
-            encoder.bit(&mut contexts.skip[near.skipped(x, row)], skip[at]);
-            let merge = &mut contexts.merge[usize::from(skip[at])][near.merged(x, row)];
-            let candidates = Candidates::new(vectors, width, x, row);
-            let list = candidates.as_slice();
-            if let Some(index) = list.iter().position(|&v| v == vectors[at]) {
-                merged[at] = true;
-                encoder.bit(merge, true);
-                for i in 0..(list.len() - 1).min(index + 1) {
-                    encoder.bit(&mut contexts.index[i], i < index);
-                }
-            } else {
-                encoder.bit(merge, false);
-                let median = candidates.median();
-                encode_difference(&mut encoder, &mut contexts, 0, vectors[at].x - median.x);
-                encode_difference(&mut encoder, &mut contexts, 1, vectors[at].y - median.y);
-            }
+            tile.block(&mut encoder, &mut contexts, x, row)
+                .expect("vectors in range");
         }
     }
     let mut bytes = encoder.finish();
@@ -116,54 +383,24 @@ pub fn encode_tile(width: usize, vectors: &[Vector], skip: &[bool]) -> Vec<u8> {
     bytes
 }
 
-/// Decodes what [`encode_tile`] made into the tile's `vectors` and `skip`.
+/// Decodes one tile into the tile's `vectors` and `skip`.
 pub fn decode_tile(
     width: usize,
     data: &[u8],
     vectors: &mut [Vector],
     skip: &mut [bool],
 ) -> Result<(), MotionError> {
-    assert_eq!(vectors.len(), skip.len());
-    assert!(width > 0 && vectors.len().is_multiple_of(width));
+    vectors.fill(Vector::ZERO);
+    skip.fill(true);
+    let mut tile = Tile::new(width, vectors, skip);
     if data.is_empty() {
-        vectors.fill(Vector::ZERO);
-        skip.fill(true);
         return Ok(());
     }
     let mut decoder = Decoder::new(data);
     let mut contexts = Contexts::default();
-    let mut merged = vec![false; vectors.len()];
-    for row in 0..vectors.len() / width {
+    for row in 0..tile.rows() {
         for x in 0..width {
-            let at = row * width + x;
-            let near = Neighbours {
-                width,
-                skip,
-                merged: &merged,
-            };
-            let merge_context = near.merged(x, row);
-            let skipped = decoder.bit(&mut contexts.skip[near.skipped(x, row)]);
-            let candidates = Candidates::new(vectors, width, x, row);
-            let list = candidates.as_slice();
-            let vector = if decoder.bit(&mut contexts.merge[usize::from(skipped)][merge_context]) {
-                merged[at] = true;
-                let mut index = 0;
-                while index + 1 < list.len() && decoder.bit(&mut contexts.index[index]) {
-                    index += 1;
-                }
-                list[index]
-            } else {
-                let median = candidates.median();
-                let x = i32::from(median.x) + decode_difference(&mut decoder, &mut contexts, 0)?;
-                let y = i32::from(median.y) + decode_difference(&mut decoder, &mut contexts, 1)?;
-                let limit = i32::from(MAX_VECTOR);
-                if x.abs() > limit || y.abs() > limit {
-                    return Err(MotionError::Range);
-                }
-                Vector::new(x as i16, y as i16)
-            };
-            skip[at] = skipped;
-            vectors[at] = vector;
+            tile.block(&mut decoder, &mut contexts, x, row)?;
         }
     }
     match decoder.unread() {
@@ -172,87 +409,167 @@ pub fn decode_tile(
     }
 }
 
-fn encode_difference(encoder: &mut Encoder, contexts: &mut Contexts, component: usize, value: i16) {
-    let size = u32::from(value.unsigned_abs());
-    encoder.bit(&mut contexts.zero[component], size != 0);
-    if size == 0 {
-        return;
-    }
-    let excess = size - 1;
-    for i in 0..UNARY.min(excess + 1) {
-        encoder.bit(&mut contexts.unary[component][i as usize], i < excess);
-    }
-    if excess >= UNARY {
-        let code = excess - UNARY + 1;
-        let extra = code.ilog2();
-        for i in 0..=extra.min(MAX_PREFIX) {
-            encoder.bit(&mut contexts.prefix[component][i as usize], i < extra);
-        }
-        encoder.raw(code & ((1 << extra) - 1), extra);
-    }
-    encoder.raw(u32::from(value < 0), 1);
+/// Magnitudes of differences whose price is tabulated; beyond, it grows by the Exp-Golomb rest.
+const TABULATED: usize = 64;
+
+/// What a tile's next block costs in bits, under contexts that adapt as coding adapts them.
+pub(super) struct Pricer<'a> {
+    tile: Tile<'a>,
+    contexts: Contexts,
+    /// By unrest: across, down where across is zero or is not; magnitudes, sign included.
+    differences: [[[f32; TABULATED]; 3]; 3],
+    log: &'static [f32; 256],
 }
 
-fn decode_difference(
-    decoder: &mut Decoder<'_>,
-    contexts: &mut Contexts,
-    component: usize,
-) -> Result<i32, MotionError> {
-    if !decoder.bit(&mut contexts.zero[component]) {
-        return Ok(0);
+/// The prices of one block's choices, by skip flag where that matters.
+pub(super) struct BlockPrice {
+    pub candidates: Candidates,
+    /// A skip flag of 0 and of 1.
+    pub skip: [f32; 2],
+    merge: [[f32; 5]; 2],
+    whole: [f32; 2],
+    divided: [f32; 2],
+}
+
+impl BlockPrice {
+    /// The candidate of this number for the whole block.
+    #[inline]
+    pub fn merge(&self, skip: bool, index: usize) -> f32 {
+        self.merge[usize::from(skip)][index]
     }
-    let mut excess = 0;
-    while excess < UNARY && decoder.bit(&mut contexts.unary[component][excess as usize]) {
-        excess += 1;
+
+    /// One new vector, but for its difference.
+    #[inline]
+    pub fn whole(&self, skip: bool) -> f32 {
+        self.whole[usize::from(skip)]
     }
-    if excess == UNARY {
-        let mut extra = 0;
-        while decoder.bit(&mut contexts.prefix[component][extra as usize]) {
-            extra += 1;
-            if extra > MAX_PREFIX {
-                return Err(MotionError::Range);
+
+    /// Dividing the block, but for its parts.
+    #[inline]
+    pub fn divided(&self, skip: bool) -> f32 {
+        self.divided[usize::from(skip)]
+    }
+}
+
+/// Price of a zero and of a one.
+fn price(log: &[f32; 256], context: &Context) -> [f32; 2] {
+    let zero = context.probability() as usize;
+    [log[zero >> 4], log[(4096 - zero) >> 4]]
+}
+
+/// Price of the candidate numbers of a list.
+fn indices(log: &[f32; 256], choice: &Choice, candidates: &Candidates, base: f32) -> [f32; 5] {
+    let mut prices = [base; 5];
+    let mut so_far = base;
+    let contexts = [&choice.first[candidates.unrest()]]
+        .into_iter()
+        .chain(&choice.index);
+    for (i, context) in contexts.enumerate().take(candidates.as_slice().len() - 1) {
+        let [stop, more] = price(log, context);
+        prices[i] = so_far + stop;
+        so_far += more;
+        prices[i + 1] = so_far;
+    }
+    prices
+}
+
+impl<'a> Pricer<'a> {
+    /// `vectors` and `skip` are the tile's, and get what is decided.
+    pub fn new(width: usize, vectors: &'a mut [Vector], skip: &'a mut [bool]) -> Self {
+        static LOG: std::sync::LazyLock<[f32; 256]> = std::sync::LazyLock::new(|| {
+            std::array::from_fn(|i| -((i as f32 + 0.5) / 256.0).log2())
+        });
+        Self {
+            tile: Tile::new(width, vectors, skip),
+            contexts: Contexts::default(),
+            differences: [[[0.0; TABULATED]; 3]; 3],
+            log: &LOG,
+        }
+    }
+
+    /// Brings the prices of differences up to date.
+    pub fn begin_row(&mut self) {
+        let log = self.log;
+        for (unrest, table) in self.differences.iter_mut().enumerate() {
+            for (which, table) in table.iter_mut().enumerate() {
+                let component = &self.contexts.difference[usize::from(which > 0)];
+                let [none, some] = match which {
+                    2 => [0.0; 2],
+                    _ => price(log, &component.zero[unrest]),
+                };
+                table[0] = none;
+                let mut so_far = some + 1.0;
+                for (excess, entry) in table[1..].iter_mut().enumerate() {
+                    if excess < UNARY as usize {
+                        let [stop, more] = price(log, &component.unary[unrest][excess]);
+                        *entry = so_far + stop;
+                        so_far += more;
+                    } else {
+                        let code = excess - UNARY as usize + 1;
+                        *entry = so_far + 2.0 * code.ilog2() as f32 + 1.0;
+                    }
+                }
             }
         }
-        excess += (1 << extra | decoder.raw(extra)) - 1;
     }
-    let size = excess as i32 + 1;
-    Ok(if decoder.raw(1) == 1 { -size } else { size })
-}
 
-/// Bits that a vector costs, roughly: what the search weighs against the match.
-#[derive(Debug)]
-pub struct Cost {
-    /// By magnitude of a difference.
-    difference: Vec<u32>,
-}
-
-impl Default for Cost {
-    fn default() -> Self {
-        // Sixteenths of a bit.
-        let difference = (0..=2 * u32::from(MAX_VECTOR.unsigned_abs()))
-            .map(|size| match size {
-                0 => 10,
-                1..=UNARY => 16 + 16 + 13 * size,
-                _ => 16 + 16 + 13 * UNARY + 32 * (size - UNARY).ilog2() + 16,
-            })
-            .collect();
-        Self { difference }
-    }
-}
-
-impl Cost {
-    /// Sixteenths of a bit for this vector, given its candidates.
-    #[inline]
-    pub fn of(&self, candidates: &Candidates, vector: Vector) -> u32 {
-        let list = candidates.as_slice();
-        if let Some(index) = list.iter().position(|&v| v == vector) {
-            return 8 + 14 * index as u32;
+    pub fn block(&self, x: usize, row: usize) -> BlockPrice {
+        let (tile, log) = (&self.tile, self.log);
+        let (near, beyond) = tile.skip_context(x, row);
+        let merged = tile.count(x, row, |at| tile.modes[at].merged);
+        let divided = tile.count(x, row, |at| tile.modes[at].divided);
+        let candidates = Candidates::new(tile.vectors, 2 * tile.width, 2 * x, 2 * row, 2);
+        let [whole, divided] = price(log, &self.contexts.divided[divided]);
+        let choices = &self.contexts.block;
+        let merge =
+            [0, 1].map(|skip| price(log, &choices[skip].merge[merged][candidates.unrest()]));
+        BlockPrice {
+            skip: price(log, &self.contexts.skip[near][beyond]),
+            merge: [0, 1].map(|skip| indices(log, &choices[skip], &candidates, merge[skip][1])),
+            whole: merge.map(|m| m[0] + whole),
+            divided: merge.map(|m| m[0] + divided),
+            candidates,
         }
+    }
+
+    /// Candidates of a part, once those before it in its block are set, and the prices of each and of
+    /// something else.
+    pub fn part(&self, x: usize, y: usize, merged: usize) -> (Candidates, [f32; 5], f32) {
+        let candidates = Candidates::new(self.tile.vectors, 2 * self.tile.width, x, y, 1);
+        let choice = &self.contexts.part;
+        let [other, merge] = price(self.log, &choice.merge[merged.min(2)][candidates.unrest()]);
+        let prices = indices(self.log, choice, &candidates, merge);
+        (candidates, prices, other)
+    }
+
+    /// A vector's difference to the median.
+    #[inline]
+    pub fn difference(&self, candidates: &Candidates, vector: Vector) -> f32 {
         let median = candidates.median();
-        let last = self.difference.len() - 1;
-        let dx = usize::from(vector.x.abs_diff(median.x)).min(last);
-        let dy = usize::from(vector.y.abs_diff(median.y)).min(last);
-        24 + self.difference[dx] + self.difference[dy]
+        let dx = usize::from(vector.x.abs_diff(median.x));
+        let dy = usize::from(vector.y.abs_diff(median.y));
+        let tables = &self.differences[candidates.unrest()];
+        let look = |table: &[f32; TABULATED], size: usize| match table.get(size) {
+            Some(price) => *price,
+            None => table[TABULATED - 1] + 2.0 * (size / TABULATED).ilog2() as f32 + 2.0,
+        };
+        look(&tables[0], dx) + look(&tables[if dx == 0 { 2 } else { 1 }], dy)
+    }
+
+    /// Sets a part's vector for the candidates of the next.
+    pub fn set_part(&mut self, x: usize, y: usize, vector: Vector) {
+        self.tile.fill(x, y, 1, vector);
+    }
+
+    /// Settles a block.
+    pub fn settle(&mut self, x: usize, row: usize, vectors: [Vector; 4], skip: bool) {
+        for (i, vector) in vectors.into_iter().enumerate() {
+            self.tile.fill(2 * x + i % 2, 2 * row + i / 2, 1, vector);
+        }
+        self.tile.skip[row * self.tile.width + x] = skip;
+        self.tile
+            .block(&mut Adapt, &mut self.contexts, x, row)
+            .expect("vectors in range");
     }
 }
 
@@ -270,12 +587,29 @@ mod tests {
         ]
     }
 
+    fn block() -> impl Strategy<Value = ([Vector; 4], bool)> {
+        let whole = vector().prop_map(|v| [v; 4]);
+        let divided = [vector(), vector(), vector(), vector()];
+        (prop_oneof![3 => whole, 1 => divided], any::<bool>())
+    }
+
+    /// Vectors and skip flags of a tile of these blocks.
+    fn tile(width: usize, blocks: &[([Vector; 4], bool)]) -> (Vec<Vector>, Vec<bool>) {
+        let mut vectors = vec![Vector::ZERO; 4 * blocks.len()];
+        for (at, (block, _)) in blocks.iter().enumerate() {
+            for (i, v) in block.iter().enumerate() {
+                let (x, y) = (2 * (at % width) + i % 2, 2 * (at / width) + i / 2);
+                vectors[y * 2 * width + x] = *v;
+            }
+        }
+        (vectors, blocks.iter().map(|b| b.1).collect())
+    }
+
     proptest! {
         #[test]
-        fn round_trip(width in 1usize..9, blocks in prop::collection::vec((vector(), any::<bool>()), 1..120)) {
+        fn round_trip(width in 1usize..9, blocks in prop::collection::vec(block(), 1..120)) {
             let blocks = &blocks[..blocks.len() / width * width];
-            let vectors: Vec<_> = blocks.iter().map(|b| b.0).collect();
-            let skip: Vec<_> = blocks.iter().map(|b| b.1).collect();
+            let (vectors, skip) = tile(width, blocks);
             let bytes = encode_tile(width, &vectors, &skip);
             let mut got_vectors = vec![Vector::new(99, 99); vectors.len()];
             let mut got_skip = vec![true; skip.len()];
@@ -286,7 +620,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_safe(width in 1usize..9, height in 0usize..9, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let mut vectors = vec![Vector::ZERO; width * height];
+            let mut vectors = vec![Vector::ZERO; 4 * width * height];
             let mut skip = vec![false; width * height];
             let _ = decode_tile(width, &bytes, &mut vectors, &mut skip);
             prop_assert!(vectors.iter().all(|v| v.in_range()));
@@ -295,12 +629,13 @@ mod tests {
 
     #[test]
     fn a_still_tile_is_tiny() {
-        assert!(encode_tile(80, &[Vector::ZERO; 640], &[true; 640]).is_empty());
-        let skipped = encode_tile(80, &[Vector::new(4, 0); 640], &[true; 640]);
+        let vectors = |v| vec![v; 4 * 640];
+        assert!(encode_tile(80, &vectors(Vector::ZERO), &[true; 640]).is_empty());
+        let skipped = encode_tile(80, &vectors(Vector::new(4, 0)), &[true; 640]);
         assert!(skipped.len() <= 20, "{}", skipped.len());
-        let plain = encode_tile(1, &[Vector::ZERO], &[false]);
+        let plain = encode_tile(1, &[Vector::ZERO; 4], &[false]);
         assert!(!plain.is_empty());
-        let moving = encode_tile(80, &[Vector::new(13, -7); 640], &[false; 640]);
+        let moving = encode_tile(80, &vectors(Vector::new(13, -7)), &[false; 640]);
         assert!(moving.len() <= 24, "{}", moving.len());
     }
 }

@@ -23,6 +23,8 @@ pub use search::{Searcher, Variant};
 
 /// Luma size of a block.
 pub const BLOCK: usize = 16;
+/// Luma size of a part: a block is divided into four where one vector is not enough.
+pub const PART: usize = 8;
 /// Largest component of a vector, in quarter pels.
 pub const MAX_VECTOR: i16 = 511;
 
@@ -46,12 +48,14 @@ impl Vector {
     }
 }
 
-/// Vectors and skip flags of a picture (or of a tile), row by row.
+/// Vectors and skip flags of a picture (or of a tile).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Field {
     /// Blocks in a row.
     pub width: usize,
+    /// One a part, row by row: twice as many in a row as blocks, and four times as many in all.
     pub vectors: Vec<Vector>,
+    /// One a block, row by row.
     pub skip: Vec<bool>,
 }
 
@@ -60,50 +64,81 @@ impl Field {
     pub fn still(width: usize, height: usize) -> Self {
         Self {
             width,
-            vectors: vec![Vector::ZERO; width * height],
+            vectors: vec![Vector::ZERO; 4 * width * height],
             skip: vec![false; width * height],
         }
     }
 
+    /// Blocks in a column.
     pub fn height(&self) -> usize {
-        self.vectors.len() / self.width.max(1)
+        self.skip.len() / self.width.max(1)
+    }
+
+    /// The vectors of a block's four parts.
+    pub fn parts(&self, x: usize, row: usize) -> [Vector; 4] {
+        parts(&self.vectors, 2 * self.width, 2 * x, 2 * row)
     }
 }
 
-/// The vectors a block may take over from its neighbours, best guess first, without repeats.
+/// Four parts, `width` of which are in a row.
+#[inline(always)]
+fn parts(vectors: &[Vector], width: usize, x: usize, y: usize) -> [Vector; 4] {
+    let at = y * width + x;
+    let below = at + width;
+    [
+        vectors[at],
+        vectors[at + 1],
+        vectors[below],
+        vectors[below + 1],
+    ]
+}
+
+/// The vectors that a block or part may take over from its neighbours, best guess first, without
+/// repeats.
 #[derive(Debug, Clone, Copy)]
 pub struct Candidates {
     list: [Vector; 5],
     len: usize,
+    /// How much the neighbours differ, see [`Candidates::unrest`].
+    unrest: u8,
 }
 
 impl Candidates {
-    /// Neighbours inside the tile only: `vectors` is the tile's, filled up to block `(x, row)`.
-    pub fn new(vectors: &[Vector], width: usize, x: usize, row: usize) -> Self {
-        let at = row * width + x;
-        let left = if x > 0 { Some(vectors[at - 1]) } else { None };
-        let (above, corner) = if row > 0 {
-            let above = at - width;
-            let corner = if x + 1 < width {
-                Some(vectors[above + 1])
-            } else if x > 0 {
-                Some(vectors[above - 1])
+    /// For the square of `size` parts at part `(x, y)`. `vectors` is the tile's, `width` parts in a
+    /// row, known for all blocks before this one, and for the parts before this one in its block.
+    #[inline]
+    pub fn new(vectors: &[Vector], width: usize, x: usize, y: usize, size: usize) -> Self {
+        let at = |x: usize, y: usize| vectors[y * width + x];
+        let left = (x > 0).then(|| at(x - 1, y + size - 1));
+        let (above, corner) = if y > 0 {
+            let beyond = x + size;
+            // What is right above the last part of a block comes after it.
+            let known = beyond < width && (size > 1 || x.is_multiple_of(2) || y.is_multiple_of(2));
+            let corner = if known {
+                Some(at(beyond, y - 1))
             } else {
-                None
+                (x > 0).then(|| at(x - 1, y - 1))
             };
-            (Some(vectors[above]), corner)
+            (Some(at(x + size - 1, y - 1)), corner)
         } else {
             (None, None)
         };
-        let median = match (left, above, corner) {
+        let middle = match (left, above, corner) {
             (Some(l), Some(a), Some(c)) => {
                 Vector::new(median(l.x, a.x, c.x), median(l.y, a.y, c.y))
             }
             (l, a, _) => l.or(a).unwrap_or_default(),
         };
+        let spread =
+            |v: Option<Vector>| v.map_or(0, |v| v.x.abs_diff(middle.x).max(v.y.abs_diff(middle.y)));
         let mut candidates = Self {
-            list: [median; 5],
+            list: [middle; 5],
             len: 1,
+            unrest: match spread(left).max(spread(above)).max(spread(corner)) {
+                0 => 0,
+                1..=4 => 1,
+                _ => 2,
+            },
         };
         for vector in [left, above, corner, Some(Vector::ZERO)]
             .into_iter()
@@ -121,6 +156,11 @@ impl Candidates {
         }
     }
 
+    /// Where a vector is in the list.
+    pub fn index(&self, vector: Vector) -> Option<usize> {
+        self.as_slice().iter().position(|v| *v == vector)
+    }
+
     pub fn as_slice(&self) -> &[Vector] {
         &self.list[..self.len]
     }
@@ -128,6 +168,11 @@ impl Candidates {
     /// The median of the neighbours, which new vectors are coded against.
     pub fn median(&self) -> Vector {
         self.list[0]
+    }
+
+    /// How far neighbours are from the median: 0 not at all, 1 up to a pel, 2 more.
+    pub fn unrest(&self) -> usize {
+        self.unrest.into()
     }
 }
 
@@ -158,22 +203,16 @@ mod tests {
             Vector::new(4, 0),
             Vector::new(4, 0),
             Vector::new(8, 8),
-            Vector::new(4, 0),
+            Vector::new(99, 0),
         ];
-        let c = Candidates::new(&vectors, 2, 1, 1);
-        assert_eq!(c.median(), Vector::new(8, 8).min_with(Vector::new(4, 0)));
+        let c = Candidates::new(&vectors, 2, 1, 1, 1);
+        assert_eq!(c.median(), Vector::new(4, 0));
         for (i, v) in c.as_slice().iter().enumerate() {
             assert!(!c.as_slice()[..i].contains(v));
         }
         assert_eq!(
-            Candidates::new(&vectors, 2, 0, 0).as_slice(),
+            Candidates::new(&vectors, 2, 0, 0, 2).as_slice(),
             [Vector::ZERO]
         );
-    }
-
-    impl Vector {
-        fn min_with(self, other: Self) -> Self {
-            Self::new(self.x.min(other.x), self.y.min(other.y))
-        }
     }
 }

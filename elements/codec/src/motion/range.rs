@@ -8,22 +8,35 @@
 
 const TOP: u32 = 1 << 24;
 const PROB_BITS: u32 = 12;
-const FAST: u16 = 4;
-const SLOW: u16 = 7;
+const FAST: u8 = 5;
+const SLOW: u8 = 7;
+/// How a context adapts to its first bits; from then on by [`FAST`] and [`SLOW`].
+const RATES: [u8; 46] = {
+    let mut rates = [6; 46];
+    let mut i = 0;
+    while i < 26 {
+        rates[i] = match i {
+            0..2 => 3,
+            2..12 => 4,
+            _ => 5,
+        };
+        i += 1;
+    }
+    rates
+};
 
-/// Probability of a zero, learnt.
+/// Probability of a zero, learnt: quickly from the first bits, then by a fast and a slow mean.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     fast: u16,
     slow: u16,
+    /// Bits seen, up to a limit.
+    seen: u8,
 }
 
 impl Default for Context {
     fn default() -> Self {
-        Self {
-            fast: 1 << 15,
-            slow: 1 << 15,
-        }
+        Self::with(128)
     }
 }
 
@@ -31,24 +44,36 @@ impl Context {
     /// Starts with a guess: `zero` of 256 that the bit is 0.
     pub const fn with(zero: u8) -> Self {
         let p = (zero as u16) << 8 | 0x80;
-        Self { fast: p, slow: p }
+        Self {
+            fast: p,
+            slow: p,
+            seen: 0,
+        }
     }
 
     #[inline]
-    fn probability(self) -> u32 {
+    pub(super) fn probability(self) -> u32 {
         // Both estimates stay inside 1..65535, so the result stays inside 1..4095.
         let mean = (u32::from(self.fast) + u32::from(self.slow)) >> 1;
         (mean >> (16 - PROB_BITS)).clamp(4, (1 << PROB_BITS) - 4)
     }
 
     #[inline]
-    fn update(&mut self, bit: bool) {
+    pub(super) fn update(&mut self, bit: bool) {
+        let rate = match RATES.get(usize::from(self.seen)) {
+            Some(&rate) => {
+                self.seen += 1;
+                rate
+            }
+            None => SLOW,
+        };
+        let fast = rate.min(FAST);
         if bit {
-            self.fast -= self.fast >> FAST;
-            self.slow -= self.slow >> SLOW;
+            self.fast -= self.fast >> fast;
+            self.slow -= self.slow >> rate;
         } else {
-            self.fast += (u16::MAX - self.fast) >> FAST;
-            self.slow += (u16::MAX - self.slow) >> SLOW;
+            self.fast += (u16::MAX - self.fast) >> fast;
+            self.slow += (u16::MAX - self.slow) >> rate;
         }
     }
 }

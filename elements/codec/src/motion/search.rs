@@ -9,10 +9,10 @@
 //! the exact filters. Tiles are searched in parallel, and know nothing of each other, just as they
 //! are coded.
 
-use super::code::Cost;
-use super::interpolate::LUMA;
+use super::code::Pricer;
+use super::interpolate::{LUMA, luma_block};
 use super::plane::Plane;
-use super::{BLOCK, Candidates, Field, MAX_VECTOR, Vector, simd};
+use super::{BLOCK, Field, PART, Reference, Vector, simd};
 use rayon::prelude::*;
 
 /// How much motion is looked for.
@@ -20,9 +20,13 @@ use rayon::prelude::*;
 pub enum Variant {
     /// The full search.
     #[default]
-    Search,
+    Full,
+    /// One vector a block.
+    Blocks16,
     /// Vectors of zero only: what explicit motion is worth can be measured against it.
     Zero,
+    /// No prediction from other frames: every frame is a key frame.
+    None,
 }
 
 /// Border of the pyramid's and the half-pel planes.
@@ -59,28 +63,32 @@ pub(super) struct TileTask<'a> {
     /// Vectors of half size, one a block, in its samples.
     parent: &'a [Vector],
     previous: &'a [Vector],
-    cost: &'a Cost,
-    lambda: u32,
+    /// For exact prediction.
+    exact: &'a Plane,
+    value: Value,
+    /// Whether blocks may be divided.
+    divide: bool,
 }
 
 /// Finds the motion of one stream's frames.
 #[derive(Debug)]
 pub struct Searcher {
     tile_rows: usize,
+    variant: Variant,
     source: [Plane; 4],
     /// Half, quarter and eighth size of the reference.
     reference: [Plane; 3],
     halves: Halves,
     previous: Vec<Vector>,
-    cost: Cost,
 }
 
 impl Searcher {
     /// For a coded size (multiples of 64) and tiles of `tile_rows` block rows.
-    pub fn new(width: usize, height: usize, tile_rows: usize) -> Self {
+    pub fn new(width: usize, height: usize, tile_rows: usize, variant: Variant) -> Self {
         let level = |shift: u32| Plane::new(width >> shift, height >> shift, BORDER);
         Self {
             tile_rows,
+            variant,
             source: [level(0), level(1), level(2), level(3)],
             reference: [level(1), level(2), level(3)],
             halves: Halves {
@@ -89,8 +97,7 @@ impl Searcher {
                 v: level(0),
                 c: level(0),
             },
-            previous: vec![Vector::ZERO; width * height / (BLOCK * BLOCK)],
-            cost: Cost::default(),
+            previous: vec![Vector::ZERO; width * height / (PART * PART)],
         }
     }
 
@@ -100,9 +107,12 @@ impl Searcher {
     }
 
     /// Sets the decoded luma that is searched, and prepares its pyramid and half-pel planes.
-    fn set_reference(&mut self, luma: &[u8]) {
+    fn set_reference(&mut self, luma: &Plane) {
         let Halves { full, h, v, c } = &mut self.halves;
-        full.load(luma);
+        for y in 0..luma.height() {
+            full.row_mut(y).copy_from_slice(luma.row(y));
+        }
+        full.extend();
         let [half, quarter, eighth] = &mut self.reference;
         let full = &*full;
         rayon::join(
@@ -115,12 +125,13 @@ impl Searcher {
         );
     }
 
-    /// Searches `luma` in `reference` (both tightly packed). `lambda` is the price of a bit in
-    /// sixteenths of a level of absolute difference.
-    pub fn search(&mut self, luma: &[u8], reference: &[u8], lambda: u32) -> Field {
+    /// Searches `luma` (tightly packed) in `reference`. A bit is worth a squared error of `worth`.
+    pub fn search(&mut self, luma: &[u8], reference: &Reference, worth: f64) -> Field {
+        let lambda = (16.0 * worth.sqrt()) as u32;
+        let exact = &reference.y;
         let width = self.source[0].width() / BLOCK;
         let height = self.source[0].height() / BLOCK;
-        self.set_reference(reference);
+        self.set_reference(exact);
         self.source[0].load(luma);
         for level in 1..4 {
             let (fine, coarse) = self.source.split_at_mut(level);
@@ -148,9 +159,9 @@ impl Searcher {
         let tile = width * self.tile_rows;
         field
             .vectors
-            .par_chunks_mut(tile)
+            .par_chunks_mut(4 * tile)
             .zip(half.par_chunks(tile))
-            .zip(self.previous.par_chunks(tile))
+            .zip(self.previous.par_chunks(4 * tile))
             .enumerate()
             .for_each(|(index, ((out, parent), previous))| {
                 let task = TileTask {
@@ -159,8 +170,9 @@ impl Searcher {
                     width,
                     parent,
                     previous,
-                    cost: &self.cost,
-                    lambda,
+                    exact,
+                    value: Value::new(worth),
+                    divide: self.variant == Variant::Full,
                 };
                 simd::tile(&task, &self.halves, out);
             });
@@ -255,31 +267,89 @@ fn sad<const N: usize>(a: &[u8], a_stride: usize, b: &[u8], b_stride: usize) -> 
     total
 }
 
+/// Sum of squared differences of an `N` x `N` block.
+#[inline(always)]
+fn squares<const N: usize>(a: &[u8], a_stride: usize, b: &[u8], b_stride: usize) -> u32 {
+    let a = &a[..(N - 1) * a_stride + N];
+    let b = &b[..(N - 1) * b_stride + N];
+    let mut sums = [0i32; N];
+    for i in 0..N {
+        let a = &a[i * a_stride..][..N];
+        let b = &b[i * b_stride..][..N];
+        for j in 0..N {
+            let d = i16::from(a[j]) - i16::from(b[j]);
+            sums[j] += i32::from(d) * i32::from(d);
+        }
+    }
+    sums.iter().sum::<i32>() as u32
+}
+
 /// The same against the mean of two blocks.
 #[inline(always)]
-fn sad_mean(a: &[u8], a_stride: usize, b: &[u8], c: &[u8], stride: usize) -> u32 {
-    const N: usize = BLOCK;
+fn squares_mean<const N: usize>(
+    a: &[u8],
+    a_stride: usize,
+    b: &[u8],
+    c: &[u8],
+    stride: usize,
+) -> u32 {
     let a = &a[..(N - 1) * a_stride + N];
     let b = &b[..(N - 1) * stride + N];
     let c = &c[..(N - 1) * stride + N];
-    let mut total = 0;
+    let mut sums = [0i32; N];
     for i in 0..N {
         let a = &a[i * a_stride..][..N];
         let b = &b[i * stride..][..N];
         let c = &c[i * stride..][..N];
-        let mut mean = [0u8; N];
         for j in 0..N {
-            mean[j] = (u16::from(b[j]) + u16::from(c[j])).div_ceil(2) as u8;
+            let mean = (u16::from(b[j]) + u16::from(c[j])).div_ceil(2);
+            let d = i16::from(a[j]) - mean as i16;
+            sums[j] += i32::from(d) * i32::from(d);
         }
-        let mut sum = 0u32;
-        for j in 0..N {
-            sum += u32::from(a[j].abs_diff(mean[j]));
-        }
-        total += sum;
     }
-    total
+    sums.iter().sum::<i32>() as u32
 }
 
+/// What an error of the prediction costs in the end, in bits: those spent on mending it, and what is
+/// left of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value {
+    per_bit: f32,
+}
+
+/// A small error stays: it costs what it is worth, and again in what is predicted from it.
+const LASTING: f32 = 3.0;
+/// Below this error, in bits' worth, a block will hardly be coded: its skip flag is taken to be set.
+const SKIP_AT: f32 = 60.0;
+/// Error from which it is tried whether four vectors are better than one.
+const DIVIDE_FROM: f32 = 6.0;
+/// Error, in bits' worth, from which coding a block keeps the cost from growing in proportion.
+const KNEE: f32 = 50.0;
+
+impl Value {
+    pub fn new(worth: f64) -> Self {
+        Self {
+            per_bit: 1.0 / worth as f32,
+        }
+    }
+
+    #[inline(always)]
+    fn of(self, squares: u32) -> f32 {
+        let error = squares as f32 * self.per_bit;
+        if error < KNEE {
+            LASTING * error
+        } else {
+            LASTING * KNEE * (1.0 + (error / KNEE).ln())
+        }
+    }
+
+    /// How much the cost grows with the error, at an error.
+    #[inline(always)]
+    fn slope(self, squares: u32) -> f32 {
+        let error = squares as f32 * self.per_bit;
+        LASTING * self.per_bit * (KNEE / error.max(KNEE))
+    }
+}
 /// Limits a position so that a block of `size` stays within the planes' border.
 #[inline(always)]
 fn limit(v: i32, at: usize, size: i32, extent: usize, outside: i32) -> i32 {
@@ -402,9 +472,9 @@ const PLANES: [(u8, u8); 16] = [
     (1, 2),
 ];
 
-/// Difference of a block and the reference moved by a quarter-pel vector.
+/// Squared difference of a block and the reference moved by a quarter-pel vector.
 #[inline(always)]
-fn match_at(
+fn match_at<const N: usize>(
     halves: &Halves,
     block: &[u8],
     stride: usize,
@@ -425,86 +495,230 @@ fn match_at(
     let (first, second) = PLANES[(fy * 4 + fx) as usize];
     let a = pick(first).from(left, top + isize::from(fy == 3));
     if fx & 1 == 0 && fy & 1 == 0 {
-        sad::<BLOCK>(block, stride, a, reference_stride)
+        squares::<N>(block, stride, a, reference_stride)
     } else {
         let b = pick(second).from(left + isize::from(fx == 3), top);
-        sad_mean(block, stride, a, b, reference_stride)
+        squares_mean::<N>(block, stride, a, b, reference_stride)
     }
 }
 
-/// Searches a tile; `out` gets one vector a block.
-#[inline(always)]
-pub(super) fn tile(task: &TileTask<'_>, halves: &Halves, out: &mut [Vector]) {
-    let source = task.source;
-    let (width, height) = (source.width(), source.height());
-    let stride = source.stride();
-    for row in 0..out.len() / task.width {
-        for column in 0..task.width {
-            let at = row * task.width + column;
-            let (x, y) = (column * BLOCK, (task.first + row) * BLOCK);
-            let block = source.from(x as isize, y as isize);
-            let candidates = Candidates::new(out, task.width, column, row);
-            let clamp = |v: (i32, i32)| {
-                let limit = |v: i32, at, extent| {
-                    let whole = limit(v >> 2, at, BLOCK as i32, extent, OUTSIDE);
-                    let v = if whole == v >> 2 { v } else { 4 * whole };
-                    v.clamp(-i32::from(MAX_VECTOR), i32::from(MAX_VECTOR)) as i16
-                };
-                Vector::new(limit(v.0, x, width), limit(v.1, y, height))
-            };
-            let price = |vector: Vector| {
-                let bits = task.cost.of(&candidates, vector);
-                match_at(halves, block, stride, x, y, vector) + ((task.lambda * bits) >> 8)
-            };
-            let mut best = clamp((candidates.median().x.into(), candidates.median().y.into()));
-            let mut least = price(best);
-            let mut consider = |vector: Vector, best: &mut Vector| {
-                if vector != *best {
-                    let price = price(vector);
-                    if price < least {
-                        least = price;
-                        *best = vector;
-                        return true;
-                    }
-                }
-                false
-            };
-            let offers = candidates.as_slice()[1..].iter();
-            for v in offers.chain([&task.previous[at]]) {
-                consider(clamp((v.x.into(), v.y.into())), &mut best);
-            }
-            let parent = task.parent[at];
-            consider(
-                clamp((8 * i32::from(parent.x), 8 * i32::from(parent.y))),
-                &mut best,
-            );
+const CROSS: [(i32, i32); 4] = [(-1, 0), (1, 0), (0, -1), (0, 1)];
+const CORNERS: [(i32, i32); 4] = [(-1, -1), (1, -1), (-1, 1), (1, 1)];
 
-            // Whole, half, then quarter steps.
-            for (step, rounds) in [(4, 4), (2, 2), (1, 2)] {
-                for _ in 0..rounds {
-                    let (cx, cy) = (i32::from(best.x), i32::from(best.y));
-                    let mut moved = false;
-                    for (dx, dy) in [(-1, 0), (1, 0), (0, -1), (0, 1)] {
-                        moved |= consider(clamp((cx + dx * step, cy + dy * step)), &mut best);
-                    }
-                    if step < 4 && !moved {
-                        for (dx, dy) in [(-1, -1), (1, -1), (-1, 1), (1, 1)] {
-                            moved |= consider(clamp((cx + dx * step, cy + dy * step)), &mut best);
+/// A square of `N` samples to be found in the reference.
+struct Square<'a, const N: usize> {
+    halves: &'a Halves,
+    exact: &'a Plane,
+    source: &'a Plane,
+    x: usize,
+    y: usize,
+}
+
+impl<const N: usize> Square<'_, N> {
+    /// Whether the search's planes reach there.
+    #[inline(always)]
+    fn allows(&self, v: Vector) -> bool {
+        let fits = |v: i16, at: usize, extent: usize| {
+            let whole = i32::from(v >> 2);
+            limit(whole, at, N as i32, extent, OUTSIDE) == whole
+        };
+        v.in_range()
+            && fits(v.x, self.x, self.source.width())
+            && fits(v.y, self.y, self.source.height())
+    }
+
+    #[inline(always)]
+    fn squares(&self, v: Vector) -> u32 {
+        let block = self.source.from(self.x as isize, self.y as isize);
+        match_at::<N>(self.halves, block, self.source.stride(), self.x, self.y, v)
+    }
+
+    #[inline(always)]
+    fn exact_squares(&self, v: Vector) -> u32 {
+        let mut out = [0u8; 256];
+        let block = self.source.from(self.x as isize, self.y as isize);
+        luma_block::<N>(self.exact, self.x, self.y, v, &mut out, N);
+        squares::<N>(block, self.source.stride(), &out, N)
+    }
+
+    /// Descends from `best` in whole, half, then quarter steps; gives the best vector and its cost.
+    #[inline(always)]
+    fn refine(
+        &self,
+        mut best: Vector,
+        mut least: f32,
+        rounds: [usize; 3],
+        cost: impl Fn(Vector, u32) -> f32,
+    ) -> (Vector, f32) {
+        for (step, rounds) in [4, 2, 1].into_iter().zip(rounds) {
+            for _ in 0..rounds {
+                let centre = best;
+                let mut look = |moves: [(i32, i32); 4]| {
+                    for (dx, dy) in moves {
+                        let v = Vector::new(
+                            centre.x + (dx * step) as i16,
+                            centre.y + (dy * step) as i16,
+                        );
+                        if self.allows(v) {
+                            let price = cost(v, self.squares(v));
+                            if price < least {
+                                (best, least) = (v, price);
+                            }
                         }
                     }
-                    if !moved {
-                        break;
+                };
+                look(CROSS);
+                if step < 4 {
+                    look(CORNERS);
+                }
+                if best == centre {
+                    break;
+                }
+            }
+        }
+        (best, least)
+    }
+}
+
+/// Searches a tile; `out` gets one vector a part.
+#[inline(always)]
+pub(super) fn tile(task: &TileTask<'_>, halves: &Halves, out: &mut [Vector]) {
+    let (source, value) = (task.source, task.value);
+    let mut skip = vec![false; out.len() / 4];
+    let rows = skip.len() / task.width;
+    let mut pricer = Pricer::new(task.width, out, &mut skip);
+    for row in 0..rows {
+        pricer.begin_row();
+        for column in 0..task.width {
+            let at = row * task.width + column;
+            let part = 4 * row * task.width + 2 * column;
+            let (x, y) = (column * BLOCK, (task.first + row) * BLOCK);
+            let square = Square::<BLOCK> {
+                halves,
+                exact: task.exact,
+                source,
+                x,
+                y,
+            };
+            let price = pricer.block(column, row);
+            let candidates = &price.candidates;
+            let skips = |squares: u32| squares as f32 * value.per_bit < SKIP_AT;
+
+            // What neighbours offer.
+            let mut best = (Vector::ZERO, f32::INFINITY, 0u32);
+            let mut start = (Vector::ZERO, f32::INFINITY);
+            let fresh = |v: Vector, squares: u32| {
+                let skip = skips(squares);
+                value.of(squares)
+                    + price.skip[usize::from(skip)]
+                    + price.whole(skip)
+                    + pricer.difference(candidates, v)
+            };
+            for (i, &v) in candidates.as_slice().iter().enumerate() {
+                if !square.allows(v) {
+                    continue;
+                }
+                let squares = square.exact_squares(v);
+                let skip = skips(squares);
+                let cost = value.of(squares) + price.skip[usize::from(skip)] + price.merge(skip, i);
+                if cost < best.1 {
+                    best = (v, cost, squares);
+                }
+                let cost = fresh(v, squares);
+                if cost < start.1 {
+                    start = (v, cost);
+                }
+            }
+            let parent = task.parent[at];
+            let parent = Vector::new(8 * parent.x, 8 * parent.y);
+            let previous = task.previous[part];
+            for v in [parent, previous] {
+                if square.allows(v) {
+                    let cost = fresh(v, square.squares(v));
+                    if cost < start.1 {
+                        start = (v, cost);
                     }
                 }
             }
-            out[at] = best;
+            let (found, _) = square.refine(start.0, start.1, [8, 2, 2], fresh);
+            if candidates.index(found).is_none() && square.allows(found) {
+                let squares = square.exact_squares(found);
+                let cost = fresh(found, squares);
+                if cost < best.1 {
+                    best = (found, cost, squares);
+                }
+            }
+            let mut vectors = [best.0; 4];
+
+            // Four parts, where the block's error leaves something to win.
+            if task.divide && best.2 as f32 * value.per_bit > DIVIDE_FROM {
+                let slope = value.slope(best.2);
+                let mut squares = 0;
+                let skip = skips(best.2);
+                let mut bits = price.skip[usize::from(skip)] + price.divided(skip);
+                let mut merged = 0;
+                let mut own = [Vector::ZERO; 4];
+                for (i, own) in own.iter_mut().enumerate() {
+                    let (px, py) = (2 * column + i % 2, 2 * row + i / 2);
+                    let (candidates, prices, other) = pricer.part(px, py, merged);
+                    let square = Square::<PART> {
+                        halves,
+                        exact: task.exact,
+                        source,
+                        x: x + i % 2 * PART,
+                        y: y + i / 2 * PART,
+                    };
+                    let fresh = |v: Vector, squares: u32| {
+                        slope * squares as f32 + other + pricer.difference(&candidates, v)
+                    };
+                    let mut start = (best.0, fresh(best.0, square.exact_squares(best.0)));
+                    let mut least = (best.0, f32::INFINITY, 0, 0.0, 0);
+                    for (i, &v) in candidates.as_slice().iter().enumerate() {
+                        if square.allows(v) {
+                            let squares = square.exact_squares(v);
+                            let cost = slope * squares as f32 + prices[i];
+                            if cost < least.1 {
+                                least = (v, cost, squares, prices[i], 1);
+                            }
+                            let cost = fresh(v, squares);
+                            if cost < start.1 {
+                                start = (v, cost);
+                            }
+                        }
+                    }
+                    let (found, _) = square.refine(start.0, start.1, [4, 2, 2], fresh);
+                    if candidates.index(found).is_none() {
+                        let squares = square.exact_squares(found);
+                        let cost = fresh(found, squares);
+                        if cost < least.1 {
+                            least = (
+                                found,
+                                cost,
+                                squares,
+                                other + pricer.difference(&candidates, found),
+                                0,
+                            );
+                        }
+                    }
+                    *own = least.0;
+                    squares += least.2;
+                    bits += least.3;
+                    merged += least.4;
+                    pricer.set_part(px, py, least.0);
+                }
+                if own != [own[0]; 4] && value.of(squares) + bits < best.1 {
+                    vectors = own;
+                    best.2 = squares;
+                }
+            }
+            pricer.settle(column, row, vectors, skips(best.2));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Reference, compensate};
+    use super::super::compensate;
     use super::*;
 
     /// A smooth texture that has no period within the picture.
@@ -521,15 +735,26 @@ mod tests {
         (0..width * height).map(at).collect()
     }
 
+    fn reference(width: usize, height: usize, luma: &[u8]) -> Reference {
+        let mut reference = Reference::new(width, height);
+        reference.load(luma, &vec![128; width * height / 2]);
+        reference
+    }
+
+    fn search(width: usize, height: usize, now: &[u8], before: &[u8], worth: f64) -> Field {
+        let mut searcher = Searcher::new(width, height, 8, Variant::Full);
+        searcher.search(now, &reference(width, height, before), worth)
+    }
+
     #[test]
     fn finds_a_pan() {
         let (width, height) = (320, 192);
         for (dx, dy) in [(0.0, 0.0), (3.0, -2.0), (17.25, 9.5), (-40.0, 21.75)] {
             let before = picture(width, height, 0.0, 0.0);
             let now = picture(width, height, dx, dy);
-            let field = Searcher::new(width, height, 8).search(&now, &before, 64);
+            let field = search(width, height, &now, &before, 16.0);
             let expected = Vector::new((4.0 * dx) as i16, (4.0 * dy) as i16);
-            let inner = |i: &usize| (4..16).contains(&(i % 20)) && (3..9).contains(&(i / 20));
+            let inner = |i: &usize| (8..32).contains(&(i % 40)) && (6..18).contains(&(i / 40));
             let all: Vec<usize> = (0..field.vectors.len()).filter(inner).collect();
             let near = |v: Vector| v.x.abs_diff(expected.x) <= 1 && v.y.abs_diff(expected.y) <= 1;
             let hits = all.iter().filter(|&&i| near(field.vectors[i])).count();
@@ -546,10 +771,9 @@ mod tests {
         let (width, height) = (192, 128);
         let before = picture(width, height, 0.0, 0.0);
         let now = picture(width, height, -7.5, 4.25);
-        let field = Searcher::new(width, height, 8).search(&now, &before, 100);
+        let field = search(width, height, &now, &before, 40.0);
         assert!(field.vectors.iter().all(|v| v.in_range()));
-        let mut reference = Reference::new(width, height);
-        reference.load(&before, &vec![128; width * height / 2]);
+        let reference = reference(width, height, &before);
         let mut predicted = vec![0; width * height];
         compensate(
             &reference,
@@ -577,10 +801,15 @@ mod tests {
                 })
                 .collect::<Vec<u8>>()
         };
-        let mut searcher = Searcher::new(64, 64, 8);
-        for lambda in [0, 16, 10_000] {
-            let field = searcher.search(&noise(), &noise(), lambda);
-            assert!(field.vectors.iter().all(|v| v.in_range()));
+        for variant in [Variant::Full, Variant::Blocks16] {
+            let mut searcher = Searcher::new(64, 64, 8, variant);
+            for worth in [0.1, 16.0, 1e6] {
+                let field = searcher.search(&noise(), &reference(64, 64, &noise()), worth);
+                let whole =
+                    |at: usize| field.parts(at % 4, at / 4).windows(2).all(|p| p[0] == p[1]);
+                assert!(variant == Variant::Full || (0..16).all(whole));
+                assert!(field.vectors.iter().all(|v| v.in_range()));
+            }
         }
     }
 
@@ -589,7 +818,7 @@ mod tests {
         let (width, height) = (128, 128);
         let before = picture(width, height, 0.0, 0.0);
         let now = picture(width, height, 1.0, 1.0);
-        let field = Searcher::new(width, height, 8).search(&now, &before, 1 << 20);
+        let field = search(width, height, &now, &before, 1e9);
         let first = field.vectors[0];
         assert!(
             field.vectors.iter().all(|&v| v == first),

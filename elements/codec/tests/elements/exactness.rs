@@ -22,7 +22,7 @@ fn symbols_are_identical_under_every_setting() {
     let (width, height, frames) = (232, 180, 24);
     let files = ModelFiles::find(Some(&model())).unwrap();
     let sequence = SequenceHeader {
-        version: 1,
+        version: aivideo_codec::bitstream::VERSION,
         tier: Tier::S,
         model_id: [0; 8],
         tables_id: [0; 8],

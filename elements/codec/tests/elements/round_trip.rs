@@ -187,7 +187,7 @@ fn motion_search_pays() {
         let (_, units) = access_units(&format!("quality=40 motion={motion}"), 320, 256, 6);
         units[1..].iter().map(|u| u.size()).sum::<usize>()
     };
-    let (search, zero) = (bytes("search"), bytes("zero"));
-    println!("search {search}, zero {zero} bytes");
-    assert!(search < zero);
+    let [full, whole, zero, none] = ["full", "blocks16", "zero", "none"].map(bytes);
+    println!("full {full}, blocks16 {whole}, zero {zero}, none {none} bytes");
+    assert!(full < zero && whole < zero && zero < none);
 }

@@ -19,7 +19,7 @@ pub fn init() {
 
 pub fn sequence() -> SequenceHeader {
     SequenceHeader {
-        version: 1,
+        version: aivideo_codec::bitstream::VERSION,
         tier: Tier::S,
         model_id: *b"modelone",
         tables_id: *b"tableone",

@@ -9,7 +9,7 @@ use proptest::sample::Index;
 
 fn sequence() -> SequenceHeader {
     SequenceHeader {
-        version: 1,
+        version: aivideo_codec::bitstream::VERSION,
         tier: Tier::S,
         model_id: *b"modelone",
         tables_id: *b"tableone",

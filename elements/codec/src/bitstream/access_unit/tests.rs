@@ -146,7 +146,7 @@ fn the_bytes_are_these() {
     writer.push_tile(0, b"m", b"zz", b"");
     writer.push_tile(3, b"", b"", b"");
     let mut golden = vec![
-        0xa1, 1, 33, 0x34, 0x12, 0x33, 0x12, 4, 2, // header: 4 tiles of which 2 are here
+        0xa2, 1, 33, 0x34, 0x12, 0x33, 0x12, 4, 2, // header: 4 tiles of which 2 are here
         0, 1, 2, 0, // tile 0
         2, 0, 0, 0, // tile 3: two are left out; empty
     ];
@@ -156,7 +156,7 @@ fn the_bytes_are_these() {
     assert_eq!(writer.finish(), golden);
 
     let key = AccessUnitWriter::new(header(FrameType::Key, 1), Some(&example())).finish();
-    assert_eq!(key[..9], [0xa1, 0x10, 33, 0x34, 0x12, 0x33, 0x12, 1, 0]);
+    assert_eq!(key[..9], [0xa2, 0x10, 33, 0x34, 0x12, 0x33, 0x12, 1, 0]);
     assert_eq!(key[9..9 + SequenceHeader::SIZE], example().write());
 }
 
@@ -190,7 +190,7 @@ fn a_skipped_frame_is_thirteen_bytes() {
 #[test]
 fn lengths_cannot_ask_for_memory() {
     // A directory that promises gigabytes: nothing is allocated, all tiles are cut off.
-    let mut data = vec![0xa1, 1, 33, 0, 0, 0, 0, 128, 128];
+    let mut data = vec![0xa2, 1, 33, 0, 0, 0, 0, 128, 128];
     for _ in 0..128 {
         push_varint(&mut data, 0);
         for _ in 0..3 {
@@ -205,7 +205,7 @@ fn lengths_cannot_ask_for_memory() {
             .all(|t| matches!(t, Err(e) if e.fault == TileFault::Truncated))
     );
     // One more, and the length itself is refused.
-    let mut data = vec![0xa1, 1, 33, 0, 0, 0, 0, 1, 1, 0];
+    let mut data = vec![0xa2, 1, 33, 0, 0, 0, 0, 1, 1, 0];
     push_varint(&mut data, u64::from(MAX_PART) + 1);
     data.extend([0, 0, 0, 0, 0, 0]);
     assert!(matches!(
