@@ -11,6 +11,8 @@ mod exactness;
 mod models;
 #[path = "elements/negotiation.rs"]
 mod negotiation;
+#[path = "elements/rate_control.rs"]
+mod rate_control;
 #[path = "elements/recovery.rs"]
 mod recovery;
 #[path = "elements/round_trip.rs"]

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-use super::{Motion, Recovery};
+use super::{Motion, RateControlMode, Recovery};
 use crate::bitstream::caps::{StreamFormat, sequence_header_to_caps};
 use crate::bitstream::{FrameType, SequenceHeader, byte_stream};
 use crate::coder::decision::SKIP_BITS;
 use crate::coder::{
-    CodecError, EncodeNet, Encoded, Encoder, EncoderSettings, LossReport, ModelFiles,
-    RecoverySettings,
+    CodecError, EncodeNet, Encoded, Encoder, EncoderSettings, KeyFrames, LossReport, ModelFiles,
+    RateControl, RateMode, RateSettings, RecoverySettings, rated,
 };
 use crate::element::{loss_report, post, sequence_from_info};
 use crate::motion::Variant;
@@ -27,15 +27,26 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 const DEFAULT_QUALITY: u32 = 32;
 const DEFAULT_KEY_INT_MAX: u32 = 250;
+const DEFAULT_BITRATE: u32 = 2048;
+const DEFAULT_VBV_BUFFER: u32 = 1000;
 const DEFAULT_TILE_ROWS: u32 = 2;
+/// About what a unit of the byte stream has before a frame, in bytes.
+const UNIT_HEADER: usize = 17;
 /// In milliseconds: the default latency of rtpjitterbuffer, a long way and back, and some more.
 const DEFAULT_LONG_TERM_DELAY: u32 = 500;
 
 #[derive(Debug, Clone)]
 struct Settings {
     inference: InferenceSettings,
+    rate_control: RateControlMode,
     quality: u32,
+    bitrate: u32,
+    max_bitrate: u32,
+    vbv_buffer: u32,
+    filler: bool,
+    drop_frames: bool,
     key_int_max: u32,
+    scene_cut: bool,
     tile_rows: u32,
     motion: Motion,
     skip_blocks: bool,
@@ -47,8 +58,15 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             inference: InferenceSettings::default(),
+            rate_control: RateControlMode::default(),
             quality: DEFAULT_QUALITY,
+            bitrate: DEFAULT_BITRATE,
+            max_bitrate: 0,
+            vbv_buffer: DEFAULT_VBV_BUFFER,
+            filler: true,
+            drop_frames: false,
             key_int_max: DEFAULT_KEY_INT_MAX,
+            scene_cut: true,
             tile_rows: DEFAULT_TILE_ROWS,
             motion: Motion::default(),
             skip_blocks: true,
@@ -58,13 +76,64 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    fn rate(&self) -> RateSettings {
+        let bits = |kilobits: u32| 1000.0 * f64::from(kilobits);
+        RateSettings {
+            mode: match self.rate_control {
+                RateControlMode::Cq => RateMode::ConstantQuality,
+                RateControlMode::Cbr => RateMode::ConstantBitrate,
+                RateControlMode::Vbr => RateMode::VariableBitrate,
+            },
+            quality: self.quality as u8,
+            bitrate: bits(self.bitrate),
+            max_bitrate: bits(self.max_bitrate),
+            buffer: f64::from(self.vbv_buffer) / 1000.0,
+            filler: self.filler,
+            drop_frames: self.drop_frames,
+            ..RateSettings::default()
+        }
+    }
+
+    /// What of it cannot work together, in words.
+    fn contradictions(&self, fps: f64) -> Vec<String> {
+        let mut found = Vec::new();
+        let mode = self.rate_control;
+        if mode == RateControlMode::Vbr && self.max_bitrate != 0 && self.max_bitrate < self.bitrate
+        {
+            found.push(format!(
+                "max-bitrate={} is below bitrate={}: the stream stays below the former",
+                self.max_bitrate, self.bitrate
+            ));
+        }
+        if mode == RateControlMode::Cbr && self.max_bitrate != 0 {
+            found.push(
+                "max-bitrate has no effect with rate-control=cbr, which keeps to bitrate; it is for cq and vbr"
+                    .to_owned(),
+            );
+        }
+        if mode != RateControlMode::Cbr && self.drop_frames {
+            found.push("drop-frames has no effect without rate-control=cbr".to_owned());
+        }
+        let limited = mode == RateControlMode::Cbr || self.max_bitrate != 0;
+        if limited && f64::from(self.vbv_buffer) * fps < 2000.0 {
+            found.push(format!(
+                "vbv-buffer={} ms is shorter than two frames; two frames are taken",
+                self.vbv_buffer
+            ));
+        }
+        found
+    }
+}
+
 struct State {
     encoder: Encoder,
+    rate: RateControl,
+    keys: KeyFrames,
     info: gst_video::VideoInfo,
     picture: Yuv420,
     format: StreamFormat,
-    /// Frames since the last key frame.
-    since_key: u32,
+    fps: f64,
 }
 
 /// Sums over all frames.
@@ -77,6 +146,9 @@ struct Totals {
     bytes: u64,
     parts: [u64; 3],
     blocks_skipped: u64,
+    repeated_frames: u64,
+    filler_bytes: u64,
+    quality: u8,
     motion_us: u64,
     network_us: u64,
     entropy_us: u64,
@@ -93,6 +165,7 @@ impl Totals {
         for (sum, part) in self.parts.iter_mut().zip(encoded.parts) {
             *sum += part as u64;
         }
+        self.quality = encoded.quality;
         self.blocks_skipped += encoded.skipped_blocks as u64;
         let micros = |d: std::time::Duration| d.as_micros() as u64;
         self.motion_us += micros(encoded.timing.motion);
@@ -112,6 +185,9 @@ impl Totals {
             ("z-bytes", self.parts[1].to_send_value()),
             ("y-bytes", self.parts[2].to_send_value()),
             ("skipped-blocks", self.blocks_skipped.to_send_value()),
+            ("quality", u32::from(self.quality).to_send_value()),
+            ("recoded-frames", self.repeated_frames.to_send_value()),
+            ("filler-bytes", self.filler_bytes.to_send_value()),
             ("motion-us", self.motion_us.to_send_value()),
             ("network-us", self.network_us.to_send_value()),
             ("entropy-us", self.entropy_us.to_send_value()),
@@ -146,11 +222,57 @@ impl ObjectImpl for AiCodecEnc {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let own = [
+                glib::ParamSpecEnum::builder::<RateControlMode>("rate-control")
+                    .nick("Rate control")
+                    .blurb("What is held constant: the quality, the bitrate of each second, or that of the long run")
+                    .mutable_playing()
+                    .build(),
                 glib::ParamSpecUInt::builder("quality")
                     .nick("Quality")
-                    .blurb("Constant quality, from 0 (smallest) to 63 (best)")
+                    .blurb("Quality for rate-control=cq, from 0 (smallest) to 63 (best)")
                     .maximum(63)
                     .default_value(DEFAULT_QUALITY)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("bitrate")
+                    .nick("Bitrate")
+                    .blurb("Bitrate in kbit/s, for rate-control=cbr and vbr")
+                    .minimum(1)
+                    .maximum(2_048_000)
+                    .default_value(DEFAULT_BITRATE)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("max-bitrate")
+                    .nick("Maximum bitrate")
+                    .blurb("Bitrate in kbit/s that rate-control=cq and vbr do not exceed over vbv-buffer (0 = no limit)")
+                    .maximum(2_048_000)
+                    .default_value(0)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("vbv-buffer")
+                    .nick("VBV buffer")
+                    .blurb("Buffer of the decoder's side in milliseconds of bitrate (cbr) or max-bitrate (cq, vbr): bounds single frames")
+                    .minimum(1)
+                    .maximum(10_000)
+                    .default_value(DEFAULT_VBV_BUFFER)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoolean::builder("filler")
+                    .nick("Filler data")
+                    .blurb("With rate-control=cbr, append filler where the best quality needs less than the bitrate; decoders skip it, RTP leaves it out")
+                    .default_value(true)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoolean::builder("drop-frames")
+                    .nick("Drop frames")
+                    .blurb("With rate-control=cbr, repeat the picture before where a frame does not fit into the bitrate")
+                    .default_value(false)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoolean::builder("scene-cut")
+                    .nick("Scene cuts")
+                    .blurb("Make a key frame where a new scene begins (with rate-control=cbr, where it fits)")
+                    .default_value(true)
                     .mutable_playing()
                     .build(),
                 glib::ParamSpecUInt::builder("key-int-max")
@@ -203,6 +325,13 @@ impl ObjectImpl for AiCodecEnc {
         // The types were checked by GObject against the specifications above.
         match pspec.name() {
             "quality" => settings.quality = value.get().expect("checked upstream"),
+            "rate-control" => settings.rate_control = value.get().expect("checked upstream"),
+            "bitrate" => settings.bitrate = value.get().expect("checked upstream"),
+            "max-bitrate" => settings.max_bitrate = value.get().expect("checked upstream"),
+            "vbv-buffer" => settings.vbv_buffer = value.get().expect("checked upstream"),
+            "filler" => settings.filler = value.get().expect("checked upstream"),
+            "drop-frames" => settings.drop_frames = value.get().expect("checked upstream"),
+            "scene-cut" => settings.scene_cut = value.get().expect("checked upstream"),
             "key-int-max" => settings.key_int_max = value.get().expect("checked upstream"),
             "tile-rows" => settings.tile_rows = value.get().expect("checked upstream"),
             "motion" => settings.motion = value.get().expect("checked upstream"),
@@ -224,6 +353,13 @@ impl ObjectImpl for AiCodecEnc {
         let settings = lock(&self.settings);
         match pspec.name() {
             "quality" => settings.quality.to_value(),
+            "rate-control" => settings.rate_control.to_value(),
+            "bitrate" => settings.bitrate.to_value(),
+            "max-bitrate" => settings.max_bitrate.to_value(),
+            "vbv-buffer" => settings.vbv_buffer.to_value(),
+            "filler" => settings.filler.to_value(),
+            "drop-frames" => settings.drop_frames.to_value(),
+            "scene-cut" => settings.scene_cut.to_value(),
             "key-int-max" => settings.key_int_max.to_value(),
             "tile-rows" => settings.tile_rows.to_value(),
             "motion" => settings.motion.to_value(),
@@ -326,10 +462,7 @@ impl AiCodecEnc {
         &self,
         frame: &gst_video::VideoCodecFrame<'_>,
     ) -> Result<(Encoded, StreamFormat), gst::FlowError> {
-        let (quality, key_int_max) = {
-            let settings = lock(&self.settings);
-            (settings.quality as u8, settings.key_int_max)
-        };
+        let settings = lock(&self.settings).clone();
         let mut guard = lock(&self.state);
         let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
         let forced = frame
@@ -339,7 +472,20 @@ impl AiCodecEnc {
             gst::debug!(CAT, imp = self, "{report:?}");
             state.encoder.report_loss(report);
         }
-        let due = key_int_max != 0 && state.since_key >= key_int_max;
+        let rate = settings.rate();
+        let changed = rate != *state.rate.settings();
+        state.rate.set(rate);
+        state.keys.interval = settings.key_int_max;
+        state.keys.scene_cuts = settings.scene_cut;
+        let warnings = if changed {
+            settings.contradictions(state.fps)
+        } else {
+            Vec::new()
+        };
+        let framing = match state.format {
+            StreamFormat::Frame => 0,
+            StreamFormat::ByteStream => UNIT_HEADER,
+        };
         let result = (|| {
             let buffer = frame.input_buffer().ok_or_else(|| {
                 gst::error_msg!(gst::StreamError::Failed, ("a frame without a buffer"))
@@ -352,23 +498,26 @@ impl AiCodecEnc {
                 gst::error_msg!(gst::StreamError::Format, ("{error}"))
             };
             state.picture.read_frame(&mapped).map_err(|e| bad(&e))?;
-            let encoded = state
-                .encoder
-                .encode(&state.picture, quality, forced || due)
-                .map_err(|e| crate::element::message(&e))?;
-            Ok(encoded)
+            let (encoder, rate) = (&mut state.encoder, &mut state.rate);
+            rated::encode(
+                encoder,
+                rate,
+                &mut state.keys,
+                &state.picture,
+                forced,
+                framing,
+            )
+            .map_err(|e| crate::element::message(&e))
         })();
         let format = state.format;
-        if let Ok(encoded) = &result {
-            if encoded.frame_type == FrameType::Key {
-                state.since_key = 0;
-            }
-            state.since_key += 1;
-        }
+        let (repeated, filler) = (state.rate.repeated, state.rate.filler_bytes);
         drop(guard);
+        self.warn(&warnings);
         match result {
             Ok(encoded) => {
-                lock(&self.totals).add(&encoded);
+                let mut totals = lock(&self.totals);
+                totals.add(&encoded);
+                (totals.repeated_frames, totals.filler_bytes) = (repeated, filler);
                 Ok((encoded, format))
             }
             Err(message) => {
@@ -380,6 +529,12 @@ impl AiCodecEnc {
 }
 
 impl AiCodecEnc {
+    fn warn(&self, warnings: &[String]) {
+        for warning in warnings {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
+        }
+    }
+
     /// Loads the model and makes it ready.
     fn load(&self) -> Result<(), gst::ErrorMessage> {
         let inference = lock(&self.settings).inference.clone();
@@ -399,6 +554,15 @@ impl AiCodecEnc {
         *lock(&self.totals) = Totals::default();
         *lock(&self.report) = None;
         Ok(())
+    }
+}
+
+/// Of a stream without a rate, 30 frames a second are assumed.
+fn frame_rate(fps: gst::Fraction) -> f64 {
+    if fps.numer() > 0 && fps.denom() > 0 {
+        f64::from(fps.numer()) / f64::from(fps.denom())
+    } else {
+        30.0
     }
 }
 
@@ -450,12 +614,28 @@ impl VideoEncoderImpl for AiCodecEnc {
         })?;
         let format = self.choose_format()?;
         let sequence: SequenceHeader = encoder.sequence().clone();
+        let fps = frame_rate(info.fps());
+        let pixels = encoder.coded_pixels();
+        // A rate that is under way goes on over a change of the picture's size.
+        let before = lock(&self.state).take().map(|state| state.rate);
+        let rate = match before {
+            Some(mut rate) => {
+                rate.set_picture(pixels, fps);
+                rate
+            }
+            None => {
+                self.warn(&settings.contradictions(fps));
+                RateControl::new(settings.rate(), pixels, fps)
+            }
+        };
         *lock(&self.state) = Some(State {
+            rate,
+            keys: KeyFrames::new(settings.key_int_max, settings.scene_cut),
+            fps,
             picture: Yuv420::new(info.width() as usize, info.height() as usize),
             encoder,
             info,
             format,
-            since_key: 0,
         });
         let caps = sequence_header_to_caps(&sequence, format);
         gst::debug!(CAT, imp = self, "coding to {caps}");

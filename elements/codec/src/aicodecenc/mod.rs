@@ -22,6 +22,9 @@
  * |[
  * gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240 ! aicodecenc quality=40 ! filesink location=test.aic
  * ]| Writes a file that `playbin` plays.
+ * |[
+ * gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240 ! aicodecenc rate-control=cbr bitrate=300 ! filesink location=test.aic
+ * ]| The same at 300 kbit/s.
  */
 mod imp;
 
@@ -62,6 +65,26 @@ pub enum Recovery {
     Key,
 }
 
+/// What the encoder holds constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstAiCodecRateControl")]
+#[repr(i32)]
+pub enum RateControlMode {
+    /// The quality.
+    #[default]
+    #[enum_value(name = "Constant quality, at most max-bitrate", nick = "cq")]
+    Cq,
+    /// The bitrate of each second.
+    #[enum_value(name = "Constant bitrate", nick = "cbr")]
+    Cbr,
+    /// The bitrate of the long run.
+    #[enum_value(
+        name = "Variable bitrate: bitrate in the long run, at most max-bitrate",
+        nick = "vbr"
+    )]
+    Vbr,
+}
+
 glib::wrapper! {
     pub struct AiCodecEnc(ObjectSubclass<imp::AiCodecEnc>)
         @extends gst_video::VideoEncoder, gst::Element, gst::Object,
@@ -70,6 +93,7 @@ glib::wrapper! {
 
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     use gst::prelude::*;
+    RateControlMode::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     Motion::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     Recovery::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     gst::Element::register(

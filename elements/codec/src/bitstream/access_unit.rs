@@ -18,6 +18,7 @@ const WHAT: &str = "access unit's header";
 const LONG_TERM: u8 = 1 << 2;
 const STATE_RESET: u8 = 1 << 3;
 const SEQUENCE: u8 = 1 << 4;
+const FILLER: u8 = 1 << 7;
 const CONTEXT_RESET: u8 = 1 << 5;
 const LONG_TERM_SLOT: u8 = 1 << 6;
 /// Places for long-term references.
@@ -233,6 +234,8 @@ pub struct AccessUnitHead {
     pub header: FrameHeader,
     pub sequence: Option<SequenceHeader>,
     directory: Vec<(u16, TileLengths)>,
+    /// Bytes without meaning may follow the tiles.
+    filler: bool,
     size: usize,
 }
 
@@ -277,7 +280,8 @@ impl AccessUnitHead {
         if reader.u32()? != sum {
             return Err(BitstreamError::Checksum(WHAT));
         }
-        let (flags, tile_count) = (flags & !SEQUENCE, tile_count.into());
+        let filler = flags & FILLER != 0;
+        let (flags, tile_count) = (flags & !(SEQUENCE | FILLER), tile_count.into());
         let header =
             FrameHeader::from_fields(flags, quality, frame_number, reference_number, tile_count)?;
         if sequence.is_some() && !header.is_key() {
@@ -290,11 +294,12 @@ impl AccessUnitHead {
             header,
             sequence,
             directory,
+            filler,
             size: reader.position(),
         })
     }
 
-    /// Bytes of the whole access unit.
+    /// Bytes of the whole access unit, without filler.
     pub fn total_size(&self) -> usize {
         let tiles = self.directory.iter().map(|(_, lengths)| lengths.total());
         tiles.fold(self.size, usize::saturating_add)
@@ -328,7 +333,7 @@ impl<'a> AccessUnit<'a> {
             (payload, rest) = rest.split_at(lengths.total().min(rest.len()));
             tiles[usize::from(index)] = lengths.cut(number, index, payload);
         }
-        if !rest.is_empty() {
+        if !rest.is_empty() && !head.filler {
             return Err(BitstreamError::TrailingBytes(rest.len()));
         }
         Ok(Self {
@@ -410,12 +415,21 @@ impl AccessUnitWriter {
     }
 
     pub fn finish(self) -> Vec<u8> {
+        self.finish_filled(0)
+    }
+
+    /// Appends so many bytes of filler, which readers pass over.
+    pub fn finish_filled(self, filler: usize) -> Vec<u8> {
         let mut out = self.head;
         out[8] = self.present;
-        out.reserve(self.directory.len() + 4 + self.payload.len());
+        if filler > 0 {
+            out[1] |= FILLER;
+        }
+        out.reserve(self.directory.len() + 4 + self.payload.len() + filler);
         out.extend(self.directory);
         out.extend(crc32(&out).to_le_bytes());
         out.extend(self.payload);
+        out.resize(out.len() + filler, 0);
         out
     }
 }

@@ -44,6 +44,56 @@ pub fn block_errors(source: &Picture, other: &Picture) -> Vec<u32> {
     errors
 }
 
+/// Squared deviations of all blocks' samples from their plane's mean in the block: what a block costs
+/// that nothing predicts.
+pub fn block_variations(source: &Picture) -> Vec<u32> {
+    let width = source.width;
+    let columns = width / BLOCK;
+    let mut variations = vec![0; columns * (source.height / BLOCK)];
+    let block = |row: usize, column: usize| {
+        let half = width / 2;
+        let plane = source.uv.len() / 2;
+        let luma = row * BLOCK * width + column * BLOCK;
+        let chroma = row * BLOCK / 2 * half + column * BLOCK / 2;
+        let at = |at| deviation::<{ BLOCK / 2 }>(&source.uv, at, half);
+        deviation::<BLOCK>(&source.y, luma, width) + at(chroma) + at(plane + chroma)
+    };
+    variations
+        .par_chunks_mut(columns)
+        .enumerate()
+        .for_each(|(row, variations)| {
+            for (column, variation) in variations.iter_mut().enumerate() {
+                *variation = block(row, column);
+            }
+        });
+    variations
+}
+
+/// Mean over the blocks of the root of the squared error: what a frame costs grows with it.
+pub fn complexity(errors: &[u32]) -> f64 {
+    let sum: f64 = errors.iter().map(|&e| f64::from(e).sqrt()).sum();
+    sum / errors.len().max(1) as f64
+}
+
+/// A new scene is this much harder to predict than what came before...
+pub const CUT_AGAINST_USUAL: f64 = 2.0;
+/// ... and about as hard as if every block were predicted by its own mean.
+pub const CUT_AGAINST_MEAN: f64 = 0.7;
+
+/// Skips, beyond what is skipped already, all blocks but those that coding brings most a bit: they
+/// may take `share` of what all took. `costs` are of an earlier attempt.
+pub fn keep_worthiest(errors: &[u32], costs: &[u32], share: f64, skip: &mut [bool]) {
+    let total: f64 = costs.iter().map(|&c| f64::from(c)).sum();
+    let mut order: Vec<usize> = (0..skip.len()).filter(|&at| !skip[at]).collect();
+    let worth = |at: usize| f64::from(errors[at]) / f64::from(costs[at].max(256));
+    order.sort_by(|&a, &b| worth(b).total_cmp(&worth(a)));
+    let mut left = share * total;
+    for at in order {
+        left -= f64::from(costs[at]);
+        skip[at] = left < 0.0;
+    }
+}
+
 /// Classes of prediction error, half an octave each.
 const CLASSES: usize = 28;
 /// Blocks that a class's own measurements must outweigh.
@@ -159,6 +209,19 @@ fn squared_error<const N: usize>(a: &[u8], b: &[u8], at: usize, stride: usize) -
     sum
 }
 
+#[inline(always)]
+fn deviation<const N: usize>(samples: &[u8], at: usize, stride: usize) -> u32 {
+    let (mut sum, mut squares) = (0u32, 0u32);
+    for i in 0..N {
+        for &v in &samples[at + i * stride..][..N] {
+            sum += u32::from(v);
+            squares += u32::from(v) * u32::from(v);
+        }
+    }
+    // The sum of 256 samples squared needs 32 bits exactly.
+    squares - (u64::from(sum) * u64::from(sum) / (N * N) as u64) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +240,28 @@ mod tests {
         let mut expected = vec![0; 16];
         (expected[0], expected[1]) = (100, 9);
         assert_eq!(block_errors(&a, &b), expected);
+    }
+
+    #[test]
+    fn only_the_worthiest_blocks_are_kept() {
+        let (errors, costs) = ([900, 100, 500, 800], [2560, 2560, 2560, 2560]);
+        let mut skip = [false, false, false, true];
+        keep_worthiest(&errors, &costs, 0.55, &mut skip);
+        assert_eq!(skip, [false, true, false, true]);
+        keep_worthiest(&errors, &costs, 0.0, &mut skip);
+        assert_eq!(skip, [true; 4]);
+    }
+
+    #[test]
+    fn variations_are_about_the_mean() {
+        let mut picture = Picture::grey(64, 64);
+        picture.y.fill(200);
+        assert_eq!(block_variations(&picture), vec![0; 16]);
+        for (i, v) in picture.y.iter_mut().enumerate() {
+            *v = 100 + (i % 2) as u8 * 4;
+        }
+        assert_eq!(block_variations(&picture), vec![256 * 4; 16]);
+        assert_eq!(complexity(&block_variations(&picture)), 32.0);
     }
 
     #[test]

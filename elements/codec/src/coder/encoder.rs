@@ -77,9 +77,11 @@ pub struct Encoder {
     layout: Layout,
     searcher: Searcher,
     skip_model: SkipModel,
-    /// Errors of the current frame's prediction; empty where nothing may be skipped.
+    /// Squared errors of the current frame's prediction, by block; a key frame's deviations.
     predicted_errors: Vec<u32>,
     field: Field,
+    /// Smoothed complexity of inter frames.
+    usual_complexity: Option<f64>,
     reference: Reference,
     histories: Vec<TileHistory>,
     source: Picture,
@@ -98,6 +100,10 @@ pub struct Prepared {
     /// But for the quality.
     header: FrameHeader,
     answer: Answer,
+    /// Mean over the blocks of the root of the squared error that the prediction leaves.
+    pub complexity: f64,
+    /// Most of the picture is no better predicted than by its own mean: a new scene.
+    pub scene_cut: bool,
     start: Instant,
     timing: Timing,
 }
@@ -177,6 +183,7 @@ impl Encoder {
                 4 * usize::from(sequence.tile_rows_64),
                 settings.motion,
             ),
+            usual_complexity: None,
             reference: Reference::new(width, height),
             histories: layout
                 .tiles
@@ -198,6 +205,11 @@ impl Encoder {
 
     pub fn sequence(&self) -> &SequenceHeader {
         &self.sequence
+    }
+
+    /// Pixels of a frame as it is coded.
+    pub fn coded_pixels(&self) -> usize {
+        self.layout.width * self.layout.height
     }
 
     /// The picture that the decoder has after the last frame.
@@ -226,7 +238,7 @@ impl Encoder {
         let prepared = self.prepare(picture, quality, key)?;
         let quality = self.frame_quality(&prepared, quality);
         let attempt = self.attempt(&prepared, quality)?;
-        Ok(self.commit(prepared, attempt))
+        Ok(self.commit(prepared, attempt, 0))
     }
 
     /// What a frame's quality is where the stream's is `quality`: key frames get more.
@@ -261,30 +273,59 @@ impl Encoder {
             .long_term
             .answer(key || !self.started || self.settings.motion == Variant::None);
         self.source.load(picture);
-        if answer != Answer::None {
-            // Until it is committed: what comes after a failed attempt cannot go back.
-            self.started = false;
-        }
+        let mut scene_cut = false;
         if answer == Answer::Key {
-            self.prediction.y.fill(128);
-            self.prediction.uv.fill(128);
-            self.state.fill(0);
-            self.searcher.reset();
-            self.field = Field::still(self.layout.blocks_wide(), self.layout.blocks_high());
-            self.predicted_errors.clear();
+            self.start_key();
         } else {
+            if answer != Answer::None {
+                // Until it is committed: what comes after a failed attempt cannot go back.
+                self.started = false;
+            }
             self.use_long_term(answer);
             self.predict(quality);
+            let complexity = decision::complexity(&self.predicted_errors);
+            let usual = *self.usual_complexity.get_or_insert(complexity);
+            scene_cut = answer == Answer::None
+                && complexity > decision::CUT_AGAINST_USUAL * usual
+                && complexity
+                    > decision::CUT_AGAINST_MEAN
+                        * decision::complexity(&decision::block_variations(&self.source));
+            if !scene_cut {
+                self.usual_complexity = Some(usual + 0.1 * (complexity - usual));
+            }
         }
         Ok(Prepared {
             header: self.header(answer),
             answer,
+            complexity: decision::complexity(&self.predicted_errors),
+            scene_cut,
             start,
             timing: Timing {
                 motion: start.elapsed(),
                 ..Timing::default()
             },
         })
+    }
+
+    /// Makes a prepared frame a key frame.
+    pub fn turn_into_key(&mut self, prepared: &mut Prepared) {
+        let answer = self.long_term.answer(true);
+        self.start_key();
+        prepared.header = self.header(answer);
+        prepared.answer = answer;
+        prepared.complexity = decision::complexity(&self.predicted_errors);
+        prepared.timing.motion = prepared.start.elapsed();
+    }
+
+    fn start_key(&mut self) {
+        // Until it is committed: what comes after a failed attempt cannot go back.
+        self.started = false;
+        self.prediction.y.fill(128);
+        self.prediction.uv.fill(128);
+        self.state.fill(0);
+        self.searcher.reset();
+        self.field = Field::still(self.layout.blocks_wide(), self.layout.blocks_high());
+        self.predicted_errors = decision::block_variations(&self.source);
     }
 
     /// Finds the motion and predicts from it.
@@ -344,31 +385,80 @@ impl Encoder {
 
     /// Codes the prepared frame at a quality. Nothing of the stream changes by it.
     pub fn attempt(&self, prepared: &Prepared, quality: u8) -> Result<Attempt, CodecError> {
-        let mut timing = Timing::default();
+        self.code(prepared, quality, self.choose_field(prepared, quality))
+    }
+
+    /// Codes the prepared frame again, at another quality, and where that will not make it small
+    /// enough, only so many of its blocks as `within` bytes may hold. The rest stays as predicted.
+    pub fn attempt_again(
+        &self,
+        prepared: &Prepared,
+        first: Attempt,
+        quality: u8,
+        within: Option<usize>,
+    ) -> Result<Attempt, CodecError> {
+        let mut field = self.choose_field(prepared, quality);
+        if let (Some(within), Some(coded)) = (within, &first.coded) {
+            let costs: Vec<u32> = (coded.parts.iter())
+                .flat_map(|p| p.costs.iter().copied())
+                .collect();
+            let share = 0.8 * within as f64 / first.size().max(1) as f64;
+            decision::keep_worthiest(&self.predicted_errors, &costs, share, &mut field.skip);
+        }
+        let mut attempt = self.code(prepared, quality, field)?;
+        attempt.timing.network += first.timing.network;
+        attempt.timing.entropy += first.timing.entropy;
+        Ok(attempt)
+    }
+
+    /// The picture before, once more, instead of the prepared one; key and recovery frames cannot.
+    pub fn repeat_picture(&self, prepared: &Prepared) -> Option<Attempt> {
+        (prepared.header.frame_type == FrameType::Inter).then(|| Attempt {
+            quality: 0,
+            frame_type: FrameType::Skip,
+            field: Field::default(),
+            coded: None,
+            writer: self.empty_frame(prepared, 0),
+            timing: Timing::default(),
+        })
+    }
+
+    fn empty_frame(&self, prepared: &Prepared, quality: u8) -> AccessUnitWriter {
         let header = FrameHeader {
+            frame_type: FrameType::Skip,
+            tile_count: 0,
             quality,
             ..prepared.header
         };
+        AccessUnitWriter::new(header, None)
+    }
+
+    /// Vectors and the blocks that are skipped at a quality.
+    fn choose_field(&self, prepared: &Prepared, quality: u8) -> Field {
         let mut field = self.field.clone();
         if !prepared.is_key() && self.settings.skip_bits > 0.0 {
             self.skip_model
                 .choose(&self.predicted_errors, quality, &mut field.skip);
         }
+        field
+    }
+
+    fn code(&self, prepared: &Prepared, quality: u8, field: Field) -> Result<Attempt, CodecError> {
+        let mut timing = Timing::default();
+        let header = FrameHeader {
+            quality,
+            ..prepared.header
+        };
         let still =
             field.skip.iter().all(|&s| s) && field.vectors.iter().all(|v| *v == Default::default());
         if header.frame_type == FrameType::Inter && still {
             // The picture before, once more: the reference and the state stay as they are.
-            let header = FrameHeader {
-                frame_type: FrameType::Skip,
-                tile_count: 0,
-                ..header
-            };
             return Ok(Attempt {
                 quality,
                 frame_type: FrameType::Skip,
                 field,
                 coded: None,
-                writer: AccessUnitWriter::new(header, None),
+                writer: self.empty_frame(prepared, quality),
                 timing,
             });
         }
@@ -443,18 +533,18 @@ impl Encoder {
         }
     }
 
-    /// Makes an attempt at the prepared frame the stream's next frame.
-    pub fn commit(&mut self, prepared: Prepared, attempt: Attempt) -> Encoded {
+    /// Makes an attempt at the prepared frame the stream's next frame, with so many bytes of filler.
+    pub fn commit(&mut self, prepared: Prepared, attempt: Attempt, filler: usize) -> Encoded {
         let mut timing = prepared.timing;
         timing.network += attempt.timing.network;
         timing.entropy += attempt.timing.entropy;
         let field = attempt.field;
         let mut encoded = Encoded {
-            data: attempt.writer.finish(),
+            data: attempt.writer.finish_filled(filler),
             frame_type: attempt.frame_type,
             quality: attempt.quality,
             parts: [0; 3],
-            skipped_blocks: field.skip.len(),
+            skipped_blocks: self.layout.blocks(),
             symbols: self.settings.hash_symbols.then_some(0),
             timing,
         };

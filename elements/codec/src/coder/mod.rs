@@ -8,6 +8,7 @@
 //! - [`layout`]: tiles and their cut out of whole planes;
 //! - [`decision`]: what a quality means to the search and to the skip decision;
 //! - [`recovery`]: long-term references, for after a loss;
+//! - [`rate`]: which quality a frame gets; [`rated`]: an encoder under it;
 //! - [`encoder`], [`decoder`].
 
 pub mod decision;
@@ -19,6 +20,8 @@ pub mod layout;
 pub mod model;
 pub mod net;
 pub mod picture;
+pub mod rate;
+pub mod rated;
 pub mod recovery;
 
 pub use decoder::{Decoded, Decoder};
@@ -27,6 +30,8 @@ pub use error::CodecError;
 pub use model::{ModelFiles, Side};
 pub use net::{DecodeNet, EncodeNet};
 pub use picture::Picture;
+pub use rate::{RateControl, RateMode, RateSettings};
+pub use rated::KeyFrames;
 pub use recovery::{LossReport, RecoverySettings};
 
 use crate::bitstream::{MAX_SIZE, MIN_SIZE};

@@ -221,3 +221,43 @@ fn the_writer_refuses_tiles_out_of_order() {
     writer.push_tile(1, b"", b"", b"");
     writer.push_tile(1, b"", b"", b"");
 }
+
+#[test]
+fn filler_is_passed_over() {
+    let header = FrameHeader {
+        frame_type: FrameType::Inter,
+        frame_number: 8,
+        reference_number: 7,
+        long_term: None,
+        state_reset: false,
+        context_reset: false,
+        quality: 9,
+        tile_count: 1,
+    };
+    let write = |filler| {
+        let mut writer = AccessUnitWriter::new(header, None);
+        writer.push_tile(0, b"m", b"zz", b"yyy");
+        let size = writer.size();
+        let data = writer.finish_filled(filler);
+        assert_eq!(data.len(), size + filler);
+        data
+    };
+    let (plain, filled) = (write(0), write(100));
+    let (a, b) = (
+        AccessUnit::parse(&plain).unwrap(),
+        AccessUnit::parse(&filled).unwrap(),
+    );
+    assert_eq!((a.header, a.tiles), (b.header, b.tiles.clone()));
+    assert!(b.is_whole());
+    assert_eq!(
+        AccessUnitHead::parse(&filled).unwrap().total_size(),
+        plain.len()
+    );
+    // Without the mark they are an error, as before.
+    let mut longer = plain;
+    longer.push(0);
+    assert_eq!(
+        AccessUnit::parse(&longer).unwrap_err(),
+        BitstreamError::TrailingBytes(1)
+    );
+}
