@@ -7,6 +7,8 @@ mod common;
 mod damage;
 #[path = "elements/exactness.rs"]
 mod exactness;
+#[path = "elements/fused.rs"]
+mod fused;
 #[path = "elements/models.rs"]
 mod models;
 #[path = "elements/negotiation.rs"]

@@ -34,10 +34,18 @@ SKIP = 0.03  # mean luma error of a copied block, in quantiser steps
 class Graph:
     def __init__(self):
         self.nodes, self.inits, self.count, self.known = [], [], 0, {}
+        self.params = set()
 
     def name(self, hint):
         self.count += 1
         return f"{hint}_{self.count}"
+
+    def param(self, name, value, dtype=np.float32):
+        """A constant under its own name: the fused kernels of the codec look their weights up by it."""
+        if name not in self.params:
+            self.params.add(name)
+            self.inits.append(numpy_helper.from_array(np.ascontiguousarray(np.asarray(value, dtype)), name))
+        return name
 
     def const(self, value, hint="c", dtype=np.float32):
         array = np.asarray(value, dtype)
@@ -47,10 +55,11 @@ class Graph:
             self.inits.append(numpy_helper.from_array(array, self.known[key]))
         return self.known[key]
 
-    def weight(self, value, hint):
+    def weights(self, name, weight, bias):
         """Stored as fp16, computed as fp32."""
-        half = self.const(value.detach().float().numpy(), hint, np.float16)
-        return self.op("Cast", [half], to=TensorProto.FLOAT)
+        half = self.param(name + ".w", weight.detach().float().numpy(), np.float16)
+        bias = self.param(name + ".b", bias.detach().float().numpy())
+        return [self.op("Cast", [half], to=TensorProto.FLOAT), bias]
 
     def op(self, kind, inputs, n=1, out=None, **attrs):
         outs = [out] if out else [self.name(kind.lower()) for _ in range(n)]
@@ -60,27 +69,27 @@ class Graph:
     def f(self, kind, a, b):
         return self.op(kind, [a, self.const(b)])
 
-    def linear(self, x, layer, weight=None, bias=None, scale_in=1.0):
+    def linear(self, x, name, layer, weight=None, bias=None):
         w = layer.weight if weight is None else weight
         b = layer.bias if bias is None else bias
-        w = self.weight((w * scale_in)[:, :, None, None], "w")
-        return self.op("Conv", [x, w, self.const(b.detach().numpy(), "b")], kernel_shape=[1, 1])
+        return self.op("Conv", [x, *self.weights(name, w[:, :, None, None], b)], kernel_shape=[1, 1])
 
-    def gather_linear(self, x, layer):
+    def both(self, a, b, name, layer):
+        """Linear over a concatenation that is never made: the second product adds to the first."""
+        n = layer.weight.shape[1] // 2
+        first = self.linear(a, name + ".0", layer, layer.weight[:, :n])
+        return self.add(first, self.linear(b, name + ".1", layer, layer.weight[:, n:], torch.zeros_like(layer.bias)))
+
+    def gather_linear(self, x, name, layer):
         """Linear over 2x2 groups (dy, dx, C) as a strided convolution."""
         o, k = layer.weight.shape
         w = layer.weight.reshape(o, 2, 2, k // 4).permute(0, 3, 1, 2)
-        return self.op(
-            "Conv",
-            [x, self.weight(w, "w"), self.const(layer.bias.detach().numpy(), "b")],
-            kernel_shape=[2, 2],
-            strides=[2, 2],
-        )
+        return self.op("Conv", [x, *self.weights(name, w, layer.bias)], kernel_shape=[2, 2], strides=[2, 2])
 
-    def conv3(self, x, conv, stride=1):
+    def conv3(self, x, name, conv, stride=1):
         return self.op(
             "Conv",
-            [x, self.weight(conv.weight, "w"), self.const(conv.bias.detach().numpy(), "b")],
+            [x, *self.weights(name, conv.weight, conv.bias)],
             kernel_shape=[3, 3],
             pads=[1, 1, 1, 1],
             strides=[stride, stride],
@@ -99,14 +108,19 @@ class Graph:
     def spread(self, x):
         return self.op("DepthToSpace", [x], blocksize=2, mode="DCR")
 
-    def block(self, x, b):
-        h = self.relu(self.linear(x, b.a))
-        x = self.add(x, self.linear(self.conv3(h, b.d.conv), b.b))
+    def block(self, x, name, b):
+        h = self.relu(self.linear(x, name + ".a", b.a))
+        x = self.add(x, self.linear(self.conv3(h, name + ".d", b.d.conv), name + ".b", b.b))
         # Two halves as two products: cheaper than splitting a tensor.
         half = b.u.weight.shape[0] // 2
-        p = self.linear(x, b.u, b.u.weight[:half], b.u.bias[:half])
-        g = self.relu(self.linear(x, b.u, b.u.weight[half:], b.u.bias[half:]))
-        return self.add(x, self.linear(self.mul(p, g), b.v))
+        p = self.linear(x, name + ".p", b.u, b.u.weight[:half], b.u.bias[:half])
+        g = self.relu(self.linear(x, name + ".g", b.u, b.u.weight[half:], b.u.bias[half:]))
+        return self.add(x, self.linear(self.mul(p, g), name + ".v", b.v))
+
+    def blocks(self, x, name, blocks):
+        for i, b in enumerate(blocks):
+            x = self.block(x, f"{name}.{i}", b)
+        return x
 
     def clip(self, x, low, high):
         return self.op("Clip", [x, self.const(low), self.const(high)])
@@ -134,48 +148,46 @@ class Builder(Graph):
         self.t = net.tier
 
     def pixels(self, y, uv):
-        """Planes -> [1,96,H/8,W/8] in network units about mid grey."""
-        y = self.op("SpaceToDepth", [self.op("Cast", [y], to=TensorProto.FLOAT)], blocksize=8)
-        uv = self.op("SpaceToDepth", [self.op("Cast", [uv], to=TensorProto.FLOAT)], blocksize=4)
+        """Planes -> [1,96,H/8,W/8] in network units about mid grey. Bytes are moved, not floats."""
+        y = self.op("SpaceToDepth", [y], blocksize=8)
+        uv = self.op("SpaceToDepth", [uv], blocksize=4)
         x = self.op("Concat", [y, uv], axis=1)
-        return self.f("Mul", self.f("Sub", x, 128.0), codec.PIXEL_SCALE)
+        return self.op("DequantizeLinear", [x, self.const(codec.PIXEL_SCALE), self.const(128, dtype=np.uint8)])
 
-    def by_quality(self, table, q, n):
-        row = self.op("Gather", [self.const(table.detach().numpy(), "q"), q], axis=0)
+    def by_quality(self, name, table, q, n):
+        row = self.op("Gather", [self.param(name + ".t", table.detach().numpy()), q], axis=0)
         return self.op("Reshape", [row, self.const([1, n, 1, 1], dtype=np.int64)])
 
     def context(self, pred, q):
         net = self.net
-        s = self.op("Cast", ["state"], to=TensorProto.FLOAT)
-        s = self.linear(self.f("Mul", s, 1 / codec.STATE_SCALE), net.state_in)
-        p = self.linear(pred, net.pred_in, planes_order(net.pred_in.weight, 1))
-        h = self.add(self.add(p, s), self.by_quality(all_knots(net.q_bias), q, self.t.c))
-        for b in net.context:
-            h = self.block(h, b)
-        return h
+        s = self.op("DequantizeLinear", ["state", self.const(1 / codec.STATE_SCALE), self.const(0, dtype=np.int8)])
+        s = self.linear(s, "state_in", net.state_in)
+        p = self.linear(pred, "pred_in", net.pred_in, planes_order(net.pred_in.weight, 1))
+        h = self.add(self.add(p, s), self.by_quality("q_bias", all_knots(net.q_bias), q, self.t.c))
+        return self.blocks(h, "context", net.context)
 
     def prior(self, ctx, q):
         net = self.net
-        h = self.gather_linear(ctx, net.prior_in)
-        h = self.relu(self.add(h, self.by_quality(all_knots(net.q_prior), q, self.t.p)))
-        return self.block(h, net.prior)
+        h = self.gather_linear(ctx, "prior_in", net.prior_in)
+        h = self.relu(self.add(h, self.by_quality("q_prior", all_knots(net.q_prior), q, self.t.p)))
+        return self.block(h, "prior", net.prior)
 
     def hyper(self, z, prior):
         net, y = self.net, self.t.y
-        h = self.relu(self.spread(self.linear(self.f("Mul", z, 0.125), net.hyper_d)))
-        h = self.spread(self.linear(h, net.hyper_e))
-        f = self.linear(self.op("Concat", [prior, h], axis=1), net.fuse_in)
-        for b in net.fuse:
-            f = self.block(f, b)
-        mean = self.linear(f, net.fuse_out, net.fuse_out.weight[:y], net.fuse_out.bias[:y])
-        step = self.linear(f, net.fuse_out, net.fuse_out.weight[y:], net.fuse_out.bias[y:])
+        h = self.relu(self.spread(self.linear(self.f("Mul", z, 0.125), "hyper_d", net.hyper_d)))
+        h = self.spread(self.linear(h, "hyper_e", net.hyper_e))
+        f = self.linear(self.op("Concat", [prior, h], axis=1), "fuse_in", net.fuse_in)
+        f = self.blocks(f, "fuse", net.fuse)
+        mean = self.linear(f, "mean", net.fuse_out, net.fuse_out.weight[:y], net.fuse_out.bias[:y])
+        step = self.linear(f, "step", net.fuse_out, net.fuse_out.weight[y:], net.fuse_out.bias[y:])
         step = self.op("Exp", [self.f("Mul", self.clip(step, -1.0, 1.0), math.log(2))])
         return mean, step, f
 
     def refine(self, anchors, f):
         net = self.net
-        r = self.relu(self.add(self.conv3(anchors, net.check.conv), self.linear(f, net.check_in)))
-        return self.linear(self.relu(self.linear(r, net.check_mid)), net.check_out)
+        r = self.conv3(anchors, "check", net.check.conv)
+        r = self.relu(self.add(r, self.linear(f, "check_in", net.check_in)))
+        return self.linear(self.relu(self.linear(r, "check_mid", net.check_mid)), "check_out", net.check_out)
 
     def board(self, z):
         """1 on anchors, at 1/16; z gives the size."""
@@ -199,29 +211,27 @@ class Builder(Graph):
 
     def synthesis(self, y, ctx, pred, q):
         net = self.net
-        y = self.mul(y, self.by_quality(torch.exp2(all_knots(net.q_back)), q, self.t.y))
-        h = self.op("Concat", [self.spread(self.linear(y, net.up)), ctx], axis=1)
-        h = self.linear(h, net.dec_in)
-        for b in net.dec:
-            h = self.block(h, b)
-        s = self.f("Mul", self.linear(h, net.state_out), codec.STATE_SCALE)
+        y = self.mul(y, self.by_quality("q_back", torch.exp2(all_knots(net.q_back)), q, self.t.y))
+        h = self.both(self.spread(self.linear(y, "up", net.up)), ctx, "dec_in", net.dec_in)
+        h = self.blocks(h, "dec", net.dec)
+        s = self.f("Mul", self.linear(h, "state_out", net.state_out), codec.STATE_SCALE)
         s = self.op("Round", [self.clip(s, -127.0, 127.0)])
         self.op("Cast", [s], out="new_state", to=TensorProto.INT8)
-        for b in net.recon:
-            h = self.block(h, b)
-        out = self.linear(h, net.out, planes_order(net.out.weight, 0), planes_order(net.out.bias[:, None], 0)[:, 0])
-        gate = self.linear(h, net.gate, planes_order(net.gate.weight, 0), planes_order(net.gate.bias[:, None], 0)[:, 0])
+        h = self.blocks(h, "recon", net.recon)
+        order = lambda layer: (planes_order(layer.weight, 0), planes_order(layer.bias[:, None], 0)[:, 0])
+        out = self.linear(h, "out", net.out, *order(net.out))
+        gate = self.linear(h, "gate", net.gate, *order(net.gate))
         out = self.add(out, self.mul(self.op("Sigmoid", [gate]), pred))
-        out = self.f("Add", self.f("Mul", out, 1 / codec.PIXEL_SCALE), 128.5)
-        out = self.clip(self.op("Floor", [out]), 0.0, 255.0)
+        # Rounds, limits and leaves floats behind before anything is shuffled.
+        out = self.op("QuantizeLinear", [out, self.const(codec.PIXEL_SCALE), self.const(128, dtype=np.uint8)])
         y, uv = self.op("Split", [out, self.const([64, 32], dtype=np.int64)], n=2, axis=1)
-        y = self.op("DepthToSpace", [y], blocksize=8, mode="DCR")
-        uv = self.op("DepthToSpace", [uv], blocksize=4, mode="DCR")
-        self.op("Cast", [y], out="rec_y", to=TensorProto.UINT8)
-        self.op("Cast", [uv], out="rec_uv", to=TensorProto.UINT8)
+        self.op("DepthToSpace", [y], out="rec_y", blocksize=8, mode="DCR")
+        self.op("DepthToSpace", [uv], out="rec_uv", blocksize=4, mode="DCR")
 
     def quantise(self, v):
-        return self.mul(self.op("Sign", [v]), self.op("Floor", [self.f("Add", self.op("Abs", [v]), codec.DEAD_ZONE)]))
+        """sign(v) * floor(|v| + DEAD_ZONE): what is beyond the dead zone, rounded."""
+        dead = 0.5 - codec.DEAD_ZONE
+        return self.op("Round", [self.op("Sub", [v, self.clip(v, -dead, dead)])])
 
     def common_inputs(self):
         t = self.t
@@ -277,24 +287,23 @@ def encode_graph(net, props):
     pred = g.pixels("pred_y", "pred_uv")
     x = g.pixels("y", "uv")
     ctx = g.context(pred, q)
-    e = g.linear(g.op("Sub", [x, pred]), net.embed, planes_order(net.embed.weight, 1))
-    h = g.linear(g.op("Concat", [e, ctx], axis=1), net.enc_in)
-    for b in net.enc:
-        h = g.block(h, b)
-    y = g.mul(g.conv3(h, net.down.conv, 2), g.by_quality(torch.exp2(all_knots(net.q_scale)), q, t.y))
+    e = g.linear(g.op("Sub", [x, pred]), "embed", net.embed, planes_order(net.embed.weight, 1))
+    h = g.blocks(g.both(e, ctx, "enc_in", net.enc_in), "enc", net.enc)
+    y = g.conv3(h, "down", net.down.conv, 2)
+    y = g.mul(y, g.by_quality("q_scale", torch.exp2(all_knots(net.q_scale)), q, t.y))
     prior = g.prior(ctx, q)
     # The hyper-encoder.
-    r = g.op("Sub", [y, g.linear(prior, net.prior_mean)])
+    r = g.op("Sub", [y, g.linear(prior, "prior_mean", net.prior_mean)])
     level = g.op("AveragePool", [g.op("Abs", [g.quantise(r)])], kernel_shape=[4, 4], strides=[4, 4])
     group = np.kron(np.eye(net.n_idx), np.full((1, 4), 16.0)).astype(np.float32)[:, :, None, None]
     level = g.op("Conv", [level, g.const(group, "group")], kernel_shape=[1, 1])
     idx = g.f("Mul", g.op("Log", [g.f("Add", level, 0.3)]), 1 / (codec.LADDER * math.log(2)))
     gain = (1 + net.level_gain).detach().numpy()[None, :, None, None]
-    idx = g.op("Mul", [g.f("Add", idx, 1.0), g.const(gain)])
+    idx = g.op("Mul", [g.f("Add", idx, 1.0), g.param("level_gain", gain)])
     r = g.op("Abs", [r])
     k = g.f("Mul", g.clip(g.op("Concat", [y, r], axis=1), -24.0, 24.0), 0.25)
-    k = g.relu(g.linear(k, net.hyper_a))
-    k = g.gather_linear(g.relu(g.gather_linear(k, net.hyper_b)), net.hyper_c)
+    k = g.relu(g.linear(k, "hyper_a", net.hyper_a))
+    k = g.gather_linear(g.relu(g.gather_linear(k, "hyper_b", net.hyper_b)), "hyper_c", net.hyper_c)
     if t.z > net.n_idx:
         head, tail = g.op("Split", [k, g.const([net.n_idx, t.z - net.n_idx], dtype=np.int64)], n=2, axis=1)
         head = g.relu(g.add(g.f("Mul", head, 4.0), idx))
@@ -573,11 +582,16 @@ def verify(out, tier, w=1280, h=768):
 
 
 def write(net, saved, out, cache, batches):
+    """Writes the three files. Without a cache of clips the tables stay as they are."""
     os.makedirs(out, exist_ok=True)
     tier = saved["tier"].lower()
-    with torch.no_grad():
-        counts = fit_tables(net, cache, batches)
-    tables = table_bytes(*counts.tables())
+    if cache is None:
+        with open(os.path.join(out, f"{tier}-tables.bin"), "rb") as f:
+            tables = f.read()
+    else:
+        with torch.no_grad():
+            counts = fit_tables(net, cache, batches)
+        tables = table_bytes(*counts.tables())
     weights = hashlib.sha256()
     for k, v in sorted(net.state_dict().items()):
         weights.update(k.encode() + v.numpy().tobytes())

@@ -4,6 +4,7 @@
 //!
 //! - [`model`]: the three files of a model (two networks, the entropy tables) and where they are;
 //! - [`net`]: the two networks behind typed calls;
+//! - [`fused`]: the same networks on a CPU, in kernels of our own;
 //! - [`picture`]: pictures of the coded size (multiples of 64);
 //! - [`layout`]: tiles and their cut out of whole planes;
 //! - [`decision`]: what a quality means to the search and to the skip decision;
@@ -16,6 +17,7 @@ pub mod decoder;
 mod embedded;
 pub mod encoder;
 pub mod error;
+pub mod fused;
 pub mod layout;
 pub mod model;
 pub mod net;

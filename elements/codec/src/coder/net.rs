@@ -2,11 +2,14 @@
 //! The two networks behind typed calls. A model is checked against what the codec needs when it is
 //! loaded, and its outputs' sizes each time it has run.
 
+use super::fused::{Given, Network};
 use super::layout::Layout;
 use super::{CodecError, ModelFiles, Picture, Side};
 use aivideo_core::engine::Engine;
 use aivideo_core::settings::InferenceSettings;
 use aivideo_core::tensor::{ElementType, Tensor, TensorInfo};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Channels of a tier's tensors, as the model has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +203,22 @@ fn common(
     ]
 }
 
+/// The network in kernels of our own: on a CPU, unless somebody asks for the graph as it is.
+fn fused(
+    engine: &Engine,
+    files: &ModelFiles,
+    side: Side,
+    channels: Channels,
+    settings: &InferenceSettings,
+) -> Result<Option<Network>, CodecError> {
+    if engine.device_in_use() != "cpu" || !settings.graph_optimization {
+        return Ok(None);
+    }
+    let model = files.network(side).load()?;
+    let network = Network::load(&model, side == Side::Encode, settings.num_threads as usize);
+    Ok(network.filter(|network| network.fits(channels)))
+}
+
 macro_rules! network {
     ($(#[$doc:meta])* $name:ident, $side:expr) => {
         $(#[$doc])*
@@ -208,6 +227,7 @@ macro_rules! network {
             engine: Engine,
             channels: Channels,
             files: ModelFiles,
+            fused: Option<Arc<Network>>,
         }
 
         impl $name {
@@ -215,11 +235,25 @@ macro_rules! network {
             pub fn acquire(files: &ModelFiles, settings: &InferenceSettings) -> Result<Self, CodecError> {
                 let engine = Engine::acquire(files.network($side), settings)?;
                 let channels = check(&engine, files, $side)?;
+                let fused = fused(&engine, files, $side, channels, settings)?;
                 Ok(Self {
                     engine,
                     channels,
                     files: files.clone(),
+                    fused: fused.map(Arc::new),
                 })
+            }
+
+            /// Chooses between this project's kernels, where they can be used, and ONNX Runtime.
+            pub fn set_fused(&mut self, wanted: bool) {
+                if !wanted {
+                    self.fused = None;
+                }
+            }
+
+            /// Whether the network runs in this project's kernels.
+            pub fn is_fused(&self) -> bool {
+                self.fused.is_some()
             }
 
             pub fn channels(&self) -> Channels {
@@ -281,6 +315,26 @@ impl EncodeNet {
         quality: u8,
         skip: &[bool],
     ) -> Result<Analysis, CodecError> {
+        if let Some(network) = &self.fused {
+            let start = Instant::now();
+            let given = Given {
+                layout,
+                prediction,
+                state: &state,
+                quality,
+            };
+            if let Some(coded) = network.encode(given, source, skip) {
+                self.engine.record(start.elapsed());
+                return Ok(Analysis {
+                    z: coded.z,
+                    y: coded.y,
+                    reconstruction: Reconstruction {
+                        picture: coded.picture,
+                        state: coded.state,
+                    },
+                });
+            }
+        }
         let (width, height) = (layout.width, layout.height);
         let skip = skip.iter().map(|&s| u8::from(s)).collect();
         let mut inputs = common(layout, &self.channels, prediction, state, quality);
@@ -313,6 +367,21 @@ impl DecodeNet {
         state: Vec<i8>,
         quality: u8,
     ) -> Result<Reconstruction, CodecError> {
+        if let Some(network) = &self.fused {
+            let start = Instant::now();
+            let given = Given {
+                layout,
+                prediction,
+                state: &state,
+                quality,
+            };
+            let coded = network.decode(given, z, y);
+            self.engine.record(start.elapsed());
+            return Ok(Reconstruction {
+                picture: coded.picture,
+                state: coded.state,
+            });
+        }
         let (w64, h64) = (layout.width / 64, layout.height / 64);
         let (w16, h16) = (layout.blocks_wide(), layout.blocks_high());
         let mut inputs = common(layout, &self.channels, prediction, state, quality);

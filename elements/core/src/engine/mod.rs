@@ -178,6 +178,12 @@ impl Engine {
         }
     }
 
+    /// Counts a run of this model that its user made by other means.
+    pub fn record(&self, duration: Duration) {
+        self.shared.counters.ran(duration);
+        self.shared.counters.answered(duration, true);
+    }
+
     /// Whether both handles use the same loaded model.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How long the networks take alone, in the fused kernels and in ONNX Runtime, alternating:
+//! `cargo run --release -p aivideo-codec --example network_speed -- [width height [rounds [threads]]]`
+//! (1280 720, 20 rounds, all threads).
+
+use aivideo_codec::coder::{DecodeNet, EncodeNet, ModelFiles, Picture};
+use aivideo_core::settings::InferenceSettings;
+use std::error::Error;
+use std::time::Instant;
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// Milliseconds that all threads of this process have run; load beside it does not count.
+fn busy() -> f64 {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let of = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<f64>().ok()
+    };
+    tasks.flatten().filter_map(of).sum::<f64>() / 1e6
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    gst::init()?;
+    let args: Vec<usize> = std::env::args()
+        .skip(1)
+        .map(|a| a.parse())
+        .collect::<Result<_, _>>()?;
+    let arg = |i: usize, default| args.get(i).copied().unwrap_or(default);
+    let (size, rounds) = ((arg(0, 1280), arg(1, 720)), arg(2, 20));
+    let settings = InferenceSettings {
+        device: "cpu".to_owned(),
+        num_threads: arg(3, 0) as u32,
+        ..InferenceSettings::default()
+    };
+    let files = ModelFiles::find(None)?;
+    let mut encoders = [(); 2].map(|()| EncodeNet::acquire(&files, &settings));
+    let mut decoders = [(); 2].map(|()| DecodeNet::acquire(&files, &settings));
+    if let Ok(net) = &mut encoders[1] {
+        net.set_fused(false);
+    }
+    if let Ok(net) = &mut decoders[1] {
+        net.set_fused(false);
+    }
+    let mut times = [const { (Vec::new(), Vec::new()) }; 4];
+    for round in 0..rounds + 2 {
+        for (i, (encoder, decoder)) in encoders.iter().zip(&decoders).enumerate() {
+            let (Ok(encoder), Ok(decoder)) = (encoder, decoder) else {
+                return Err("the model cannot be loaded".into());
+            };
+            let layout = encoder.layout(size, 2);
+            let mut source = Picture::grey(layout.width, layout.height);
+            for (i, v) in source.y.iter_mut().enumerate() {
+                *v = ((i * (i / layout.width + round)) >> 4) as u8 / 4 + 60;
+            }
+            let prediction = Picture::grey(layout.width, layout.height);
+            let state = vec![0; encoder.state_len(&layout)];
+            let skip = vec![false; layout.blocks()];
+            let clocks = || (Instant::now(), busy());
+            let start = clocks();
+            let coded = encoder.run(&layout, &source, &prediction, state.clone(), 32, &skip)?;
+            let middle = clocks();
+            decoder.run(&layout, coded.z, coded.y, &prediction, state, 32)?;
+            let end = clocks();
+            if round >= 2 {
+                for (at, (from, to)) in [(i, (start, middle)), (2 + i, (middle, end))] {
+                    times[at].0.push(1e3 * (to.0 - from.0).as_secs_f64());
+                    times[at].1.push(to.1 - from.1);
+                }
+            }
+        }
+    }
+    let names = [
+        "encode, fused",
+        "encode, ONNX Runtime",
+        "decode, fused",
+        "decode, ONNX Runtime",
+    ];
+    for (name, (wall, cpu)) in names.iter().zip(times) {
+        let least = wall.iter().copied().fold(f64::INFINITY, f64::min);
+        let (wall, cpu) = (median(wall), median(cpu));
+        println!("{name:<22} {wall:7.2} ms (least {least:.2}), {cpu:.2} ms of CPU time");
+    }
+    if let Ok(net) = &encoders[0] {
+        println!(
+            "fused kernels: {}",
+            if net.is_fused() {
+                "in use"
+            } else {
+                "not available"
+            }
+        );
+    }
+    Ok(())
+}

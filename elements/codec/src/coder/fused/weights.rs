@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Weights out of an ONNX file, by name.
+//!
+//! Only what `models/training/codec/export.py` writes is understood: initialisers with raw data in
+//! fp16 or fp32. Files come from `model-location`, so every length is checked.
+
+use std::collections::HashMap;
+
+/// A tensor of the file.
+#[derive(Debug, Clone)]
+pub struct Array {
+    pub dims: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+/// Reader of one protobuf message.
+struct Message<'a>(&'a [u8]);
+
+enum Field<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    Other,
+}
+
+impl<'a> Message<'a> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let (&byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// The next field and its number; `None` at the end or where the bytes are no message.
+    fn next(&mut self) -> Option<(u64, Field<'a>)> {
+        let tag = self.varint()?;
+        let field = match tag & 7 {
+            0 => Field::Number(self.varint()?),
+            1 => self.take(8).map(|_| Field::Other)?,
+            2 => {
+                let len = usize::try_from(self.varint()?).ok()?;
+                Field::Bytes(self.take(len)?)
+            }
+            5 => self.take(4).map(|_| Field::Other)?,
+            _ => return None,
+        };
+        Some((tag >> 3, field))
+    }
+}
+
+/// ONNX's numbers of the two types.
+const FLOAT: u64 = 1;
+const FLOAT16: u64 = 10;
+
+fn tensor(bytes: &[u8]) -> Option<(String, Array)> {
+    let mut message = Message(bytes);
+    let (mut dims, mut kind, mut name, mut raw) = (Vec::new(), 0, None, &[][..]);
+    while let Some((number, field)) = message.next() {
+        match (number, field) {
+            (1, Field::Number(dim)) => dims.push(usize::try_from(dim).ok()?),
+            (1, Field::Bytes(packed)) => {
+                let mut packed = Message(packed);
+                while !packed.0.is_empty() {
+                    dims.push(usize::try_from(packed.varint()?).ok()?);
+                }
+            }
+            (2, Field::Number(number)) => kind = number,
+            (8, Field::Bytes(bytes)) => name = Some(String::from_utf8(bytes.to_vec()).ok()?),
+            (9, Field::Bytes(bytes)) => raw = bytes,
+            _ => {}
+        }
+    }
+    let len = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
+    let data: Vec<f32> = match kind {
+        FLOAT => raw
+            .chunks_exact(4)
+            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect(),
+        FLOAT16 => raw
+            .chunks_exact(2)
+            .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
+            .collect(),
+        _ => return None,
+    };
+    (data.len() == len).then_some((name?, Array { dims, data }))
+}
+
+/// All float initialisers of the file.
+pub fn read(model: &[u8]) -> HashMap<String, Array> {
+    let mut found = HashMap::new();
+    let mut message = Message(model);
+    while let Some((number, field)) = message.next() {
+        let (7, Field::Bytes(graph)) = (number, field) else {
+            continue;
+        };
+        let mut graph = Message(graph);
+        while let Some((number, field)) = graph.next() {
+            if let (5, Field::Bytes(bytes)) = (number, field) {
+                found.extend(tensor(bytes));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_built_in_model_is_read() {
+        let weights = read(crate::coder::embedded::DECODE);
+        let array = &weights["pred_in.w"];
+        assert_eq!(array.dims[1..], [96, 1, 1]);
+        assert_eq!(array.data.len(), array.dims[0] * 96);
+        assert_eq!(weights["pred_in.b"].dims, array.dims[..1]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_safe(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            read(&bytes);
+            tensor(&bytes);
+        }
+
+        #[test]
+        fn damage_is_safe(at in 0usize..1_000_000, value in any::<u8>(), cut in 0usize..1_000_000) {
+            let mut bytes = crate::coder::embedded::DECODE.to_vec();
+            let len = bytes.len();
+            bytes[at % len] = value;
+            read(&bytes[..cut % len]);
+        }
+    }
+}

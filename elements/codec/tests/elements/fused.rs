@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The fused kernels compute what ONNX Runtime computes.
+
+use aivideo_codec::coder::{DecodeNet, EncodeNet, ModelFiles, Picture};
+use aivideo_core::settings::InferenceSettings;
+
+fn settings(threads: u32) -> InferenceSettings {
+    InferenceSettings {
+        device: "cpu".to_owned(),
+        num_threads: threads,
+        ..InferenceSettings::default()
+    }
+}
+
+fn picture(width: usize, height: usize, shift: usize) -> Picture {
+    let mut picture = Picture::grey(width, height);
+    let mut noise = 1u32;
+    for (i, v) in picture.y.iter_mut().enumerate() {
+        let (x, y) = ((i % width + shift) as f32, (i / width) as f32);
+        noise = noise.wrapping_mul(1664525).wrapping_add(1013904223);
+        let texture = 50.0 * (x * 0.11).sin() + 40.0 * (y * 0.07 + x * 0.02).cos();
+        *v = (120.0 + texture) as u8 + (noise >> 28) as u8;
+    }
+    for (i, v) in picture.uv.iter_mut().enumerate() {
+        *v = (128.0 + 30.0 * ((i + shift) as f32 * 0.01).sin()) as u8;
+    }
+    picture
+}
+
+fn largest(a: &[u8], b: &[u8]) -> u8 {
+    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+#[test]
+fn fused_kernels_agree_with_the_runtime() {
+    gst::init().unwrap();
+    let files = ModelFiles::find(None).unwrap();
+    let mut plain = EncodeNet::acquire(&files, &settings(2)).unwrap();
+    if !plain.is_fused() {
+        return; // no AVX2 here: the graph is all there is
+    }
+    plain.set_fused(false);
+    let fused = EncodeNet::acquire(&files, &settings(1)).unwrap();
+    let layout = fused.layout((320, 192), 2);
+    let (mut prediction, mut state) = (Picture::grey(320, 192), vec![0; fused.state_len(&layout)]);
+    let mut skip = vec![false; layout.blocks()];
+    for frame in 0..3 {
+        let source = picture(320, 192, 3 * frame);
+        let run = |net: &EncodeNet| {
+            net.run(&layout, &source, &prediction, state.clone(), 40, &skip)
+                .unwrap()
+        };
+        let (a, b) = (run(&plain), run(&fused));
+        let differ = a.y.iter().zip(&b.y).filter(|(a, b)| a != b).count();
+        assert!(differ * 1000 < a.y.len(), "{differ} symbols differ");
+        assert!(a.z.iter().zip(&b.z).filter(|(a, b)| a != b).count() < 3);
+        assert!(b.y.iter().filter(|v| **v != 0).count() > 100);
+
+        // The decoders are given the same symbols.
+        let mut decoded = Vec::new();
+        for (threads, own) in [(1, true), (3, true), (2, false)] {
+            let mut net = DecodeNet::acquire(&files, &settings(threads)).unwrap();
+            net.set_fused(own);
+            let (z, y) = (b.z.clone(), b.y.clone());
+            decoded.push(
+                net.run(&layout, z, y, &prediction, state.clone(), 40)
+                    .unwrap(),
+            );
+        }
+        assert_eq!(decoded[0].picture, b.reconstruction.picture);
+        assert_eq!(decoded[0].state, b.reconstruction.state);
+        assert_eq!(decoded[1].picture, b.reconstruction.picture);
+        assert_eq!(decoded[1].state, b.reconstruction.state);
+        let runtime = &decoded[2];
+        assert!(largest(&runtime.picture.y, &b.reconstruction.picture.y) <= 1);
+        assert!(largest(&runtime.picture.uv, &b.reconstruction.picture.uv) <= 1);
+        let states = runtime.state.iter().zip(&b.reconstruction.state);
+        assert!(states.clone().all(|(a, b)| a.abs_diff(*b) <= 1));
+        assert!(states.filter(|(a, b)| a != b).count() * 1000 < runtime.state.len());
+
+        prediction = b.reconstruction.picture;
+        state = b.reconstruction.state;
+        skip.iter_mut().step_by(3).for_each(|s| *s = true);
+        skip[..layout.blocks() / 4].fill(true);
+    }
+}
