@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use crate::demo::{clip, elements, lines, metrics::RawClip, report};
+use crate::demo::{clip, elements, lines};
 use crate::progress::Steps;
+use crate::rawclip::RawClip;
 use crate::{environment, gstrun};
 
 #[derive(Args)]
@@ -162,7 +163,7 @@ pub fn run(options: &Options) -> Result<()> {
         size: format!("{}x{}", source.width, source.height),
         frames: source.frames,
         rounds: options.rounds,
-        machine: report::machine(),
+        machine: environment::machine(),
         gstreamer: gst::version_string().to_string(),
         elements: figures,
         overhead,

@@ -66,6 +66,21 @@ pub fn require_elements(names: &[&str]) -> Result<()> {
     )
 }
 
+/// The processor, as the kernel names it, and how many of them.
+pub fn machine() -> String {
+    let name = std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        })
+        .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    let cores = std::thread::available_parallelism()
+        .map(std::num::NonZero::get)
+        .unwrap_or(1);
+    format!("{name}, {cores} cores")
+}
+
 /// A path relative to the working directory when it lies below it, for shorter messages.
 pub fn shorten(path: &Path) -> String {
     std::env::current_dir()

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Runs a pipeline in this process to its end and times one element of it.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
+use gst_video::prelude::*;
 
 /// No buffer for so long means that the pipeline hangs.
 const STALL: Duration = Duration::from_secs(90);
@@ -15,6 +19,12 @@ pub struct Timing {
     pub frames: u64,
     /// From the first buffer that entered the element to the last that left it.
     pub seconds: f64,
+    /// Processor time of all threads of this process between the same two moments.
+    pub cpu_seconds: f64,
+    /// Bytes in the buffers that entered the element.
+    pub bytes_in: u64,
+    /// Size of the pictures that left it, where they are raw.
+    pub size: Option<(u32, u32)>,
 }
 
 impl Timing {
@@ -31,7 +41,15 @@ impl Timing {
 struct Watch {
     first_in: Option<Instant>,
     last_out: Option<Instant>,
+    cpu: (f64, f64),
+    bytes_in: u64,
     frames: u64,
+}
+
+/// Processor time of this process until now.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 /// Text of an error message: the element, what it said, and the last line of its details.
@@ -57,9 +75,86 @@ pub fn error_text(error: &gst::message::Error) -> String {
     text
 }
 
+/// Writes the frames that reach a sink as raw planes without any padding. GStreamer's own rows are
+/// padded to four bytes, which no other program expects in a raw file.
+struct FrameWriter {
+    file: BufWriter<File>,
+    error: Option<anyhow::Error>,
+}
+
+impl FrameWriter {
+    fn add(&mut self, pad: &gst::Pad, buffer: &gst::BufferRef) -> Result<()> {
+        let caps = pad.current_caps().context("frames without caps")?;
+        let info = gst_video::VideoInfo::from_caps(&caps)?;
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &info)?;
+        for plane in 0..frame.n_planes() {
+            let data = frame.plane_data(plane)?;
+            let stride = usize::try_from(frame.plane_stride()[plane as usize])?;
+            let width = frame.comp_width(plane) as usize;
+            for row in data.chunks(stride).take(frame.comp_height(plane) as usize) {
+                let row = row.get(..width).context("a frame that is too small")?;
+                self.file.write_all(row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Runs `description`, and writes the I420 frames that reach its sink called `frames` to `raw`.
+pub fn run_to_file(
+    description: &str,
+    measured: &str,
+    raw: &Path,
+    progress: impl FnMut(u64),
+) -> Result<Timing> {
+    let file = File::create(raw).with_context(|| format!("cannot write {}", raw.display()))?;
+    let writer = Arc::new(Mutex::new(FrameWriter {
+        file: BufWriter::with_capacity(1 << 20, file),
+        error: None,
+    }));
+    let inside = Arc::clone(&writer);
+    let timing = run_prepared(
+        description,
+        measured,
+        move |pipeline| {
+            let pad = pipeline
+                .by_name("frames")
+                .and_then(|sink| sink.static_pad("sink"))
+                .context("no sink called frames")?;
+            pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+                let mut writer = lock(&inside);
+                if writer.error.is_none()
+                    && let Some(buffer) = info.buffer()
+                    && let Err(error) = writer.add(pad, buffer)
+                {
+                    writer.error = Some(error);
+                }
+                gst::PadProbeReturn::Ok
+            });
+            Ok(())
+        },
+        progress,
+    )?;
+    let mut writer = lock(&writer);
+    if let Some(error) = writer.error.take() {
+        return Err(error.context(format!("writing {}", raw.display())));
+    }
+    writer.file.flush()?;
+    Ok(timing)
+}
+
 /// Runs `description` to EOS. Buffers leaving the element called `measured` are counted and timed;
 /// `progress` is told their number now and then.
-pub fn run(description: &str, measured: &str, mut progress: impl FnMut(u64)) -> Result<Timing> {
+pub fn run(description: &str, measured: &str, progress: impl FnMut(u64)) -> Result<Timing> {
+    run_prepared(description, measured, |_| Ok(()), progress)
+}
+
+fn run_prepared(
+    description: &str,
+    measured: &str,
+    prepare: impl FnOnce(&gst::Pipeline) -> Result<()>,
+    mut progress: impl FnMut(u64),
+) -> Result<Timing> {
     let pipeline = gst::parse::launch(description)
         .with_context(|| format!("cannot make the pipeline: {description}"))?
         .downcast::<gst::Pipeline>()
@@ -73,9 +168,16 @@ pub fn run(description: &str, measured: &str, mut progress: impl FnMut(u64)) -> 
         let watch = Arc::clone(&watch);
         // Payloaders push lists of packets.
         let types = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
-        pad.add_probe(types, move |_, _| {
-            lock(&watch).first_in.get_or_insert_with(Instant::now);
-            gst::PadProbeReturn::Remove
+        pad.add_probe(types, move |_, info| {
+            let mut watch = lock(&watch);
+            if watch.first_in.is_none() {
+                watch.first_in = Some(Instant::now());
+                watch.cpu.0 = cpu_seconds();
+            }
+            if let Some(buffer) = info.buffer() {
+                watch.bytes_in += buffer.size() as u64;
+            }
+            gst::PadProbeReturn::Ok
         });
     }
     // A sink is timed by what enters it.
@@ -91,11 +193,18 @@ pub fn run(description: &str, measured: &str, mut progress: impl FnMut(u64)) -> 
             let mut watch = lock(&watch);
             watch.frames += 1;
             watch.last_out = Some(Instant::now());
+            watch.cpu.1 = cpu_seconds();
             gst::PadProbeReturn::Ok
         });
     }
 
+    prepare(&pipeline)?;
     let result = drive(&pipeline, &watch, &mut progress);
+    let size = element
+        .static_pad("src")
+        .and_then(|pad| pad.current_caps())
+        .and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok())
+        .map(|info| (info.width(), info.height()));
     let stopped = pipeline.set_state(gst::State::Null);
     result?;
     stopped.context("the pipeline did not stop")?;
@@ -107,6 +216,9 @@ pub fn run(description: &str, measured: &str, mut progress: impl FnMut(u64)) -> 
     Ok(Timing {
         frames: watch.frames,
         seconds,
+        cpu_seconds: (watch.cpu.1 - watch.cpu.0).max(0.0),
+        bytes_in: watch.bytes_in,
+        size,
     })
 }
 
@@ -127,6 +239,9 @@ fn drive(
             Some(gst::MessageView::Eos(_)) => return Ok(()),
             Some(gst::MessageView::Error(error)) => bail!("{}", error_text(error)),
             _ => {}
+        }
+        if crate::interrupt::requested() {
+            bail!("interrupted");
         }
         if started.is_err() {
             bail!("the pipeline did not start and no element said why");

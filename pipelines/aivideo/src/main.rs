@@ -1,12 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `aivideo`: the demo, the shipped models and the speed of the elements, for people.
 
+mod anchors;
 mod bench;
+mod codecs;
+mod compare;
 mod demo;
 mod environment;
+mod ffmpeg;
 mod gstrun;
+mod html;
+mod interrupt;
 mod models;
+mod ours;
 mod progress;
+mod psnr;
+mod rawclip;
+mod rd;
+mod search;
 
 use std::process::ExitCode;
 
@@ -27,6 +38,10 @@ struct Cli {
 enum Command {
     /// Sends a clip through the whole suite over UDP, and measures it against x265
     Demo(demo::Options),
+    /// Rate and distortion of our codec and of others over folders of clips
+    Rd(rd::Options),
+    /// Two or more encodes of one clip side by side
+    Compare(compare::Options),
     /// Lists the shipped models, or compares them with their manifests
     Models(models::Options),
     /// Speed of each element, and its overhead over the bare model call
@@ -36,6 +51,8 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(options) => demo::run(&options),
+        Command::Rd(options) => rd::run(&options),
+        Command::Compare(options) => compare::run(&options),
         Command::Models(options) => models::run(&options),
         Command::Bench(options) => bench::run(&options),
     };

@@ -7,8 +7,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use gst::prelude::*;
 use indicatif::ProgressBar;
 
-use super::metrics::{Ffmpeg, RawClip, words};
+use crate::ffmpeg::{Ffmpeg, words};
 use crate::gstrun;
+use crate::rawclip::RawClip;
 
 /// Larger clips are scaled down to this area, so that the demo ends in minutes on two cores.
 const DEMO_AREA: f64 = 640.0 * 360.0;
@@ -24,22 +25,26 @@ pub struct Found {
 }
 
 impl Found {
-    /// The clip's size with even sides, which 4:2:0 files of H.264 and H.265 need.
+    /// The clip's size with an even height, which 4:2:0 files of H.264 and H.265 need, and a width
+    /// at which GStreamer pads no row of a raw file.
     pub fn even_size(&self) -> (u32, u32) {
-        (even(f64::from(self.width)), even(f64::from(self.height)))
+        (
+            down(f64::from(self.width), 8),
+            down(f64::from(self.height), 2),
+        )
     }
 
     /// The size in the demo: the clip's own, or the same shape at the largest area allowed.
     pub fn demo_size(&self) -> (u32, u32) {
         let (w, h) = (f64::from(self.width), f64::from(self.height));
         let scale = (DEMO_AREA / (w * h)).sqrt().min(1.0);
-        (even(w * scale), even(h * scale))
+        (down(w * scale, 8), down(h * scale, 2))
     }
 }
 
-fn even(side: f64) -> u32 {
+fn down(side: f64, step: u32) -> u32 {
     // Down, but not because a product of square roots fell short of a whole number.
-    ((side / 2.0 + 1e-6).floor() as u32 * 2).max(MIN_SIDE)
+    ((side / f64::from(step) + 1e-6).floor() as u32 * step).max(MIN_SIDE)
 }
 
 fn quoted(path: &Path) -> String {
@@ -201,6 +206,7 @@ mod tests {
         assert_eq!(size(1280, 720), (640, 360));
         assert_eq!(size(1080, 1920), (360, 640));
         assert_eq!(size(641, 271), (640, 270));
+        assert_eq!(size(554, 414), (552, 414));
         assert_eq!(size(16, 16), (32, 32));
     }
 

@@ -8,8 +8,8 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::lines::{EFFECTS, OPERATIONS};
-use super::metrics::RawClip;
-use crate::gstrun;
+use crate::rawclip::RawClip;
+use crate::{gstrun, ours};
 
 /// Payloader and depayloader, back to back.
 pub const RTP: &str = "rtpaicodecpay + rtpaicodecdepay";
@@ -39,31 +39,17 @@ pub fn encode_and_decode(
     bar: &ProgressBar,
 ) -> Result<(Speed, Speed)> {
     let size = format!("{}x{}", clip.width, clip.height);
-    let model = model
-        .map(|path| format!("model-location=\"{}\"", path.display()))
-        .unwrap_or_default();
+    let settings = ours::Settings {
+        model: model.map(Path::to_path_buf),
+        properties: vec![format!("quality={quality}")],
+        threads: None,
+    };
     bar.set_message(format!("aicodecenc quality={quality}"));
-    let encoding = gstrun::run(
-        &format!(
-            "{} ! aicodecenc name=measured quality={quality} {model} ! filesink location=\"{}\"",
-            clip.gst_source(),
-            stream.display()
-        ),
-        "measured",
-        |n| bar.set_position(n),
-    )
-    .context("encoding")?;
+    let encoding = ours::encode(clip, &settings, stream, |n| bar.set_position(n))?;
     bar.set_message("aicodecdec");
-    let decoding = gstrun::run(
-        &format!(
-            "filesrc location=\"{}\" ! aicodecparse ! aicodecdec name=measured {model} ! video/x-raw,format=I420 ! filesink location=\"{}\"",
-            stream.display(),
-            decoded.display()
-        ),
-        "measured",
-        |n| bar.set_position(clip.frames + n),
-    )
-    .context("decoding")?;
+    let decoding = ours::decode(stream, &settings, decoded, |n| {
+        bar.set_position(clip.frames + n);
+    })?;
     Ok((
         Speed {
             element: "aicodecenc",

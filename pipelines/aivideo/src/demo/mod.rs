@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `aivideo demo`: the main job on a real clip, measured against x265 in the same run.
 
-mod anchors;
 pub mod clip;
 pub mod elements;
 pub mod lines;
-pub mod metrics;
-pub mod report;
+mod matched;
+mod report;
 mod stream;
 mod table;
 
@@ -16,10 +15,10 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::environment;
+use crate::ffmpeg::Ffmpeg;
 use crate::progress::Steps;
-use anchors::ANCHORS;
+use crate::rawclip::RawClip;
 use lines::Link;
-use metrics::{Ffmpeg, RawClip};
 use report::{OurPoint, Results, Still, Transport};
 
 pub const DEFAULT_FRAMES: u64 = 250;
@@ -228,18 +227,17 @@ fn measure(
         .context("no main point")?;
     let wanted = main.measured.psnr_y;
     let anchors = steps.run("x265 at the same Y-PSNR", 0, |bar| {
-        ANCHORS
-            .iter()
+        matched::anchors()?
+            .into_iter()
             .map(|anchor| {
                 bar.set_message(anchor.name);
-                anchor
-                    .match_psnr(ffmpeg, &source, wanted, work, |p| {
-                        bar.set_message(format!(
-                            "{} crf {:.1}: {:.2} dB",
-                            anchor.name, p.crf, p.psnr_y
-                        ));
-                    })
-                    .with_context(|| anchor.name)
+                matched::match_psnr(anchor, ffmpeg, &source, wanted, work, |p| {
+                    bar.set_message(format!(
+                        "{} crf {:.1}: {:.2} dB",
+                        anchor.name, p.crf, p.psnr_y
+                    ));
+                })
+                .with_context(|| anchor.name)
             })
             .collect::<Result<Vec<_>>>()
     })?;
@@ -273,7 +271,7 @@ fn measure(
         clips: streamed.classifications.len(),
         receiver: lines::receiver_text(&link),
         sender: lines::sender_text(&link),
-        machine: report::machine(),
+        machine: environment::machine(),
         gstreamer: gst::version_string().to_string(),
     };
     steps.run("the report", 0, |_| {
@@ -281,7 +279,7 @@ fn measure(
         let stills = stills(
             &source,
             &decoded,
-            &results.anchors[0].file,
+            &results.anchors[0].input,
             link.output,
             frame,
             ffmpeg,
@@ -348,7 +346,7 @@ fn codec_points(
 fn stills(
     source: &RawClip,
     decoded: &RawClip,
-    anchor: &Path,
+    anchor: &[String],
     end: &Path,
     frame: u64,
     ffmpeg: &Ffmpeg,
@@ -360,7 +358,7 @@ fn stills(
         ("aicodec, decoded", decoded.ffmpeg_input(), "decoded.png"),
         (
             "x265 ultrafast at the same Y-PSNR",
-            anchors::input(anchor),
+            anchor.to_vec(),
             "anchor.png",
         ),
         ("at the end of the pipeline", mp4, "end.jpg"),

@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::anchors::Matched;
 use super::elements::Speed;
-use super::metrics::Quality;
+use super::matched::Matched;
+use crate::ffmpeg::Quality;
+use crate::html::{self, escape};
 
 #[derive(Serialize)]
 pub struct OurPoint {
@@ -75,28 +76,6 @@ pub fn percent(ours: f64, theirs: f64) -> String {
     format!("{:+.0} %", (ours / theirs - 1.0) * 100.0)
 }
 
-/// The processor, as the kernel names it, and how many of them.
-pub fn machine() -> String {
-    let name = std::fs::read_to_string("/proc/cpuinfo")
-        .ok()
-        .and_then(|text| {
-            let line = text.lines().find(|line| line.starts_with("model name"))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
-        })
-        .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let cores = std::thread::available_parallelism()
-        .map(std::num::NonZero::get)
-        .unwrap_or(1);
-    format!("{name}, {cores} cores")
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 /// In words: how our stream compares, whichever way it falls.
 fn verdict(results: &Results) -> Vec<String> {
     let ours = results.main();
@@ -127,7 +106,7 @@ pub fn write(results: &Results, frame: u64, stills: &[Still], target: &Path) -> 
 }
 
 fn page(r: &Results, frame: u64, stills: &[Still]) -> Result<String> {
-    let mut h = String::from(HEAD);
+    let mut h = html::head("gst-aivideo demo");
     write!(
         h,
         "<h1>gst-aivideo demo</h1>\n<p>{} ({}), its first {} frames at {}&times;{}. {}; GStreamer: {}.</p>\n",
@@ -189,7 +168,7 @@ fn page(r: &Results, frame: u64, stills: &[Still]) -> Result<String> {
          frames (ffmpeg's psnr filter), SSIM and VMAF by ffmpeg's filters. x265 runs with its default psychovisual \
          settings, which cost it PSNR. One clip is an example, not a benchmark.</p>\n",
     );
-    chart(&mut h, r)?;
+    h.push_str(&chart(r));
 
     h.push_str("<h2>Frames</h2>\n<div class=\"stills\">\n");
     for still in stills {
@@ -284,106 +263,32 @@ fn row(
     Ok(())
 }
 
-/// Colours that remain apart for most colour-blind readers.
-const COLOURS: &[&str] = &["#0072b2", "#d55e00", "#009e73"];
-
 /// Y-PSNR over the logarithm of the rate.
-fn chart(h: &mut String, r: &Results) -> Result<()> {
-    let mut curves: Vec<(String, Vec<(f64, f64)>)> = vec![(
-        "aicodec".into(),
-        r.ours
+fn chart(r: &Results) -> String {
+    let mut curves = vec![html::Curve {
+        name: "aicodec".into(),
+        points: r
+            .ours
             .iter()
             .map(|p| (r.kbits(p.bytes as f64), p.measured.psnr_y))
             .collect(),
-    )];
-    for anchor in &r.anchors {
-        curves.push((
-            anchor.name.into(),
-            anchor
+    }];
+    curves.extend(r.anchors.iter().map(|anchor| {
+        html::Curve {
+            name: anchor.name.into(),
+            points: anchor
                 .points
                 .iter()
                 .map(|p| (r.kbits(p.bytes as f64), p.psnr_y))
                 .collect(),
-        ));
-    }
-    for (_, points) in &mut curves {
-        points.retain(|(rate, db)| *rate > 0.0 && db.is_finite());
-        points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    }
-    let all = || curves.iter().flat_map(|(_, points)| points.iter().copied());
-    let ends = |values: Vec<f64>, margin: f64| {
-        let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        (low - margin, high + margin)
-    };
-    let (x0, x1) = ends(all().map(|(rate, _)| rate.log2()).collect(), 0.15);
-    let (y0, y1) = ends(all().map(|(_, db)| db).collect(), 0.5);
-    let x = |rate: f64| 60.0 + (rate.log2() - x0) / (x1 - x0) * 560.0;
-    let y = |db: f64| 300.0 - (db - y0) / (y1 - y0) * 270.0;
-
-    h.push_str("<svg viewBox=\"0 0 640 360\" role=\"img\" aria-label=\"Y-PSNR over bit rate\">\n");
-    for db in (y0.ceil() as i64)..=(y1.floor() as i64) {
-        if (y1 - y0) < 12.0 || db % 2 == 0 {
-            writeln!(
-                h,
-                "<line x1=\"60\" x2=\"620\" y1=\"{0:.1}\" y2=\"{0:.1}\" stroke=\"#ddd\"/><text x=\"54\" y=\"{1:.1}\" text-anchor=\"end\">{db}</text>",
-                y(db as f64),
-                y(db as f64) + 4.0
-            )?;
         }
-    }
-    for power in (x0.ceil() as i32)..=(x1.floor() as i32) {
-        let rate = 2f64.powi(power);
-        writeln!(
-            h,
-            "<line x1=\"{0:.1}\" x2=\"{0:.1}\" y1=\"30\" y2=\"300\" stroke=\"#ddd\"/><text x=\"{0:.1}\" y=\"318\" text-anchor=\"middle\">{rate}</text>",
-            x(rate)
-        )?;
-    }
-    h.push_str("<text x=\"340\" y=\"338\" text-anchor=\"middle\">kbit/s</text><text x=\"8\" y=\"22\">Y-PSNR, dB</text>\n");
-    for (i, (name, points)) in curves.iter().enumerate() {
-        let colour = COLOURS[i % COLOURS.len()];
-        let path: Vec<String> = points
-            .iter()
-            .map(|(rate, db)| format!("{:.1},{:.1}", x(*rate), y(*db)))
-            .collect();
-        writeln!(
-            h,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
-            path.join(" ")
-        )?;
-        for (rate, db) in points {
-            writeln!(
-                h,
-                "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"3.5\" fill=\"{colour}\"/>",
-                x(*rate),
-                y(*db)
-            )?;
-        }
-        writeln!(
-            h,
-            "<text x=\"{}\" y=\"355\" fill=\"{colour}\">&#9679; {}</text>",
-            [60, 180, 460][i % 3],
-            escape(name)
-        )?;
-    }
-    h.push_str("</svg>\n");
-    Ok(())
+    }));
+    html::chart("Y-PSNR, dB", &curves) + &html::legend(&curves)
 }
-
-const HEAD: &str = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>gst-aivideo demo</title>\n<style>\
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}\
-table{border-collapse:collapse}th,td{border:1px solid #ccc;padding:.3em .7em;text-align:right}\
-td:first-child,th:first-child{text-align:left}tr.main{background:#eaf3fa;font-weight:600}\
-svg{max-width:760px;width:100%;font:12px system-ui,sans-serif;display:block;margin-top:1em}\
-.note{color:#555;font-size:13px;max-width:52em}pre{background:#f5f5f5;padding:.8em;overflow-x:auto;font-size:13px}\
-.stills{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:1em}\
-figure{margin:0}img{width:100%;height:auto}figcaption{color:#555;font-size:13px}\
-</style></head><body>\n";
 
 #[cfg(test)]
 mod tests {
-    use super::super::anchors::Point;
+    use super::super::matched::Point;
     use super::*;
 
     fn results(theirs: Option<f64>) -> Results {
@@ -420,7 +325,7 @@ mod tests {
                 nearest: point,
                 quality: q,
                 points: vec![point],
-                file: Default::default(),
+                input: Default::default(),
             }],
             speeds: vec![],
             transport: Transport {

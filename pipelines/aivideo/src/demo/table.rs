@@ -47,7 +47,7 @@ pub fn print(results: &Results) {
         "{:<38} {:>9} {:>7} {:>8} {:>8} {:>8} {:>7}",
         "bytes at the same Y-PSNR", "bytes", "ours", "PSNR-Y", "PSNR", "SSIM", "VMAF"
     );
-    let row = |name: &str, bytes: &str, against: &str, q: &super::metrics::Quality| {
+    let row = |name: &str, bytes: &str, against: &str, q: &crate::ffmpeg::Quality| {
         println!(
             "{name:<38} {bytes:>9} {against:>7} {:>8.2} {:>8.2} {:>8.4} {:>7.2}",
             q.psnr_y, q.psnr, q.ssim, q.vmaf

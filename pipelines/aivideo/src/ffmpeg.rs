@@ -1,77 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Raw clips, and what ffmpeg measures between two of them.
+//! ffmpeg: one call, what it measured between two clips, and what it says about itself.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// A raw I420 file: frames of `width` by `height` one after the other.
-#[derive(Clone, Debug)]
-pub struct RawClip {
-    pub path: PathBuf,
-    pub width: u32,
-    pub height: u32,
-    pub fps: (i32, i32),
-    pub frames: u64,
-}
-
-impl RawClip {
-    pub fn frame_bytes(&self) -> u64 {
-        let (w, h) = (u64::from(self.width), u64::from(self.height));
-        w * h + 2 * w.div_ceil(2) * h.div_ceil(2)
-    }
-
-    /// The frames that the file holds now; an incomplete last frame is an error.
-    pub fn count(&self) -> Result<u64> {
-        let bytes = std::fs::metadata(&self.path)
-            .with_context(|| format!("cannot read {}", self.path.display()))?
-            .len();
-        if bytes % self.frame_bytes() != 0 {
-            bail!(
-                "{} does not hold whole frames of {}x{}",
-                self.path.display(),
-                self.width,
-                self.height
-            );
-        }
-        Ok(bytes / self.frame_bytes())
-    }
-
-    pub fn rate(&self) -> f64 {
-        f64::from(self.fps.0) / f64::from(self.fps.1)
-    }
-
-    /// Options with which ffmpeg reads this file.
-    pub fn ffmpeg_input(&self) -> Vec<String> {
-        vec![
-            "-f".into(),
-            "rawvideo".into(),
-            "-pix_fmt".into(),
-            "yuv420p".into(),
-            "-s".into(),
-            format!("{}x{}", self.width, self.height),
-            "-r".into(),
-            format!("{}/{}", self.fps.0, self.fps.1),
-            "-i".into(),
-            self.path.display().to_string(),
-        ]
-    }
-
-    /// The pipeline elements that read this file.
-    pub fn gst_source(&self) -> String {
-        format!(
-            "filesrc location=\"{}\" blocksize={} ! rawvideoparse format=i420 width={} height={} framerate={}/{}",
-            self.path.display(),
-            self.frame_bytes(),
-            self.width,
-            self.height,
-            self.fps.0,
-            self.fps.1
-        )
-    }
-}
+use crate::rawclip::RawClip;
 
 /// Quality of a clip against its source.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -80,6 +16,15 @@ pub struct Quality {
     pub psnr: f64,
     pub ssim: f64,
     pub vmaf: f64,
+}
+
+/// What a finished call of ffmpeg took, as it counts itself (`-benchmark`).
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Took {
+    /// Time on the clock.
+    pub seconds: f64,
+    /// Processor time of all its threads.
+    pub cpu_seconds: f64,
 }
 
 /// ffmpeg, with what it printed when it fails.
@@ -112,6 +57,45 @@ impl Ffmpeg {
             );
         }
         Ok(text)
+    }
+
+    /// The program itself, for a caller that reads its output.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Runs ffmpeg and returns what it took.
+    pub fn timed(&self, args: &[String]) -> Result<Took> {
+        let mut all = words("-benchmark");
+        all.extend_from_slice(args);
+        took(&self.run(&all)?).context("ffmpeg printed no times")
+    }
+
+    /// The first line of `ffmpeg -version`: which build this is.
+    pub fn version(&self) -> Result<String> {
+        let text = self.says("-version")?;
+        Ok(text.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// Names of the encoders in this build.
+    pub fn encoders(&self) -> Result<Vec<String>> {
+        Ok(self
+            .says("-encoders")?
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+            .collect())
+    }
+
+    fn says(&self, option: &str) -> Result<String> {
+        let output = Command::new(&self.program)
+            .args(["-hide_banner", option])
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
+        if !output.status.success() {
+            bail!("{} {option} failed", self.program.display());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Y-PSNR of `coded` (any input options of ffmpeg) against `source`.
@@ -171,6 +155,19 @@ impl Ffmpeg {
     }
 }
 
+/// Reads `bench: utime=0.185s stime=0.111s rtime=0.310s`.
+fn took(text: &str) -> Option<Took> {
+    let line = text.lines().rfind(|line| line.contains("rtime="))?;
+    let value = |key: &str| {
+        let rest = &line[line.find(key)? + key.len()..];
+        rest.split('s').next()?.parse::<f64>().ok()
+    };
+    Some(Took {
+        seconds: value("rtime=")?,
+        cpu_seconds: value("utime=")? + value("stime=")?,
+    })
+}
+
 pub fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
@@ -201,23 +198,9 @@ mod tests {
         assert_eq!(number(SAID, "VMAF score:"), Some(91.25));
         assert_eq!(number("PSNR y:inf u:inf", "PSNR y:"), Some(100.0));
         assert_eq!(number(SAID, "XPSNR"), None);
-    }
-
-    #[test]
-    fn counts_frames_of_odd_sizes() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.i420");
-        let clip = RawClip {
-            path: path.clone(),
-            width: 5,
-            height: 3,
-            fps: (25, 1),
-            frames: 0,
-        };
-        assert_eq!(clip.frame_bytes(), 15 + 2 * 3 * 2);
-        std::fs::write(&path, vec![0; 54]).unwrap();
-        assert_eq!(clip.count().unwrap(), 2);
-        std::fs::write(&path, vec![0; 55]).unwrap();
-        assert!(clip.count().is_err());
+        let times =
+            took("bench: utime=0.185s stime=0.111s rtime=0.310s\nbench: maxrss=1KiB\n").unwrap();
+        assert!((times.cpu_seconds - 0.296).abs() < 1e-9 && times.seconds == 0.31);
+        assert!(took("nothing").is_none());
     }
 }
