@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Motion at 1920x1088 on one core: search, prediction, coding, each with its frames a second.
+//! Motion at 1920x1088 on one core: search, prediction, coding, each with its frames a second. Processor
+//! time of the thread is measured, so that other programs disturb less.
 //!
 //! Real frames where there are some: `AIVIDEO_BENCH_Y4M=clip.y4m` (8 bits, 4:2:0, 1920x1080, three
 //! frames or more); else a made-up scene of a moving and a resting half with noise.
@@ -8,7 +9,9 @@
 
 use aivideo_codec::motion::{Field, Reference, Searcher, Variant, code, compensate};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use rustix::time::{ClockId, clock_gettime};
 use std::hint::black_box;
+use std::time::Duration;
 
 const WIDTH: usize = 1920;
 const HEIGHT: usize = 1088;
@@ -70,6 +73,19 @@ fn y4m(path: &std::ffi::OsStr) -> Option<[Vec<u8>; 2]> {
     Some([read()?, read()?])
 }
 
+/// Processor time of `n` calls.
+fn timed<T>(n: u64, mut f: impl FnMut() -> T) -> Duration {
+    let now = || {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    };
+    let start = now();
+    for _ in 0..n {
+        black_box(f());
+    }
+    now() - start
+}
+
 fn motion(c: &mut Criterion) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pool = pool.expect("a thread");
@@ -78,25 +94,37 @@ fn motion(c: &mut Criterion) {
     // "Elements" are frames.
     group.throughput(Throughput::Elements(1));
     for (name, before, now) in pictures() {
-        let mut searcher = Searcher::new(WIDTH, HEIGHT, 8, Variant::Full);
         let mut reference = Reference::new(WIDTH, HEIGHT);
         let chroma = vec![128; WIDTH * HEIGHT / 2];
         reference.load(&before, &chroma);
-        group.bench_function(format!("search, {name}"), |b| {
-            b.iter(|| pool.install(|| black_box(searcher.search(&now, &reference, WORTH))));
-        });
+        for (mode, variant) in [
+            ("search", Variant::Full),
+            ("search, 16x16", Variant::Blocks16),
+        ] {
+            // Its vectors of the frame before are those of the same pictures: as in steady motion.
+            let mut searcher = Searcher::new(WIDTH, HEIGHT, 8, variant);
+            group.bench_function(format!("{mode}, {name}"), |b| {
+                b.iter_custom(|n| {
+                    pool.install(|| timed(n, || searcher.search(&now, &reference, WORTH)))
+                });
+            });
+        }
+        let mut searcher = Searcher::new(WIDTH, HEIGHT, 8, Variant::Full);
         let field: Field = searcher.search(&now, &reference, WORTH);
         let (mut y, mut uv) = (vec![0; WIDTH * HEIGHT], vec![0; WIDTH * HEIGHT / 2]);
         group.bench_function(format!("prediction, {name}"), |b| {
-            b.iter(|| {
+            b.iter_custom(|n| {
                 pool.install(|| {
-                    reference.load(&before, &chroma);
-                    compensate(&reference, &field, &mut y, &mut uv);
+                    timed(n, || {
+                        reference.load(&before, &chroma);
+                        compensate(&reference, &field, &mut y, &mut uv);
+                    })
                 })
             });
         });
         group.bench_function(format!("coding, {name}"), |b| {
-            b.iter(|| code::encode_tile(field.width, &field.vectors, &field.skip));
+            let coded = || code::encode_tile(field.width, &field.vectors, &field.skip);
+            b.iter_custom(|n| timed(n, coded));
         });
     }
     group.finish();

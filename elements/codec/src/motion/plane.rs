@@ -98,6 +98,7 @@ impl Plane {
     }
 
     /// Fills this plane with the other one at half the size (means of 2x2).
+    #[inline(always)]
     pub fn load_half(&mut self, other: &Plane) {
         for y in 0..self.height {
             let (above, below) = (other.row(2 * y), other.row(2 * y + 1));

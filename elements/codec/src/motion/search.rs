@@ -9,10 +9,11 @@
 //! the exact filters. Tiles are searched in parallel, and know nothing of each other, just as they
 //! are coded.
 
-use super::code::Pricer;
+use super::code::{BlockPrice, Pricer};
 use super::interpolate::{LUMA, luma_block};
 use super::plane::Plane;
-use super::{BLOCK, Field, PART, Reference, Vector, simd};
+use super::simd::{self, Kernels};
+use super::{BLOCK, Candidates, Field, MAX_VECTOR, PART, Reference, Vector};
 use rayon::prelude::*;
 
 /// How much motion is looked for.
@@ -117,9 +118,9 @@ impl Searcher {
         let full = &*full;
         rayon::join(
             || {
-                half.load_half(full);
-                quarter.load_half(half);
-                eighth.load_half(quarter);
+                simd::load_half(half, full);
+                simd::load_half(quarter, half);
+                simd::load_half(eighth, quarter);
             },
             || fill_halves(full, h, v, c),
         );
@@ -135,7 +136,7 @@ impl Searcher {
         self.source[0].load(luma);
         for level in 1..4 {
             let (fine, coarse) = self.source.split_at_mut(level);
-            coarse[0].load_half(&fine[level - 1]);
+            simd::load_half(&mut coarse[0], &fine[level - 1]);
         }
         let coarse = |level: usize, parent| {
             let task = CoarseTask {
@@ -249,67 +250,6 @@ pub(super) fn half_rows(
     }
 }
 
-/// Sum of absolute differences of an `N` x `N` block.
-#[inline(always)]
-fn sad<const N: usize>(a: &[u8], a_stride: usize, b: &[u8], b_stride: usize) -> u32 {
-    let a = &a[..(N - 1) * a_stride + N];
-    let b = &b[..(N - 1) * b_stride + N];
-    let mut total = 0;
-    for i in 0..N {
-        let a = &a[i * a_stride..][..N];
-        let b = &b[i * b_stride..][..N];
-        let mut sum = 0u32;
-        for j in 0..N {
-            sum += u32::from(a[j].abs_diff(b[j]));
-        }
-        total += sum;
-    }
-    total
-}
-
-/// Sum of squared differences of an `N` x `N` block.
-#[inline(always)]
-fn squares<const N: usize>(a: &[u8], a_stride: usize, b: &[u8], b_stride: usize) -> u32 {
-    let a = &a[..(N - 1) * a_stride + N];
-    let b = &b[..(N - 1) * b_stride + N];
-    let mut sums = [0i32; N];
-    for i in 0..N {
-        let a = &a[i * a_stride..][..N];
-        let b = &b[i * b_stride..][..N];
-        for j in 0..N {
-            let d = i16::from(a[j]) - i16::from(b[j]);
-            sums[j] += i32::from(d) * i32::from(d);
-        }
-    }
-    sums.iter().sum::<i32>() as u32
-}
-
-/// The same against the mean of two blocks.
-#[inline(always)]
-fn squares_mean<const N: usize>(
-    a: &[u8],
-    a_stride: usize,
-    b: &[u8],
-    c: &[u8],
-    stride: usize,
-) -> u32 {
-    let a = &a[..(N - 1) * a_stride + N];
-    let b = &b[..(N - 1) * stride + N];
-    let c = &c[..(N - 1) * stride + N];
-    let mut sums = [0i32; N];
-    for i in 0..N {
-        let a = &a[i * a_stride..][..N];
-        let b = &b[i * stride..][..N];
-        let c = &c[i * stride..][..N];
-        for j in 0..N {
-            let mean = (u16::from(b[j]) + u16::from(c[j])).div_ceil(2);
-            let d = i16::from(a[j]) - mean as i16;
-            sums[j] += i32::from(d) * i32::from(d);
-        }
-    }
-    sums.iter().sum::<i32>() as u32
-}
-
 /// What an error of the prediction costs in the end, in bits: those spent on mending it, and what is
 /// left of it.
 #[derive(Debug, Clone, Copy)]
@@ -322,7 +262,11 @@ const LASTING: f32 = 3.0;
 /// Below this error, in bits' worth, a block will hardly be coded: its skip flag is taken to be set.
 const SKIP_AT: f32 = 60.0;
 /// Error from which it is tried whether four vectors are better than one.
-const DIVIDE_FROM: f32 = 6.0;
+const DIVIDE_FROM: f32 = 10.0;
+/// What the approximate quarter positions seem to cost more than the best, in bits, leaves no doubt.
+const DOUBT: f32 = 2.0;
+/// A difference to the median takes no fewer bits than this, hardly ever.
+const LEAST_DIFFERENCE: f32 = 3.0;
 /// Error, in bits' worth, from which coding a block keeps the cost from growing in proportion.
 const KNEE: f32 = 50.0;
 
@@ -333,75 +277,117 @@ impl Value {
         }
     }
 
+    /// In bits' worth.
+    #[inline(always)]
+    fn error(self, squares: u32) -> f32 {
+        squares as f32 * self.per_bit
+    }
+
+    /// Whether the block is likely to be skipped.
+    #[inline(always)]
+    fn skips(self, squares: u32) -> bool {
+        self.error(squares) < SKIP_AT
+    }
+
     #[inline(always)]
     fn of(self, squares: u32) -> f32 {
-        let error = squares as f32 * self.per_bit;
+        let error = self.error(squares);
         if error < KNEE {
             LASTING * error
         } else {
-            LASTING * KNEE * (1.0 + (error / KNEE).ln())
+            LASTING * KNEE * (1.0 + ln(error / KNEE))
         }
     }
 
     /// How much the cost grows with the error, at an error.
     #[inline(always)]
     fn slope(self, squares: u32) -> f32 {
-        let error = squares as f32 * self.per_bit;
+        let error = self.error(squares);
         LASTING * self.per_bit * (KNEE / error.max(KNEE))
     }
 }
+/// The natural logarithm of a number above 1, to 1 %.
+#[inline(always)]
+fn ln(x: f32) -> f32 {
+    let bits = x.to_bits();
+    let exponent = (bits >> 23) as f32 - 127.0;
+    let rest = f32::from_bits(bits & 0x007f_ffff | 0x3f80_0000) - 1.0;
+    std::f32::consts::LN_2 * (exponent + rest + 0.344 * rest * (1.0 - rest))
+}
+
 /// Limits a position so that a block of `size` stays within the planes' border.
 #[inline(always)]
-fn limit(v: i32, at: usize, size: i32, extent: usize, outside: i32) -> i32 {
+fn limit(v: i32, at: usize, size: i32, extent: usize) -> i32 {
     let at = at as i32;
-    v.clamp(-outside - at, extent as i32 + outside - size - at)
+    v.clamp(-OUTSIDE - at, extent as i32 + OUTSIDE - size - at)
+}
+
+/// An 8x8 block of a coarse level, and the best match so far.
+struct Coarse<'a> {
+    source: &'a [u8],
+    stride: usize,
+    reference: &'a Plane,
+    at: (usize, usize),
+    lambda: u32,
+    best: (i32, i32),
+    least: u32,
+}
+
+impl Coarse<'_> {
+    /// Looks at a place; says whether it is better.
+    #[inline(always)]
+    fn consider<K: Kernels>(&mut self, (dx, dy): (i32, i32)) -> bool {
+        let (x, y) = self.at;
+        let dx = limit(dx, x, 8, self.reference.width());
+        let dy = limit(dy, y, 8, self.reference.height());
+        let at = self
+            .reference
+            .from(x as isize + dx as isize, y as isize + dy as isize);
+        // Length of a vector, so that flat areas stay at rest.
+        let length = 64 - dx.unsigned_abs().leading_zeros() - dy.unsigned_abs().leading_zeros();
+        let difference = K::difference8(self.source, self.stride, at, self.reference.stride());
+        let price = difference + ((self.lambda * 2 * length) >> 4);
+        let better = price < self.least;
+        if better {
+            (self.least, self.best) = (price, (dx, dy));
+        }
+        better
+    }
 }
 
 /// One row of 8x8 blocks of a coarse level; vectors are whole samples of the level.
 #[inline(always)]
-pub(super) fn coarse_row(task: &CoarseTask<'_>, row: usize, out: &mut [Vector]) {
-    let (source, reference) = (task.source, task.reference);
-    let (width, height) = (source.width(), source.height());
+pub(super) fn coarse_row<K: Kernels>(task: &CoarseTask<'_>, row: usize, out: &mut [Vector]) {
+    const AROUND: [(i32, i32); 8] = [
+        (-1, 0),
+        (1, 0),
+        (0, -1),
+        (0, 1),
+        (-1, -1),
+        (1, -1),
+        (-1, 1),
+        (1, 1),
+    ];
+    let source = task.source;
     let y = 8 * row;
     for (column, out) in out.iter_mut().enumerate() {
         let x = 8 * column;
-        let block = source.from(x as isize, y as isize);
-        let (stride, reference_stride) = (source.stride(), reference.stride());
-        let clamp = |dx: i32, dy: i32| {
-            (
-                limit(dx, x, 8, width, OUTSIDE),
-                limit(dy, y, 8, height, OUTSIDE),
-            )
+        let mut block = Coarse {
+            source: source.from(x as isize, y as isize),
+            stride: source.stride(),
+            reference: task.reference,
+            at: (x, y),
+            lambda: task.lambda,
+            best: (0, 0),
+            least: u32::MAX,
         };
-        let price = |(dx, dy): (i32, i32)| {
-            let at = reference.from(x as isize + dx as isize, y as isize + dy as isize);
-            // Length of a vector, so that flat areas stay at rest.
-            let bits = 34
-                - (dx.unsigned_abs() + 1).leading_zeros()
-                - (dy.unsigned_abs() + 1).leading_zeros()
-                + 30;
-            sad::<8>(block, stride, at, reference_stride) + ((task.lambda * 2 * bits) >> 4)
-        };
-        let mut best = (0, 0);
-        let mut least = price(best);
-        let mut consider = |candidate: (i32, i32), best: &mut (i32, i32)| {
-            let candidate = clamp(candidate.0, candidate.1);
-            if candidate != *best {
-                let price = price(candidate);
-                if price < least {
-                    least = price;
-                    *best = candidate;
-                    return true;
-                }
-            }
-            false
-        };
+        block.consider::<K>((0, 0));
         let mut reach = 2;
         match task.parent {
             None => {
                 for dy in -COARSE_REACH..=COARSE_REACH {
                     for dx in -COARSE_REACH..=COARSE_REACH {
-                        consider((dx, dy), &mut best);
+                        block.consider::<K>((dx, dy));
                     }
                 }
                 reach = 8;
@@ -420,35 +406,27 @@ pub(super) fn coarse_row(task: &CoarseTask<'_>, row: usize, out: &mut [Vector]) 
                 } else {
                     (py + 1).min(rows - 1)
                 };
+                let mut last = (0, 0);
                 for (px, py) in [(px, py), (nx, py), (px, ny), (nx, ny)] {
                     let parent = parents[py * columns + px];
-                    consider(
-                        (2 * i32::from(parent.x), 2 * i32::from(parent.y)),
-                        &mut best,
-                    );
+                    let twice = (2 * i32::from(parent.x), 2 * i32::from(parent.y));
+                    if twice != last {
+                        block.consider::<K>(twice);
+                    }
+                    last = twice;
                 }
             }
         }
         for _ in 0..reach {
-            let (cx, cy) = best;
-            let mut moved = false;
-            for (dx, dy) in [
-                (-1, 0),
-                (1, 0),
-                (0, -1),
-                (0, 1),
-                (-1, -1),
-                (1, -1),
-                (-1, 1),
-                (1, 1),
-            ] {
-                moved |= consider((cx + dx, cy + dy), &mut best);
+            let centre = block.best;
+            for (dx, dy) in AROUND {
+                block.consider::<K>((centre.0 + dx, centre.1 + dy));
             }
-            if !moved {
+            if block.best == centre {
                 break;
             }
         }
-        *out = Vector::new(best.0 as i16, best.1 as i16);
+        *out = Vector::new(block.best.0 as i16, block.best.1 as i16);
     }
 }
 
@@ -472,248 +450,375 @@ const PLANES: [(u8, u8); 16] = [
     (1, 2),
 ];
 
-/// Squared difference of a block and the reference moved by a quarter-pel vector.
-#[inline(always)]
-fn match_at<const N: usize>(
-    halves: &Halves,
-    block: &[u8],
-    stride: usize,
-    x: usize,
-    y: usize,
-    vector: Vector,
-) -> u32 {
-    let (fx, fy) = (vector.x & 3, vector.y & 3);
-    let left = x as isize + isize::from(vector.x >> 2);
-    let top = y as isize + isize::from(vector.y >> 2);
-    let pick = |plane: u8| match plane {
-        0 => &halves.full,
-        1 => &halves.h,
-        2 => &halves.v,
-        _ => &halves.c,
-    };
-    let reference_stride = halves.full.stride();
-    let (first, second) = PLANES[(fy * 4 + fx) as usize];
-    let a = pick(first).from(left, top + isize::from(fy == 3));
-    if fx & 1 == 0 && fy & 1 == 0 {
-        squares::<N>(block, stride, a, reference_stride)
-    } else {
-        let b = pick(second).from(left + isize::from(fx == 3), top);
-        squares_mean::<N>(block, stride, a, b, reference_stride)
-    }
-}
-
-const CROSS: [(i32, i32); 4] = [(-1, 0), (1, 0), (0, -1), (0, 1)];
-const CORNERS: [(i32, i32); 4] = [(-1, -1), (1, -1), (-1, 1), (1, 1)];
-
 /// A square of `N` samples to be found in the reference.
 struct Square<'a, const N: usize> {
     halves: &'a Halves,
     exact: &'a Plane,
-    source: &'a Plane,
+    block: &'a [u8],
+    stride: usize,
     x: usize,
     y: usize,
+    /// Least and largest vector that the search's planes hold.
+    least: Vector,
+    largest: Vector,
 }
 
-impl<const N: usize> Square<'_, N> {
+impl<'a, const N: usize> Square<'a, N> {
+    #[inline(always)]
+    fn new(task: &TileTask<'a>, halves: &'a Halves, x: usize, y: usize) -> Self {
+        let longest = i32::from(MAX_VECTOR);
+        let (width, height) = (task.source.width() as i32, task.source.height() as i32);
+        let (least_x, least_y) = (-OUTSIDE - x as i32, -OUTSIDE - y as i32);
+        let room = OUTSIDE - N as i32;
+        let least = |v: i32| (4 * v).max(-longest) as i16;
+        let largest = |v: i32| (4 * v + 3).min(longest) as i16;
+        Self {
+            halves,
+            exact: task.exact,
+            block: task.source.from(x as isize, y as isize),
+            stride: task.source.stride(),
+            x,
+            y,
+            least: Vector::new(least(least_x), least(least_y)),
+            largest: Vector::new(
+                largest(width + room - x as i32),
+                largest(height + room - y as i32),
+            ),
+        }
+    }
+
     /// Whether the search's planes reach there.
     #[inline(always)]
     fn allows(&self, v: Vector) -> bool {
-        let fits = |v: i16, at: usize, extent: usize| {
-            let whole = i32::from(v >> 2);
-            limit(whole, at, N as i32, extent, OUTSIDE) == whole
-        };
-        v.in_range()
-            && fits(v.x, self.x, self.source.width())
-            && fits(v.y, self.y, self.source.height())
+        (self.least.x..=self.largest.x).contains(&v.x)
+            && (self.least.y..=self.largest.y).contains(&v.y)
     }
 
+    /// Squared difference to the reference moved by a vector. Exact where both components are even.
     #[inline(always)]
-    fn squares(&self, v: Vector) -> u32 {
-        let block = self.source.from(self.x as isize, self.y as isize);
-        match_at::<N>(self.halves, block, self.source.stride(), self.x, self.y, v)
+    fn squares<K: Kernels>(&self, v: Vector) -> u32 {
+        let (fx, fy) = (v.x & 3, v.y & 3);
+        let left = self.x as isize + isize::from(v.x >> 2);
+        let top = self.y as isize + isize::from(v.y >> 2);
+        let Halves { full, h, v, c } = self.halves;
+        let planes = [full, h, v, c];
+        let stride = full.stride();
+        let (first, second) = PLANES[(fy * 4 + fx) as usize];
+        let a = planes[usize::from(first)].from(left, top + isize::from(fy == 3));
+        if (fx | fy) & 1 == 0 {
+            K::squares::<N>(self.block, self.stride, a, stride)
+        } else {
+            let b = planes[usize::from(second)].from(left + isize::from(fx == 3), top);
+            K::squares_mean::<N>(self.block, self.stride, a, b, stride)
+        }
     }
 
+    /// The same against the prediction itself.
     #[inline(always)]
-    fn exact_squares(&self, v: Vector) -> u32 {
-        let mut out = [0u8; 256];
-        let block = self.source.from(self.x as isize, self.y as isize);
+    fn exact_squares<K: Kernels>(&self, v: Vector) -> u32 {
+        if (v.x | v.y) & 1 == 0 {
+            return self.squares::<K>(v);
+        }
+        let mut out = [0u8; BLOCK * BLOCK];
         luma_block::<N>(self.exact, self.x, self.y, v, &mut out, N);
-        squares::<N>(block, self.source.stride(), &out, N)
+        K::squares::<N>(self.block, self.stride, &out, N)
     }
 
-    /// Descends from `best` in whole, half, then quarter steps; gives the best vector and its cost.
+    /// Descends from `start` in whole, half, then quarter steps; gives the best vector. A `settled` start
+    /// is one that a neighbour found: if nothing next to it is better, that is all.
     #[inline(always)]
-    fn refine(
+    fn refine<K: Kernels>(
         &self,
-        mut best: Vector,
-        mut least: f32,
+        start: (Vector, f32),
+        settled: bool,
         rounds: [usize; 3],
-        cost: impl Fn(Vector, u32) -> f32,
-    ) -> (Vector, f32) {
-        for (step, rounds) in [4, 2, 1].into_iter().zip(rounds) {
+        cost: &impl Cost,
+    ) -> Vector {
+        const AROUND: [(i16, i16); 8] = [
+            (-1, 0),
+            (1, 0),
+            (0, -1),
+            (0, 1),
+            (-1, -1),
+            (1, -1),
+            (-1, 1),
+            (1, 1),
+        ];
+        let (mut best, mut least) = start;
+        let stages: &[(i16, usize, usize)] = &[
+            (1, 4, 1),
+            (4, 4, rounds[0]),
+            (2, 8, rounds[1]),
+            (1, 8, rounds[2]),
+        ];
+        let stages = if settled { stages } else { &stages[1..] };
+        for (stage, &(step, count, rounds)) in stages.iter().enumerate() {
+            if settled && stage == 1 && best == start.0 {
+                break;
+            }
+            let moves = &AROUND[..count];
+            let mut before = None;
             for _ in 0..rounds {
                 let centre = best;
-                let mut look = |moves: [(i32, i32); 4]| {
-                    for (dx, dy) in moves {
-                        let v = Vector::new(
-                            centre.x + (dx * step) as i16,
-                            centre.y + (dy * step) as i16,
-                        );
-                        if self.allows(v) {
-                            let price = cost(v, self.squares(v));
-                            if price < least {
-                                (best, least) = (v, price);
-                            }
+                for (dx, dy) in moves {
+                    let v = Vector::new(centre.x + dx * step, centre.y + dy * step);
+                    let seen = |c: Vector| {
+                        let (x, y) = (v.x.abs_diff(c.x), v.y.abs_diff(c.y));
+                        if count == 4 {
+                            x + y == 0
+                        } else {
+                            x.max(y) <= step as u16
+                        }
+                    };
+                    if self.allows(v) && !before.is_some_and(seen) {
+                        let price = cost.of(v, self.squares::<K>(v));
+                        if price < least {
+                            (best, least) = (v, price);
                         }
                     }
-                };
-                look(CROSS);
-                if step < 4 {
-                    look(CORNERS);
                 }
                 if best == centre {
                     break;
                 }
+                before = Some(centre);
             }
         }
-        (best, least)
+        best
     }
+}
+
+/// What a new vector costs that leaves so large an error.
+trait Cost {
+    fn of(&self, vector: Vector, squares: u32) -> f32;
+}
+
+/// For a whole block.
+struct BlockCost<'a, 'b> {
+    value: Value,
+    price: &'a BlockPrice,
+    pricer: &'a Pricer<'b>,
+}
+
+impl BlockCost<'_, '_> {
+    /// Bits beside the vector's.
+    #[inline(always)]
+    fn merge(&self, index: usize, squares: u32) -> f32 {
+        let skip = self.value.skips(squares);
+        self.value.of(squares) + self.price.skip[usize::from(skip)] + self.price.merge(skip, index)
+    }
+}
+
+impl Cost for BlockCost<'_, '_> {
+    #[inline(always)]
+    fn of(&self, vector: Vector, squares: u32) -> f32 {
+        let skip = self.value.skips(squares);
+        self.value.of(squares)
+            + self.price.skip[usize::from(skip)]
+            + self.price.whole(skip)
+            + self.pricer.difference(&self.price.candidates, vector)
+    }
+}
+
+/// For a part, at the slope of its block's cost.
+struct PartCost<'a, 'b> {
+    slope: f32,
+    other: f32,
+    candidates: &'a Candidates,
+    pricer: &'a Pricer<'b>,
+}
+
+impl Cost for PartCost<'_, '_> {
+    #[inline(always)]
+    fn of(&self, vector: Vector, squares: u32) -> f32 {
+        self.slope * squares as f32 + self.other + self.pricer.difference(self.candidates, vector)
+    }
+}
+
+/// A choice for a block.
+#[derive(Clone, Copy)]
+struct Best {
+    vector: Vector,
+    cost: f32,
+    squares: u32,
 }
 
 /// Searches a tile; `out` gets one vector a part.
 #[inline(always)]
-pub(super) fn tile(task: &TileTask<'_>, halves: &Halves, out: &mut [Vector]) {
-    let (source, value) = (task.source, task.value);
+pub(super) fn tile<K: Kernels>(task: &TileTask<'_>, halves: &Halves, out: &mut [Vector]) {
     let mut skip = vec![false; out.len() / 4];
     let rows = skip.len() / task.width;
     let mut pricer = Pricer::new(task.width, out, &mut skip);
     for row in 0..rows {
         pricer.begin_row();
         for column in 0..task.width {
-            let at = row * task.width + column;
-            let part = 4 * row * task.width + 2 * column;
-            let (x, y) = (column * BLOCK, (task.first + row) * BLOCK);
-            let square = Square::<BLOCK> {
-                halves,
-                exact: task.exact,
-                source,
-                x,
-                y,
-            };
             let price = pricer.block(column, row);
-            let candidates = &price.candidates;
-            let skips = |squares: u32| squares as f32 * value.per_bit < SKIP_AT;
-
-            // What neighbours offer.
-            let mut best = (Vector::ZERO, f32::INFINITY, 0u32);
-            let mut start = (Vector::ZERO, f32::INFINITY);
-            let fresh = |v: Vector, squares: u32| {
-                let skip = skips(squares);
-                value.of(squares)
-                    + price.skip[usize::from(skip)]
-                    + price.whole(skip)
-                    + pricer.difference(candidates, v)
-            };
-            for (i, &v) in candidates.as_slice().iter().enumerate() {
-                if !square.allows(v) {
-                    continue;
-                }
-                let squares = square.exact_squares(v);
-                let skip = skips(squares);
-                let cost = value.of(squares) + price.skip[usize::from(skip)] + price.merge(skip, i);
-                if cost < best.1 {
-                    best = (v, cost, squares);
-                }
-                let cost = fresh(v, squares);
-                if cost < start.1 {
-                    start = (v, cost);
-                }
+            let best = block::<K>(task, halves, &pricer, &price, column, row);
+            let mut vectors = [best.vector; 4];
+            let mut squares = best.squares;
+            if task.divide
+                && task.value.error(squares) > DIVIDE_FROM
+                && let Some(divided) =
+                    parts::<K>(task, halves, &mut pricer, &price, best, column, row)
+            {
+                (vectors, squares) = divided;
             }
-            let parent = task.parent[at];
-            let parent = Vector::new(8 * parent.x, 8 * parent.y);
-            let previous = task.previous[part];
-            for v in [parent, previous] {
-                if square.allows(v) {
-                    let cost = fresh(v, square.squares(v));
-                    if cost < start.1 {
-                        start = (v, cost);
-                    }
-                }
-            }
-            let (found, _) = square.refine(start.0, start.1, [8, 2, 2], fresh);
-            if candidates.index(found).is_none() && square.allows(found) {
-                let squares = square.exact_squares(found);
-                let cost = fresh(found, squares);
-                if cost < best.1 {
-                    best = (found, cost, squares);
-                }
-            }
-            let mut vectors = [best.0; 4];
-
-            // Four parts, where the block's error leaves something to win.
-            if task.divide && best.2 as f32 * value.per_bit > DIVIDE_FROM {
-                let slope = value.slope(best.2);
-                let mut squares = 0;
-                let skip = skips(best.2);
-                let mut bits = price.skip[usize::from(skip)] + price.divided(skip);
-                let mut merged = 0;
-                let mut own = [Vector::ZERO; 4];
-                for (i, own) in own.iter_mut().enumerate() {
-                    let (px, py) = (2 * column + i % 2, 2 * row + i / 2);
-                    let (candidates, prices, other) = pricer.part(px, py, merged);
-                    let square = Square::<PART> {
-                        halves,
-                        exact: task.exact,
-                        source,
-                        x: x + i % 2 * PART,
-                        y: y + i / 2 * PART,
-                    };
-                    let fresh = |v: Vector, squares: u32| {
-                        slope * squares as f32 + other + pricer.difference(&candidates, v)
-                    };
-                    let mut start = (best.0, fresh(best.0, square.exact_squares(best.0)));
-                    let mut least = (best.0, f32::INFINITY, 0, 0.0, 0);
-                    for (i, &v) in candidates.as_slice().iter().enumerate() {
-                        if square.allows(v) {
-                            let squares = square.exact_squares(v);
-                            let cost = slope * squares as f32 + prices[i];
-                            if cost < least.1 {
-                                least = (v, cost, squares, prices[i], 1);
-                            }
-                            let cost = fresh(v, squares);
-                            if cost < start.1 {
-                                start = (v, cost);
-                            }
-                        }
-                    }
-                    let (found, _) = square.refine(start.0, start.1, [4, 2, 2], fresh);
-                    if candidates.index(found).is_none() {
-                        let squares = square.exact_squares(found);
-                        let cost = fresh(found, squares);
-                        if cost < least.1 {
-                            least = (
-                                found,
-                                cost,
-                                squares,
-                                other + pricer.difference(&candidates, found),
-                                0,
-                            );
-                        }
-                    }
-                    *own = least.0;
-                    squares += least.2;
-                    bits += least.3;
-                    merged += least.4;
-                    pricer.set_part(px, py, least.0);
-                }
-                if own != [own[0]; 4] && value.of(squares) + bits < best.1 {
-                    vectors = own;
-                    best.2 = squares;
-                }
-            }
-            pricer.settle(column, row, vectors, skips(best.2));
+            pricer.settle(column, row, vectors, task.value.skips(squares));
         }
     }
+}
+
+/// Finds one vector for a block.
+#[inline(always)]
+fn block<K: Kernels>(
+    task: &TileTask<'_>,
+    halves: &Halves,
+    pricer: &Pricer<'_>,
+    price: &BlockPrice,
+    column: usize,
+    row: usize,
+) -> Best {
+    let value = task.value;
+    let (x, y) = (column * BLOCK, (task.first + row) * BLOCK);
+    let square = Square::<BLOCK>::new(task, halves, x, y);
+    let cost = BlockCost {
+        value,
+        price,
+        pricer,
+    };
+    let mut best = Best {
+        vector: Vector::ZERO,
+        cost: f32::INFINITY,
+        squares: 0,
+    };
+    let mut start = (Vector::ZERO, f32::INFINITY);
+    for (i, &vector) in price.candidates.as_slice().iter().enumerate() {
+        if !square.allows(vector) {
+            continue;
+        }
+        let squares = square.squares::<K>(vector);
+        let fresh = cost.of(vector, squares);
+        if fresh < start.1 {
+            start = (vector, fresh);
+        }
+        if cost.merge(i, squares) > best.cost + DOUBT {
+            continue;
+        }
+        let squares = square.exact_squares::<K>(vector);
+        let merged = cost.merge(i, squares);
+        if merged < best.cost {
+            best = Best {
+                vector,
+                cost: merged,
+                squares,
+            };
+        }
+    }
+    // No new vector can be better than one without any error.
+    if best.cost < price.skip[1] + price.whole(true) + LEAST_DIFFERENCE {
+        return best;
+    }
+    let parent = task.parent[row * task.width + column];
+    let parent = Vector::new(8 * parent.x, 8 * parent.y);
+    let previous = task.previous[4 * row * task.width + 2 * column];
+    for vector in [parent, previous] {
+        if square.allows(vector) && price.candidates.index(vector).is_none() {
+            let fresh = cost.of(vector, square.squares::<K>(vector));
+            if fresh < start.1 {
+                start = (vector, fresh);
+            }
+        }
+    }
+    let vector = square.refine::<K>(start, start.0 == best.vector, [8, 2, 2], &cost);
+    if price.candidates.index(vector).is_none() {
+        let squares = square.exact_squares::<K>(vector);
+        let cost = cost.of(vector, squares);
+        if cost < best.cost {
+            best = Best {
+                vector,
+                cost,
+                squares,
+            };
+        }
+    }
+    best
+}
+
+/// Finds a vector for each part of a block, where that is better than `best`; gives them and the error
+/// that they leave.
+#[inline(always)]
+fn parts<K: Kernels>(
+    task: &TileTask<'_>,
+    halves: &Halves,
+    pricer: &mut Pricer<'_>,
+    price: &BlockPrice,
+    best: Best,
+    column: usize,
+    row: usize,
+) -> Option<([Vector; 4], u32)> {
+    let value = task.value;
+    let (x, y) = (column * BLOCK, (task.first + row) * BLOCK);
+    let skip = value.skips(best.squares);
+    let slope = value.slope(best.squares);
+    let mut bits = price.skip[usize::from(skip)] + price.divided(skip);
+    let (mut all, mut merged) = (0, 0);
+    let mut vectors = [Vector::ZERO; 4];
+    for (i, chosen) in vectors.iter_mut().enumerate() {
+        let (px, py) = (2 * column + i % 2, 2 * row + i / 2);
+        let (candidates, prices, other) = pricer.part(px, py, merged);
+        let (x, y) = (x + i % 2 * PART, y + i / 2 * PART);
+        let square = Square::<PART>::new(task, halves, x, y);
+        let cost = PartCost {
+            slope,
+            other,
+            candidates: &candidates,
+            pricer,
+        };
+        let mut start = (best.vector, f32::INFINITY);
+        let mut least = (f32::INFINITY, 0, 0.0, false);
+        for (i, &vector) in candidates.as_slice().iter().enumerate() {
+            if !square.allows(vector) {
+                continue;
+            }
+            let squares = square.squares::<K>(vector);
+            let fresh = cost.of(vector, squares);
+            if fresh < start.1 {
+                start = (vector, fresh);
+            }
+            if slope * squares as f32 + prices[i] > least.0 + DOUBT {
+                continue;
+            }
+            let squares = square.exact_squares::<K>(vector);
+            let merge = slope * squares as f32 + prices[i];
+            if merge < least.0 {
+                (*chosen, least) = (vector, (merge, squares, prices[i], true));
+            }
+        }
+        if candidates.index(best.vector).is_none() {
+            let fresh = cost.of(best.vector, square.squares::<K>(best.vector));
+            if fresh < start.1 {
+                start = (best.vector, fresh);
+            }
+        }
+        if least.0 > other + LEAST_DIFFERENCE {
+            let vector = square.refine::<K>(start, false, [4, 2, 2], &cost);
+            if candidates.index(vector).is_none() {
+                let squares = square.exact_squares::<K>(vector);
+                let fresh = cost.of(vector, squares);
+                if fresh < least.0 {
+                    let bits = other + pricer.difference(&candidates, vector);
+                    (*chosen, least) = (vector, (fresh, squares, bits, false));
+                }
+            }
+        }
+        all += least.1;
+        bits += least.2;
+        merged += usize::from(least.3);
+        if value.of(all) + bits >= best.cost {
+            return None;
+        }
+        pricer.set_part(px, py, *chosen);
+    }
+    (vectors != [vectors[0]; 4]).then_some((vectors, all))
 }
 
 #[cfg(test)]
