@@ -11,6 +11,7 @@ mod ffmpeg;
 mod gstrun;
 mod html;
 mod interrupt;
+mod loss;
 mod models;
 mod ours;
 mod progress;
@@ -46,6 +47,8 @@ enum Command {
     Models(models::Options),
     /// Speed of each element, and its overhead over the bare model call
     Bench(bench::Options),
+    /// Sends clips over a lossy RTP path, and measures what is shown, beside H.264 and H.265
+    Loss(loss::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Models(options) => models::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Loss(options) => loss::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

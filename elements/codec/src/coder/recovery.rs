@@ -130,15 +130,16 @@ impl LongTerm {
         let Some(report) = report else {
             return Answer::None;
         };
-        for slot in &mut self.slots {
-            if let (Some(marked), Some(held)) = (slot.as_mut(), report.held) {
-                marked.arrived |= held == Some(marked.kept.number);
-            }
+        for marked in self.slots.iter_mut().flatten() {
+            marked.arrived |= report.held == Some(Some(marked.kept.number));
+        }
+        let arrived = self.newest(|m| m.arrived);
+        for (i, slot) in self.slots.iter_mut().enumerate() {
             // What is newer than the newest that is held did not arrive.
             let gone = |marked: &Marked| match report.held {
                 Some(None) => true,
                 Some(Some(held)) => !marked.arrived || later(marked.kept.number, held),
-                None => !marked.arrived,
+                None => !marked.arrived && arrived.is_some_and(|other| other != i),
             };
             if slot.as_ref().is_some_and(gone) {
                 *slot = None;
@@ -148,7 +149,17 @@ impl LongTerm {
             Some(held) => held == Some(marked.kept.number),
             None => marked.arrived,
         };
-        match self.newest(usable) {
+        // Where nothing is known to have arrived, the oldest, as a rule the key frame, is the best guess:
+        // whoever does not hold it asks for another one in so many words, and who holds a part is
+        // helped by this.
+        let guess = || {
+            let slots = self.slots.iter().enumerate();
+            let oldest = slots
+                .filter_map(|(i, s)| s.as_ref().map(|m| (m.at, i)))
+                .min();
+            oldest.filter(|_| report.held.is_none()).map(|(_, i)| i)
+        };
+        match self.newest(usable).or_else(guess) {
             Some(slot) => {
                 if let Some(marked) = &mut self.slots[slot] {
                     marked.tries += 1;
@@ -190,6 +201,7 @@ impl LongTerm {
         let waiting = self.slots.iter().flatten().any(|m| !m.arrived);
         match (answer, arrived) {
             (Answer::Key, _) => Some(0),
+            (Answer::Recover(slot), _) => Some(1 - slot as u8),
             (Answer::None, _) if waiting => None,
             (_, Some(slot)) => Some(1 - slot as u8),
             (_, None) => Some(0),
@@ -297,14 +309,20 @@ mod tests {
         // The key frame may itself be lost.
         sender.frames(2);
         sender.long_term.report(LossReport::default());
-        assert_eq!(sender.code(false).0, Answer::Key);
-        // Key frame 3; 8 is marked when it has arrived, and is too young at 10.
-        sender.frames(6);
+        let (answer, reference, mark) = sender.code(false);
+        assert_eq!(
+            (answer, reference, mark),
+            (Answer::Recover(0), Some(0), Some(1))
+        );
+        // Whoever does not hold it says so, and gets a key frame.
+        assert_eq!(sender.code(true).0, Answer::Key);
+        // That was 4; 9 is marked when it has arrived, and is too young at 10.
+        sender.frames(5);
         sender.long_term.report(LossReport::default());
         let (answer, reference, mark) = sender.code(false);
         assert_eq!(
             (answer, reference, mark),
-            (Answer::Recover(0), Some(3), Some(1))
+            (Answer::Recover(0), Some(4), Some(1))
         );
         // That one is answered, and 10 is used when it is old enough.
         assert_eq!(sender.code(false).0, Answer::None);

@@ -213,3 +213,66 @@ fn tiny_and_huge_pictures_are_not_negotiated() {
         assert_eq!(template.can_intersect(&caps), ok, "{width}x{height}");
     }
 }
+
+#[test]
+fn rate_and_colours_may_change_mid_stream() {
+    let (width, height) = (80, 48);
+    let mut harness = parse("aicodecenc ! aicodecdec");
+    let mut time = gst::ClockTime::ZERO;
+    let steps = [
+        ((25, 1), "bt601"),
+        ((50, 1), "bt601"),
+        ((50, 1), "bt709"),
+        ((0, 1), "bt2020"),
+        ((24000, 1001), "1:4:0:0"),
+    ];
+    for (step, ((n, d), colorimetry)) in steps.into_iter().enumerate() {
+        let caps = gst::Caps::builder("video/x-raw")
+            .field("format", "I420")
+            .field("width", width as i32)
+            .field("height", height as i32)
+            .field("framerate", gst::Fraction::new(n, d))
+            .field("colorimetry", colorimetry)
+            .build();
+        let input = gst_video::VideoInfo::from_caps(&caps).unwrap();
+        harness.set_src_caps(caps);
+        for j in 0..3 {
+            let picture = scene(width, height, 3 * step + j);
+            let mut frame = buffer(&picture, &input, 0);
+            let duration = gst::ClockTime::from_mseconds(if n == 0 { 7 } else { 20 });
+            {
+                let frame = frame.get_mut().unwrap();
+                frame.set_pts(time);
+                frame.set_duration(duration);
+            }
+            harness.push(frame).unwrap();
+            let out = harness.pull().unwrap();
+            assert_eq!((out.pts(), out.duration()), (Some(time), Some(duration)));
+            time += duration;
+            let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+            let output = gst_video::VideoInfo::from_caps(&caps).unwrap();
+            assert_eq!(output.fps(), input.fps(), "step {step}");
+            assert_eq!(output.colorimetry(), input.colorimetry(), "step {step}");
+            assert!(psnr(&picture, &read(&out, &output)) > 20.0);
+        }
+    }
+    // Each change begins a new sequence.
+    let element = harness.find_element("aicodecenc").unwrap();
+    let stats = element.property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<u64>("key-frames"), Ok(steps.len() as u64));
+}
+
+#[test]
+fn more_than_eight_bits_are_refused_by_the_caps() {
+    init();
+    let enc = gst::ElementFactory::make("aicodecenc").build().unwrap();
+    let template = enc.pad_template("sink").unwrap().caps().clone();
+    for format in ["I420_10LE", "P010_10LE", "Y42B", "Y444"] {
+        let caps = gst::Caps::builder("video/x-raw")
+            .field("format", format)
+            .field("width", 64)
+            .field("height", 64)
+            .build();
+        assert!(!template.can_intersect(&caps), "{format}");
+    }
+}

@@ -189,14 +189,23 @@ fn a_bare_request_is_answered_from_what_is_surely_there() {
     let answer = line.send(Some);
     assert_eq!(answer.frame_type, FrameType::Recovery);
     assert!(answer.same && !answer.corrupted);
-    // Too early for any reference to have arrived for sure.
+    // Too early for anything to have arrived for sure: the key frame is the best guess.
     let mut line = Line::new("long-term-delay=400");
     line.all(2);
     line.send(|_| None);
     assert!(line.encoder.push_upstream_event(bare()));
     let answer = line.send(Some);
-    assert_eq!(answer.frame_type, FrameType::Key);
-    assert!(answer.same);
+    assert!(answer.same && answer.frame_type == FrameType::Recovery);
+    // A wrong one: the key frame is damaged. Then only another will do.
+    let mut line = Line::new("long-term-delay=400");
+    let key = line.send(|unit| without_tile(unit, 0));
+    assert!(all_headers(&key.requests[0]));
+    assert!(line.encoder.push_upstream_event(bare()));
+    let answer = line.send(Some);
+    assert!(answer.frame_type == FrameType::Recovery && answer.corrupted);
+    assert!(line.encoder.push_upstream_event(key.requests[0].clone()));
+    let answer = line.send(Some);
+    assert!(answer.same && answer.frame_type == FrameType::Key);
 }
 
 #[test]

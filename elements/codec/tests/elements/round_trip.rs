@@ -61,6 +61,36 @@ fn any_size() {
     }
 }
 
+/// Long, flat and narrow pictures, with one tile or many.
+#[test]
+fn extreme_shapes() {
+    for (width, height, tiles) in [(16, 2161, 1), (4099, 16, 1), (16, 16, 255), (33, 700, 255)] {
+        let info = info(I420, width, height);
+        let mut harness = parse(&format!(
+            "aicodecenc quality=40 tile-rows={tiles} ! aicodecdec"
+        ));
+        harness.set_src_caps(info.to_caps().unwrap());
+        for i in 0..2 {
+            let picture = scene(width, height, i);
+            harness.push(buffer(&picture, &info, i)).unwrap();
+            let out = harness.pull().unwrap();
+            let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+            let out_info = gst_video::VideoInfo::from_caps(&caps).unwrap();
+            let value = psnr(&picture, &read(&out, &out_info));
+            assert!(value > 20.0, "{width}x{height}: {value:.1} dB");
+        }
+    }
+}
+
+/// Seconds and gigabytes: cargo test --release -p aivideo-codec --test elements -- --ignored largest
+#[test]
+#[ignore = "takes gigabytes of memory"]
+fn the_largest_picture() {
+    let values = round_trip(Nv12, 8192, 4320, 3, 32);
+    println!("8192x4320: {values:.1?} dB");
+    assert!(values.iter().all(|v| *v > 22.0), "{values:.1?}");
+}
+
 #[test]
 fn better_quality_costs_more_and_looks_better() {
     let measure = |quality: u32| {
