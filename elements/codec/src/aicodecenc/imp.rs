@@ -229,7 +229,7 @@ impl ObjectImpl for AiCodecEnc {
                     .build(),
                 glib::ParamSpecUInt::builder("quality")
                     .nick("Quality")
-                    .blurb("Quality for rate-control=cq, from 0 (smallest) to 63 (best)")
+                    .blurb("Quality for rate-control=cq, from 0 (smallest) to 63 (best). Single frames vary around it")
                     .maximum(63)
                     .default_value(DEFAULT_QUALITY)
                     .mutable_playing()

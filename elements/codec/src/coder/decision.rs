@@ -11,12 +11,20 @@ pub const MAX_QUALITY: u8 = 63;
 const LAMBDA: (f64, f64) = (0.0012, 0.12);
 /// What coding a block is first taken to cost, in bits, until frames have been measured.
 pub const SKIP_BITS: f64 = 64.0;
+/// Inter frames whose bits are scarce may be coded below quality 0: as at 0, but with fewer blocks.
+pub const MIN_QUALITY: i8 = -32;
 /// Key frames get this much more quality: all that follows is predicted from them.
-pub const KEY_BOOST: u8 = 8;
+pub const KEY_BOOST: u8 = 18;
+
+/// Added to the quality of inter frames, one after the other: what every fourth keeps, the others are
+/// predicted from.
+pub const CYCLE: [i8; 4] = [-6, -3, -6, 9];
 
 /// Squared error (sum over a block) that one bit should save at this quality.
-pub fn error_per_bit(quality: u8) -> f64 {
-    let q = f64::from(quality.min(MAX_QUALITY)) / f64::from(MAX_QUALITY);
+///
+/// Below 0 the network works as at 0, but a bit must save more.
+pub fn error_per_bit(quality: impl Into<f64>) -> f64 {
+    let q = quality.into().min(f64::from(MAX_QUALITY)) / f64::from(MAX_QUALITY);
     1.0 / (LAMBDA.0 * (LAMBDA.1 / LAMBDA.0).powf(q))
 }
 
@@ -101,7 +109,7 @@ const PRIOR_WEIGHT: f64 = 6.0;
 /// What a class remembers from frame to frame: the scene changes, and what is skipped is not measured.
 const MEMORY: f64 = 0.9;
 /// How much of an improvement the following frames keep.
-const LASTING: f64 = 0.8;
+pub const LASTING: f64 = 0.8;
 
 /// Learns while coding what the network makes of blocks, by how well they were predicted, and
 /// decides by that which are better left as predicted. Errors count in bits' worth.
@@ -109,6 +117,7 @@ const LASTING: f64 = 0.8;
 pub struct SkipModel {
     classes: [Class; CLASSES],
     first_bits: f64,
+    lasting: f64,
 }
 
 /// Sums over a class's coded blocks.
@@ -122,10 +131,11 @@ struct Class {
 
 impl SkipModel {
     /// `first_bits`: what a block costs before anything is known.
-    pub fn new(first_bits: f64) -> Self {
+    pub fn new(first_bits: f64, lasting: f64) -> Self {
         Self {
             classes: [Class::default(); CLASSES],
             first_bits,
+            lasting,
         }
     }
 
@@ -147,7 +157,7 @@ impl SkipModel {
             };
             kept = (class.blocks * own + PRIOR_WEIGHT * kept) / weight;
             bits = (class.bits + PRIOR_WEIGHT * bits) / weight;
-            let gain = (1.0 - kept) * (1.0 + LASTING);
+            let gain = (1.0 - kept) * (1.0 + self.lasting);
             *threshold = if gain > 0.01 {
                 bits / gain
             } else {
@@ -158,7 +168,7 @@ impl SkipModel {
     }
 
     /// Marks the blocks to be skipped, given their prediction's errors.
-    pub fn choose(&self, errors: &[u32], quality: u8, skip: &mut [bool]) {
+    pub fn choose(&self, errors: &[u32], quality: i8, skip: &mut [bool]) {
         let worth = error_per_bit(quality);
         let thresholds = self.thresholds();
         for (skip, &error) in skip.iter_mut().zip(errors) {
@@ -175,7 +185,7 @@ impl SkipModel {
         coded: &[u32],
         costs: &[u32],
         skip: &[bool],
-        quality: u8,
+        quality: i8,
     ) {
         let worth = error_per_bit(quality);
         for class in &mut self.classes {
@@ -228,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_better_picture_makes_bits_cheap() {
-        assert!((0..63).all(|q| error_per_bit(q) > error_per_bit(q + 1)));
+        assert!((-20..63i8).all(|q| error_per_bit(q) > error_per_bit(q + 1)));
     }
 
     #[test]
@@ -266,14 +276,14 @@ mod tests {
 
     #[test]
     fn skipping_follows_what_coding_brings() {
-        let worth = error_per_bit(20);
+        let worth = error_per_bit(20i8);
         let error = |bits: f64| (bits * worth) as u32;
         let chosen = |model: &SkipModel, bits: f64| {
             let mut skip = [false];
             model.choose(&[error(bits)], 20, &mut skip);
             skip[0]
         };
-        let mut model = SkipModel::new(64.0);
+        let mut model = SkipModel::new(64.0, LASTING);
         assert!(chosen(&model, 30.0) && !chosen(&model, 90.0));
         // Coding costs much and hardly helps: skip more.
         for _ in 0..20 {
@@ -287,7 +297,7 @@ mod tests {
         }
         assert!(chosen(&model, 90.0));
         // Coding is cheap and helps: skip less, also where nothing was measured.
-        let mut model = SkipModel::new(64.0);
+        let mut model = SkipModel::new(64.0, LASTING);
         for _ in 0..20 {
             model.learn(
                 &[error(90.0); 50],

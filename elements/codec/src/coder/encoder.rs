@@ -20,6 +20,8 @@ pub struct EncoderSettings {
     /// What coding a block is first taken to cost: a block whose squared error is worth fewer bits is
     /// skipped, until the first frames have shown what coding brings. 0 never skips.
     pub skip_bits: f64,
+    /// How much of an improvement the following frames keep.
+    pub lasting: f64,
     /// Added to the quality of key frames.
     pub key_boost: u8,
     /// Computes [`Encoded::symbols`], to be compared with the decoder's.
@@ -32,6 +34,7 @@ impl Default for EncoderSettings {
         Self {
             motion: Variant::default(),
             skip_bits: decision::SKIP_BITS,
+            lasting: decision::LASTING,
             key_boost: decision::KEY_BOOST,
             hash_symbols: false,
             recovery: RecoverySettings::default(),
@@ -117,6 +120,8 @@ impl Prepared {
 /// One coding of a prepared frame, which [`Encoder::commit`] makes the stream's next frame.
 #[derive(Debug)]
 pub struct Attempt {
+    /// May be below 0.
+    wanted: i8,
     quality: u8,
     frame_type: FrameType,
     field: Field,
@@ -139,8 +144,9 @@ impl Attempt {
         self.writer.size()
     }
 
-    pub fn quality(&self) -> u8 {
-        self.quality
+    /// What was asked for.
+    pub fn quality(&self) -> i8 {
+        self.wanted
     }
 
     pub fn is_key(&self) -> bool {
@@ -174,7 +180,7 @@ impl Encoder {
         let grey = Picture::grey(width, height);
         Ok(Self {
             settings,
-            skip_model: SkipModel::new(settings.skip_bits),
+            skip_model: SkipModel::new(settings.skip_bits, settings.lasting),
             predicted_errors: Vec::new(),
             field: Field::default(),
             searcher: Searcher::new(
@@ -242,14 +248,14 @@ impl Encoder {
     }
 
     /// What a frame's quality is where the stream's is `quality`: key frames get more.
-    pub fn frame_quality(&self, prepared: &Prepared, quality: u8) -> u8 {
+    pub fn frame_quality(&self, prepared: &Prepared, quality: u8) -> i8 {
         // Where nothing is predicted from a key frame, it is worth no more than others.
         let boost = if prepared.is_key() && self.settings.motion != Variant::None {
             self.settings.key_boost
         } else {
             0
         };
-        quality.saturating_add(boost).min(decision::MAX_QUALITY)
+        quality.saturating_add(boost).min(decision::MAX_QUALITY) as i8
     }
 
     /// Takes a picture, finds its motion and predicts it. `quality` is about what it will be coded
@@ -384,7 +390,7 @@ impl Encoder {
     }
 
     /// Codes the prepared frame at a quality. Nothing of the stream changes by it.
-    pub fn attempt(&self, prepared: &Prepared, quality: u8) -> Result<Attempt, CodecError> {
+    pub fn attempt(&self, prepared: &Prepared, quality: i8) -> Result<Attempt, CodecError> {
         self.code(prepared, quality, self.choose_field(prepared, quality))
     }
 
@@ -394,7 +400,7 @@ impl Encoder {
         &self,
         prepared: &Prepared,
         first: Attempt,
-        quality: u8,
+        quality: i8,
         within: Option<usize>,
     ) -> Result<Attempt, CodecError> {
         let mut field = self.choose_field(prepared, quality);
@@ -414,6 +420,7 @@ impl Encoder {
     /// The picture before, once more, instead of the prepared one; key and recovery frames cannot.
     pub fn repeat_picture(&self, prepared: &Prepared) -> Option<Attempt> {
         (prepared.header.frame_type == FrameType::Inter).then(|| Attempt {
+            wanted: 0,
             quality: 0,
             frame_type: FrameType::Skip,
             field: Field::default(),
@@ -434,7 +441,7 @@ impl Encoder {
     }
 
     /// Vectors and the blocks that are skipped at a quality.
-    fn choose_field(&self, prepared: &Prepared, quality: u8) -> Field {
+    fn choose_field(&self, prepared: &Prepared, quality: i8) -> Field {
         let mut field = self.field.clone();
         if !prepared.is_key() && self.settings.skip_bits > 0.0 {
             self.skip_model
@@ -443,7 +450,8 @@ impl Encoder {
         field
     }
 
-    fn code(&self, prepared: &Prepared, quality: u8, field: Field) -> Result<Attempt, CodecError> {
+    fn code(&self, prepared: &Prepared, wanted: i8, field: Field) -> Result<Attempt, CodecError> {
+        let quality = wanted.clamp(0, decision::MAX_QUALITY as i8) as u8;
         let mut timing = Timing::default();
         let header = FrameHeader {
             quality,
@@ -454,6 +462,7 @@ impl Encoder {
         if header.frame_type == FrameType::Inter && still {
             // The picture before, once more: the reference and the state stay as they are.
             return Ok(Attempt {
+                wanted,
                 quality,
                 frame_type: FrameType::Skip,
                 field,
@@ -492,6 +501,7 @@ impl Encoder {
         }
         timing.entropy = start.elapsed();
         Ok(Attempt {
+            wanted,
             quality,
             frame_type: header.frame_type,
             field,
@@ -573,7 +583,7 @@ impl Encoder {
                     &result,
                     &costs,
                     &field.skip,
-                    attempt.quality,
+                    attempt.wanted,
                 );
             }
             self.histories = histories;

@@ -19,6 +19,8 @@ use std::collections::VecDeque;
 
 /// Best quality.
 const MAX_QUALITY: f64 = super::decision::MAX_QUALITY as f64;
+/// Of inter frames.
+const MIN_QUALITY: f64 = super::decision::MIN_QUALITY as f64;
 
 /// What the encoder holds constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +49,8 @@ pub struct RateSettings {
     pub drop_frames: bool,
     /// Added to the quality of key frames: all that follows is predicted from them.
     pub key_boost: u8,
+    /// Added to the quality of inter frames, one after the other.
+    pub cycle: [i8; 4],
 }
 
 impl Default for RateSettings {
@@ -60,6 +64,7 @@ impl Default for RateSettings {
             filler: true,
             drop_frames: false,
             key_boost: super::decision::KEY_BOOST,
+            cycle: super::decision::CYCLE,
         }
     }
 }
@@ -81,7 +86,7 @@ pub enum Verdict {
     Take,
     /// Code it again at this quality. Where that will not do, code only the blocks that fit
     /// into so many bytes.
-    Again { quality: u8, within: Option<usize> },
+    Again { quality: i8, within: Option<usize> },
     /// Repeat the picture before.
     Drop,
 }
@@ -98,7 +103,7 @@ const LEAST_SHARE: f64 = 0.3;
 /// One that leaves less than this to each of those after it is coded again.
 const FAIR_SHARE: f64 = 0.75;
 /// From this quality on there is nothing better to do with bits than to send filler.
-const SATURATED: u8 = 61;
+const SATURATED: f64 = 61.0;
 /// Seconds in which the long run is put right, and how far that may pull.
 const CORRECTION: (f64, f64) = (2.5, 0.07);
 
@@ -201,7 +206,7 @@ struct Planned {
     limits: Limits,
     attempts: u32,
     /// Of the last attempt.
-    quality: u8,
+    quality: i8,
 }
 
 impl Planned {
@@ -239,6 +244,8 @@ pub struct RateControl {
     key: Model,
     inter: Model,
     planned: Option<Planned>,
+    /// Inter frames since the last key frame.
+    since_key: usize,
     /// Before it was rounded.
     variable: f64,
     /// Frames coded twice, and bytes of filler.
@@ -263,6 +270,7 @@ impl RateControl {
             key: Model::new(-4.9, 0.02, 0.7),
             inter: Model::new(-9.0, 0.06, 1.0),
             planned: None,
+            since_key: 0,
             variable: 0.0,
             repeated: 0,
             filler_bytes: 0,
@@ -339,17 +347,17 @@ impl RateControl {
         sums
     }
 
-    /// The quality for a frame, from 0 to 63.
-    pub fn plan(&mut self, frame: FrameKind) -> u8 {
+    /// The quality for a frame, at most 63; below 0 where bits are so scarce that even 0 takes too many.
+    pub fn plan(&mut self, frame: FrameKind) -> i8 {
         let quality = match self.settings.mode {
             RateMode::ConstantQuality => {
-                let boost = if frame.key {
-                    self.settings.key_boost
+                let offset = if frame.key {
+                    f64::from(self.settings.key_boost)
                 } else {
-                    0
+                    self.offset()
                 };
                 self.planned = Some(Planned::new(frame, 0.0, Limits::NONE));
-                f64::from(self.settings.quality) + f64::from(boost)
+                f64::from(self.settings.quality) + offset
             }
             RateMode::ConstantBitrate if frame.key => self.plan_key(frame),
             RateMode::ConstantBitrate => self.plan_inter(frame),
@@ -360,14 +368,22 @@ impl RateControl {
         } else {
             self.below_maximum(quality, frame)
         };
-        quality.round().clamp(0.0, MAX_QUALITY) as u8
+        quality
+            .round()
+            .clamp(Self::least_quality(frame.key), MAX_QUALITY) as i8
+    }
+
+    fn least_quality(key: bool) -> f64 {
+        if key { 0.0 } else { MIN_QUALITY }
     }
 
     /// About the quality that the next inter frame will have.
     pub fn expected_quality(&self) -> u8 {
         match self.settings.mode {
             RateMode::ConstantQuality => self.settings.quality,
-            _ => self.running.map_or(32, |q| q.round() as u8),
+            _ => self
+                .running
+                .map_or(32, |q| q.round().clamp(0.0, MAX_QUALITY) as u8),
         }
     }
 
@@ -377,12 +393,22 @@ impl RateControl {
         if !self.constant() {
             return true;
         }
-        let limits = self.limits(&self.windows(), true);
+        let frame = FrameKind {
+            key: true,
+            complexity,
+            key_due: None,
+        };
+        let limits = self.limits(&self.windows(), &frame);
         self.seconds(self.key.bits(0.0, complexity)) < 0.7 * limits.most
     }
 
     fn nominal(&self) -> f64 {
         1.0 / self.rate
+    }
+
+    /// Of the next inter frame's quality.
+    fn offset(&self) -> f64 {
+        f64::from(self.settings.cycle[self.since_key % 4])
     }
 
     /// Two frames at least.
@@ -396,14 +422,22 @@ impl RateControl {
     }
 
     /// What the next frame may take.
-    fn limits(&self, windows: &[f64], key: bool) -> Limits {
+    fn limits(&self, windows: &[f64], frame: &FrameKind) -> Limits {
+        let key = frame.key;
         let nominal = self.nominal();
+        // A key frame to come will take this much at least.
+        let least_key = match frame.key_due {
+            Some(_) if !key && self.key.known => self.seconds(self.key.bits(0.0, self.texture)),
+            _ => 0.0,
+        };
+        let due = frame.key_due.unwrap_or(u32::MAX) as usize;
+        let room = |k: usize| HARD.1 - if k >= due { least_key } else { 0.0 };
         // What a frame leaves to those after it, at `share` of the rate each.
         let leaving = |share: f64| {
             windows
                 .iter()
                 .enumerate()
-                .map(|(k, sum)| HARD.1 - sum - k as f64 * nominal * share)
+                .map(|(k, sum)| room(k) - sum - k as f64 * nominal * share)
                 .fold(self.room(), f64::min)
                 .max(0.0)
         };
@@ -442,7 +476,7 @@ impl RateControl {
 
     fn plan_key(&mut self, frame: FrameKind) -> f64 {
         let windows = self.windows();
-        let limits = self.limits(&windows, true);
+        let limits = self.limits(&windows, &frame);
         let follow = self.nominal() * PLAN.0;
         let fits = windows
             .iter()
@@ -478,17 +512,22 @@ impl RateControl {
             }
         }
         let mut wanted = nominal * (1.0 - pull);
-        if self.key.known
-            && frame
-                .key_due
-                .is_some_and(|due| (due as usize) < self.window)
+        if let Some(due) = frame.key_due.map(|due| due as usize)
+            && due < self.window
+            && self.key.known
         {
             // Room for the key frame to come, which is likely to be as complex as the last.
             let quality = self.running.unwrap_or(0.0) + f64::from(self.settings.key_boost);
-            let key = self.seconds(self.key.bits(quality, self.texture));
+            let key = self.seconds(self.key.bits(quality.max(0.0), self.texture));
             let rest = (PLAN.1 - key).clamp(HARD.0 + 0.015, PLAN.0 + 0.03);
             wanted = wanted.min(nominal * rest);
             low = low.min(wanted);
+            let least = self.seconds(self.key.bits(0.0, self.texture));
+            for (k, sum) in windows.iter().enumerate().skip(due.max(1)) {
+                let fits = (HARD.1 - 0.02 - least - sum) / k as f64;
+                high = high.min(fits.max(0.6 * nominal));
+            }
+            low = low.min(high);
         }
         let rate = wanted.min(high).max(low);
         if low > high {
@@ -502,21 +541,27 @@ impl RateControl {
 
     fn plan_inter(&mut self, frame: FrameKind) -> f64 {
         let windows = self.windows();
-        let limits = self.limits(&windows, false);
+        let limits = self.limits(&windows, &frame);
         let (steady, low, high) = self.steady(&windows, frame);
         let target = steady
             .min(0.9 * self.room())
             .max(LEAST_SHARE * self.nominal());
         self.planned = Some(Planned::new(frame, target, limits));
+        // A frame's place in the cycle changes its share, and the quality that follows from it.
+        let offset = self.offset();
+        let slope = self.inter.slope();
+        let shares = self.settings.cycle.map(|o| (slope * f64::from(o)).exp());
+        let weight = 4.0 * (slope * offset).exp() / shares.iter().sum::<f64>();
+        let bits = self.bits_a_pixel((weight * target).min(0.9 * limits.most));
         let exact = self
             .inter
-            .quality(self.bits_a_pixel(target), frame.complexity)
-            .clamp(0.0, MAX_QUALITY);
+            .quality(bits, frame.complexity)
+            .clamp(MIN_QUALITY, MAX_QUALITY);
         match self.running {
             // Small corrections wait for the next frames: an even quality is a better one.
-            Some(running) if (exact - running).abs() < 8.0 => {
-                let quality = running + 0.5 * (exact - running);
-                let bits = self.seconds(self.inter.bits(quality, frame.complexity));
+            Some(running) if (exact - offset - running).abs() < 8.0 => {
+                let quality = 0.5 * (running + offset + exact);
+                let bits = self.seconds(self.inter.bits(quality, frame.complexity)) / weight;
                 if bits < low || bits > high.min(0.9 * limits.most) {
                     exact
                 } else {
@@ -540,17 +585,18 @@ impl RateControl {
         } else {
             self.inter.quality(bits, usual)
         }
-        .clamp(0.0, MAX_QUALITY);
+        .clamp(MIN_QUALITY, MAX_QUALITY);
         let quality = match self.running {
             Some(running) if self.inter.known => running + (exact - running).clamp(-1.0, 0.5),
             _ => exact,
         };
         self.variable = quality;
-        if frame.key {
-            quality + f64::from(self.settings.key_boost)
-        } else {
-            quality
-        }
+        quality
+            + if frame.key {
+                f64::from(self.settings.key_boost)
+            } else {
+                self.offset()
+            }
     }
 
     /// Lowers a quality so far that the frame fits into the bucket of the maximum rate.
@@ -574,11 +620,11 @@ impl RateControl {
                 frame.complexity,
             ));
         }
-        quality.min(limit).max(0.0)
+        quality.min(limit)
     }
 
     /// Judges an attempt of so many bytes.
-    pub fn judge(&mut self, quality: u8, bytes: usize) -> Verdict {
+    pub fn judge(&mut self, quality: i8, bytes: usize) -> Verdict {
         let seconds = 8.0 * bytes as f64 / self.settings.bitrate.max(1.0);
         let Some(planned) = &mut self.planned else {
             return Verdict::Take;
@@ -610,7 +656,7 @@ impl RateControl {
         }
         // A first frame far below what it may take would spoil the start.
         let first = key && self.running.is_none();
-        let too_little = seconds < limits.least || (first && seconds < 0.6 * planned.target);
+        let too_little = first && seconds < 0.6 * planned.target;
         let exact = |goal: f64| {
             let slope = self.model(key).slope();
             f64::from(quality) + (goal / seconds.max(1e-9)).ln() / slope
@@ -624,13 +670,13 @@ impl RateControl {
             self.repeated += 1;
             let within =
                 (!key && wanted < -0.5).then_some((goal * self.settings.bitrate / 8.0) as usize);
-            let quality = wanted.floor().clamp(0.0, MAX_QUALITY) as u8;
+            let quality = wanted.floor().clamp(Self::least_quality(key), MAX_QUALITY) as i8;
             return Verdict::Again { quality, within };
         }
         if too_little && f64::from(quality) < MAX_QUALITY {
-            let goal = planned.target.max(1.1 * limits.least);
+            let goal = planned.target;
             let wanted = exact(goal).min(f64::from(quality) + 12.0).round();
-            let wanted = wanted.clamp(0.0, MAX_QUALITY) as u8;
+            let wanted = wanted.clamp(0.0, MAX_QUALITY) as i8;
             if wanted > quality {
                 self.repeated += 1;
                 return Verdict::Again {
@@ -651,7 +697,12 @@ impl RateControl {
             return 0;
         }
         let seconds = 8.0 * bytes as f64 / self.settings.bitrate.max(1.0);
-        let least = if planned.quality >= SATURATED {
+        let below = if planned.frame.key {
+            0.0
+        } else {
+            self.offset().min(0.0)
+        };
+        let least = if f64::from(planned.quality) - below >= SATURATED {
             planned.limits.even
         } else {
             planned.limits.least
@@ -661,7 +712,7 @@ impl RateControl {
     }
 
     /// The frame is sent, with so many bytes, `filler` of them filler.
-    pub fn sent(&mut self, quality: u8, bytes: usize, filler: usize) {
+    pub fn sent(&mut self, quality: i8, bytes: usize, filler: usize) {
         let Some(planned) = self.planned.take() else {
             return;
         };
@@ -686,10 +737,14 @@ impl RateControl {
         }
         if planned.frame.key {
             self.texture = planned.frame.complexity;
+            self.since_key = 0;
         } else {
+            let offset = self.offset();
+            self.since_key += 1;
             self.running = Some(match self.settings.mode {
                 RateMode::VariableBitrate => self.variable,
-                _ => f64::from(quality),
+                // At the ends of the scale there is no cycle to be seen.
+                _ => (f64::from(quality) - offset).clamp(MIN_QUALITY, MAX_QUALITY),
             });
             let new = planned.frame.complexity.max(0.5).ln();
             let old = self.usual.unwrap_or(new);
