@@ -81,6 +81,14 @@ pub fn machine() -> String {
     format!("{name}, {cores} cores")
 }
 
+/// Processes that wanted to run, on average over the last minute; 0 where it is not known.
+pub fn load() -> f64 {
+    std::fs::read_to_string("/proc/loadavg")
+        .ok()
+        .and_then(|text| text.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0.0)
+}
+
 /// A path relative to the working directory when it lies below it, for shorter messages.
 pub fn shorten(path: &Path) -> String {
     std::env::current_dir()

@@ -390,6 +390,7 @@ fn cell(
         key,
         took: started.elapsed().as_secs_f64(),
         machine: run.plan.machine.clone(),
+        load: environment::load(),
     };
     store.save(&cell, &stream)?;
     progress.done(clip, codec, &cell);

@@ -94,7 +94,7 @@ fn points_csv(run: &Run) -> String {
     let mut text = String::from(
         "clip,class,width,height,fps,frames,codec,parameter,value,matched,bytes,file_bytes,kbit_s,bits_per_pixel,\
          psnr_y,psnr_y_of_mean_error,psnr_u,psnr_v,ssim,vmaf,encode_fps,decode_fps,encode_cpu_ms_per_frame,\
-         decode_cpu_ms_per_frame,stream,options\n",
+         decode_cpu_ms_per_frame,load_average,stream,options\n",
     );
     for cell in &run.cells {
         let Some(clip) = run.clips.iter().find(|clip| clip.name == cell.clip) else {
@@ -106,7 +106,7 @@ fn points_csv(run: &Run) -> String {
         // Writing into a String cannot fail.
         let _ = writeln!(
             text,
-            "{},{},{},{},{:.4},{},{},{parameter},{},{},{},{},{:.3},{:.5},{:.4},{:.4},{:.4},{:.4},{:.6},{:.3},{:.2},{:.2},{:.2},{:.2},{},{}",
+            "{},{},{},{},{:.4},{},{},{parameter},{},{},{},{},{:.3},{:.5},{:.4},{:.4},{:.4},{:.4},{:.6},{:.3},{:.2},{:.2},{:.2},{:.2},{:.1},{},{}",
             field(&cell.clip),
             clip.class.title(),
             clip.raw.width,
@@ -130,6 +130,7 @@ fn points_csv(run: &Run) -> String {
             m.decode_fps,
             m.encode_cpu_ms,
             m.decode_cpu_ms,
+            cell.load,
             cell.stream,
             field(&cell.options)
         );
@@ -345,7 +346,7 @@ fn medians(
 fn speeds(h: &mut String, run: &Run) -> Result<()> {
     h.push_str(
         "<h2>Speed</h2>\n<div class=\"wide\"><table><tr><th>codec</th><th>encode, frames/s</th><th>decode, frames/s</th>\
-         <th>encode, CPU ms a megapixel</th><th>decode, CPU ms a megapixel</th></tr>\n",
+         <th>encode, CPU ms a megapixel</th><th>decode, CPU ms a megapixel</th><th>load average then</th></tr>\n",
     );
     for codec in &run.plan.codecs {
         let cells: Vec<(&Cell, f64)> = run
@@ -364,16 +365,17 @@ fn speeds(h: &mut String, run: &Run) -> Result<()> {
         };
         writeln!(
             h,
-            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
             escape(&codec.name()),
             median(&|cell, _| cell.measured.encode_fps),
             median(&|cell, _| cell.measured.decode_fps),
             median(&|cell, size| cell.measured.encode_cpu_ms / size),
-            median(&|cell, size| cell.measured.decode_cpu_ms / size)
+            median(&|cell, size| cell.measured.decode_cpu_ms / size),
+            median(&|cell, _| cell.load)
         )?;
     }
     h.push_str(
-        "</table></div>\n<p class=\"note\">Medians over clips and points, with whatever else the machine did: compare within this table. \
+        "</table></div>\n<p class=\"note\">Medians over clips and points, with whatever else the machine did: compare rows of a like load average only. \
          Times on the clock, from the first frame read to the last written, without loading models. A frame's pixels differ from clip to \
          clip; CPU time (all threads) a megapixel does not depend on them, and little on other load.</p>\n",
     );

@@ -323,6 +323,7 @@ mod tests {
             stream: String::new(),
             took: 0.0,
             machine: String::new(),
+            load: 0.0,
         }
     }
 

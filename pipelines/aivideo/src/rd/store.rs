@@ -55,6 +55,10 @@ pub struct Cell {
     /// Seconds that the whole cell took.
     pub took: f64,
     pub machine: String,
+    /// The machine's load average when it was done: above the number of processors, times on the
+    /// clock say little.
+    #[serde(default)]
+    pub load: f64,
 }
 
 /// The output directory of a run.
@@ -210,6 +214,7 @@ pub mod tests {
             stream: "k1.hevc".into(),
             took: 1.0,
             machine: String::new(),
+            load: 0.0,
         };
         let stream = store.work().join("stream");
         std::fs::write(&stream, b"abc").unwrap();

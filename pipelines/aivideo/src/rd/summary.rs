@@ -250,7 +250,7 @@ pub fn headline(lines: &[Line], name: impl Fn(&str) -> String) -> Vec<String> {
             let (ours, anchor) = (name(&line.ours), name(&line.anchor));
             let Some(median) = line.median else {
                 return format!(
-                    "{ours} and {anchor}: no figure, their curves do not overlap enough on any of {} clips.",
+                    "{ours} and {anchor}: no figure; their curves are incomplete, or do not overlap enough, on all of {} clips.",
                     line.clips
                 );
             };
@@ -301,6 +301,7 @@ mod tests {
                 stream: String::new(),
                 took: 0.0,
                 machine: String::new(),
+                load: 0.0,
             })
             .collect()
     }
