@@ -121,6 +121,48 @@ pub fn markdown() -> String {
     text
 }
 
+/// The effects for programs: names, and parameters with type, range, default and property.
+pub fn json() -> serde_json::Value {
+    use serde_json::json;
+    let param = |effect: &Effect, param: &Param| {
+        let mut object = json!({
+            "name": param.name,
+            "blurb": param.blurb,
+            "property": property_name(effect, param),
+            "controllable": !matches!(param.kind, Kind::File),
+        });
+        let typed = match param.kind {
+            Kind::Int { min, max, default } => {
+                json!({"type": "integer", "minimum": min, "maximum": max, "default": default})
+            }
+            Kind::Float { min, max, default } => {
+                json!({"type": "number", "minimum": min, "maximum": max, "default": default})
+            }
+            Kind::Bool { default } => json!({"type": "boolean", "default": default}),
+            Kind::Choice { choices, default } => {
+                let names: Vec<_> = choices.iter().map(|choice| choice.name).collect();
+                json!({"type": "choice", "choices": names, "default": names[default]})
+            }
+            Kind::Color { .. } => json!({"type": "color", "default": print_default(param)}),
+            Kind::File => json!({"type": "file", "default": null}),
+        };
+        if let (Some(object), serde_json::Value::Object(typed)) = (object.as_object_mut(), typed) {
+            object.extend(typed);
+        }
+        object
+    };
+    let effects = EFFECTS.iter().map(|effect| {
+        let params: Vec<_> = effect.params.iter().map(|p| param(effect, p)).collect();
+        json!({
+            "name": effect.name,
+            "aliases": effect.aliases,
+            "blurb": effect.blurb,
+            "parameters": params,
+        })
+    });
+    effects.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

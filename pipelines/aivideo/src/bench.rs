@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::demo::{clip, elements, lines};
@@ -14,8 +14,17 @@ use crate::progress::Steps;
 use crate::rawclip::RawClip;
 use crate::{environment, gstrun};
 
+#[derive(Subcommand)]
+enum Part {
+    /// Effects at 4K on one core, beside those of ffmpeg, frei0r and GStreamer
+    Fx(crate::fx::bench::Options),
+}
+
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    part: Option<Part>,
     /// Clip to take frames from (default: bigbuckbunny.mp4, 1280x720)
     #[arg(long)]
     video: Option<PathBuf>,
@@ -89,6 +98,9 @@ const NEEDED: &[&str] = &[
 ];
 
 pub fn run(options: &Options) -> Result<()> {
+    if let Some(Part::Fx(options)) = &options.part {
+        return crate::fx::bench::run(options);
+    }
     gst::init().context("GStreamer does not start")?;
     let video = match &options.video {
         Some(video) => video.clone(),

@@ -8,6 +8,7 @@ mod compare;
 mod demo;
 mod environment;
 mod ffmpeg;
+mod fx;
 mod gstrun;
 mod html;
 mod interrupt;
@@ -49,6 +50,8 @@ enum Command {
     Bench(bench::Options),
     /// Sends clips over a lossy RTP path, and measures what is shown, beside H.264 and H.265
     Loss(loss::Options),
+    /// Video effects: lists them, draws a gallery of them, switches them for hours
+    Fx(fx::Options),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Models(options) => models::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Loss(options) => loss::run(&options),
+        Command::Fx(options) => fx::run(&options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -12,7 +12,8 @@ pub const EFFECT: Effect = Effect {
     name: "chroma-key",
     aliases: &["chromakey", "green-screen"],
     nick: "Chroma key",
-    blurb: "Takes a colour away, as of a green screen: makes it transparent or paints it over",
+    blurb: "Takes a colour away, as of a green screen: makes it transparent or paints it over. \
+            Gray pictures stay",
     params: &[
         Param {
             name: "color",
@@ -72,7 +73,6 @@ pub const EFFECT: Effect = Effect {
 fn build(values: &Values, build: &Build) -> Pass {
     let shape = build.shape;
     if shape.family == Family::Gray {
-        build.note("gray pictures have no colour to take away");
         return Pass::Nothing;
     }
     let to_alpha = values.choice("to") == 0;

@@ -177,7 +177,7 @@ impl Vhs {
         (padded, window): (&mut Vec<u8>, &mut Window),
     ) {
         let width = rows[0].len();
-        let taps = 1 + 2 * ((self.bleed * width as f64 / 45.0) as usize).min(WIDEST / 2);
+        let taps = 1 + 2 * ((self.bleed * width as f64 / 28.0) as usize).min(WIDEST / 2);
         // Colours come late by half of what they are smeared.
         let late = taps as f64 / 3.0;
         let shift = (line.shift / f64::from(1 << ws) + late).round() as isize;
