@@ -8,6 +8,8 @@ SHELL := /bin/sh
 PREFIX ?= /usr/local
 # The directory GStreamer reads on this machine; `make install PLUGINDIR=...` overrides it.
 PLUGINDIR ?= $(shell pkg-config --variable=pluginsdir gstreamer-1.0 2>/dev/null || echo $(PREFIX)/lib/gstreamer-1.0)
+# Where GStreamer looks for presets of elements.
+PRESETDIR ?= $(shell pkg-config --variable=datadir gstreamer-1.0 2>/dev/null || echo $(PREFIX)/share)/gstreamer-1.0/presets
 DEMO_OUT ?= demo-out
 PLUGINS := aivideo aitransport aifx
 
@@ -60,6 +62,8 @@ install: build ## copy plugins, program and ONNX Runtime (PREFIX, PLUGINDIR, DES
 	  install -m 755 "target/release/libgst$$name.so" "$(DESTDIR)$(PLUGINDIR)/"; \
 	done; \
 	install -m 755 target/release/aivideo "$(DESTDIR)$(PREFIX)/bin/"; \
+	install -d "$(DESTDIR)$(PRESETDIR)"; \
+	install -m 644 plugins/fx/presets/GstFxFilter.prs "$(DESTDIR)$(PRESETDIR)/"; \
 	. ./env.sh; \
 	: "the name ends in .1 because GStreamer tries every *.so here as a plugin"; \
 	install -m 755 "$$ORT_DYLIB_PATH" "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1"; \
@@ -67,4 +71,4 @@ install: build ## copy plugins, program and ONNX Runtime (PREFIX, PLUGINDIR, DES
 
 uninstall: ## remove what install copied
 	@for name in $(PLUGINS); do rm -f "$(DESTDIR)$(PLUGINDIR)/libgst$$name.so"; done; \
-	rm -f "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1" "$(DESTDIR)$(PREFIX)/bin/aivideo"
+	rm -f "$(DESTDIR)$(PRESETDIR)/GstFxFilter.prs" "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1" "$(DESTDIR)$(PREFIX)/bin/aivideo"

@@ -248,6 +248,11 @@ impl Renderer {
         })
     }
 
+    /// The threads.
+    pub fn workers(&self) -> &Workers {
+        &self.tools.workers
+    }
+
     /// Forgets earlier frames: the stream jumps here.
     pub fn forget(&mut self) {
         self.tools.forget();

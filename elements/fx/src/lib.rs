@@ -6,12 +6,14 @@
 //! * [`parse`]: chains of effects as text;
 //! * [`cube`]: tables of colours, from files;
 //! * [`chain`]: chains prepared for a kind of picture, and run;
+//! * [`deep`]: pictures of ten bits, for effects on single pixels;
 //! * [`effects`]: a module an effect;
 //! * [`picture`]: pictures in every memory layout;
 //! * [`simd`]: the inner loops, and the only unsafe code.
 
 pub mod chain;
 pub mod cube;
+pub mod deep;
 pub mod effects;
 pub mod params;
 pub mod parse;

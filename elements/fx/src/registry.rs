@@ -4,9 +4,11 @@
 
 use std::fmt::Write;
 
+use crate::deep::Point;
 use crate::effects;
 use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Pass};
+use crate::picture::Colorimetry;
 
 /// An effect: what people see of it, and how to build it.
 pub struct Effect {
@@ -18,7 +20,12 @@ pub struct Effect {
     pub params: &'static [Param],
     /// Prepares the effect for pictures of one shape.
     pub build: fn(&Values, &Build) -> Pass,
+    /// The same for pictures of ten bits; none where the effect, or the effect with these
+    /// parameters, takes eight bits only.
+    pub deep: Option<DeepBuild>,
 }
+
+pub type DeepBuild = fn(&Values, &Colorimetry) -> Option<Point>;
 
 /// Every effect, in the order in which people are shown them.
 pub static EFFECTS: &[&Effect] = &[
@@ -90,6 +97,9 @@ pub fn markdown() -> String {
         if !effect.aliases.is_empty() {
             let _ = write!(text, " Also called {}.", effect.aliases.join(", "));
         }
+        if effect.deep.is_some() {
+            text.push_str(" Takes ten bits, too.");
+        }
         text.push_str("\n\n");
         if effect.params.is_empty() {
             text.push_str("No parameters.\n\n");
@@ -157,6 +167,7 @@ pub fn json() -> serde_json::Value {
             "name": effect.name,
             "aliases": effect.aliases,
             "blurb": effect.blurb,
+            "ten-bit": effect.deep.is_some(),
             "parameters": params,
         })
     });
@@ -166,7 +177,7 @@ pub fn json() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picture::{Colorimetry, PixelFormat, Shape};
+    use crate::picture::{PixelFormat, Shape};
 
     fn is_name(name: &str) -> bool {
         let mut bytes = name.bytes();

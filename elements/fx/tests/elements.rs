@@ -12,7 +12,9 @@ use gst_controller::prelude::*;
 fn init() {
     static INIT: Once = Once::new();
     INIT.call_once(|| {
+        let presets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/fx/presets");
         gst::init().expect("GStreamer");
+        gst::Preset::set_app_dir(presets).expect("a folder for presets");
         aivideo_fx::register(None).expect("fxfilter registers");
     });
 }
@@ -608,6 +610,129 @@ fn an_unreadable_chain_while_playing_warns_and_keeps_the_old_one() {
     let after = bytes(&harness.push_and_pull(buffer(&info, 1)).expect("a buffer"));
     assert_eq!(before, after);
     element.set_bus(None);
+}
+
+/// Ten bits through the element: the definition with 1023 for 255, in place, any stride.
+#[test]
+fn ten_bits_are_posterised() {
+    for format in ["P010_10LE", "I420_10LE"] {
+        for (width, height) in [(1, 1), (3, 5), (33, 17), (64, 48)] {
+            let info = info(format, width, height);
+            let shift = if format == "P010_10LE" { 6 } else { 0 };
+            let mut input = gst::Buffer::from_mut_slice(vec![0u8; info.size()]);
+            {
+                let mut map = input
+                    .get_mut()
+                    .expect("the only reference")
+                    .map_writable()
+                    .unwrap();
+                for (i, pair) in map.chunks_exact_mut(2).enumerate() {
+                    let value = ((i * 389 % 1024) as u16) << shift;
+                    pair.copy_from_slice(&value.to_le_bytes());
+                }
+            }
+            stamp(&mut input, 0);
+            let before = rows(&input, &info);
+            let mut harness = harness(
+                "effects=posterize:num-levels=9,invert,invert n-threads=2",
+                &caps(format, width, height),
+            );
+            let output = harness.push_and_pull(input).expect("a buffer");
+            let step = 1023.0 / 8.0;
+            for (old, new) in before.iter().zip(rows(&output, &info)) {
+                for (old, new) in old.chunks_exact(2).zip(new.chunks_exact(2)) {
+                    let [old, new] = [old, new].map(|p| u16::from_le_bytes([p[0], p[1]]) >> shift);
+                    let mut expected = ((f64::from(old) / step).round_ties_even() * step) as u16;
+                    // Inverting twice keeps all but what leaves the range.
+                    let sums = [64 * 2 + 876, 1024];
+                    let twice = sums.map(|sum: u16| {
+                        let once = sum.saturating_sub(expected).min(1023);
+                        sum.saturating_sub(once).min(1023)
+                    });
+                    if !twice.contains(&new) {
+                        expected = twice[0];
+                        assert_eq!(new, expected, "{format} {width}x{height} {old}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ten_bits_and_neighbours_do_not_go_together() {
+    init();
+    // A converter before the element learns that eight bits are needed.
+    let pipeline = gst::parse::launch(
+        "videotestsrc num-buffers=2 ! video/x-raw,format=P010_10LE,width=32,height=32 ! \
+         videoconvert ! fxfilter name=fx effects=blur ! fakesink",
+    )
+    .expect("a pipeline");
+    pipeline.set_state(gst::State::Playing).expect("playing");
+    let bus = pipeline.bus().expect("a bus");
+    let message = bus
+        .timed_pop_filtered(
+            gst::ClockTime::from_seconds(10),
+            &[gst::MessageType::Error, gst::MessageType::Eos],
+        )
+        .expect("the end");
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    pipeline.set_state(gst::State::Null).expect("stopped");
+    // Without one, an error says what to do.
+    let pipeline = gst::parse::launch(
+        "videotestsrc num-buffers=2 ! video/x-raw,format=P010_10LE,width=32,height=32 ! \
+         identity ! fxfilter effects=posterize name=fx ! fakesink",
+    )
+    .expect("a pipeline");
+    let fx = pipeline
+        .clone()
+        .downcast::<gst::Bin>()
+        .unwrap()
+        .by_name("fx")
+        .unwrap();
+    pipeline.set_state(gst::State::Paused).expect("prerolls");
+    let (state, _, _) = pipeline.state(gst::ClockTime::from_seconds(10));
+    state.expect("PAUSED");
+    let bus = pipeline.bus().expect("a bus");
+    fx.set_property("effects", "sepia,blur");
+    let message = bus
+        .timed_pop_filtered(
+            gst::ClockTime::from_seconds(5),
+            &[gst::MessageType::Warning],
+        )
+        .expect("a warning");
+    let gst::MessageView::Warning(warning) = message.view() else {
+        unreachable!()
+    };
+    let text = warning.error().message().to_string();
+    assert!(
+        text.contains("blur takes pictures of eight bits only"),
+        "{text}"
+    );
+    assert_eq!(fx.property::<String>("effects"), "posterize");
+    pipeline.set_state(gst::State::Null).expect("stopped");
+}
+
+#[test]
+fn presets_are_shipped() {
+    init();
+    let element = gst::ElementFactory::make("fxfilter")
+        .build()
+        .expect("fxfilter");
+    let preset = element
+        .clone()
+        .dynamic_cast::<gst::Preset>()
+        .expect("presets");
+    let names = preset.preset_names();
+    assert!(names.len() >= 10, "{names:?}");
+    for name in &names {
+        element.set_property("effects", "");
+        preset.load_preset(name).expect("a preset");
+        let chain = element.property::<String>("effects");
+        let items = aivideo_fx::parse::parse(&chain).expect("a chain");
+        assert!(!items.is_empty(), "{name}");
+        assert!(preset.meta(name, "comment").is_some(), "{name}");
+    }
 }
 
 /// The same seed and times give the same frames, another seed others.

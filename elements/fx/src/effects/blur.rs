@@ -25,6 +25,7 @@ pub const EFFECT: Effect = Effect {
         },
     }],
     build,
+    deep: None,
 };
 
 /// A Gaussian narrower than this changes no byte.

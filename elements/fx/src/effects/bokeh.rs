@@ -37,6 +37,7 @@ pub const EFFECT: Effect = Effect {
         },
     ],
     build,
+    deep: None,
 };
 
 /// Larger radii in samples work on a reduced picture.

@@ -24,6 +24,7 @@ pub const EFFECT: Effect = Effect {
         },
     }],
     build,
+    deep: None,
 };
 
 /// Sums of a row of the square must fit in sixteen bits.

@@ -2,8 +2,10 @@
 //! Duotone: dark parts in one colour, light parts in another.
 
 use super::tint::tint;
+use crate::deep::{self, Point};
 use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Pass};
+use crate::picture::Colorimetry;
 use crate::registry::Effect;
 
 pub const EFFECT: Effect = Effect {
@@ -36,6 +38,7 @@ pub const EFFECT: Effect = Effect {
         },
     ],
     build,
+    deep: Some(deep),
 };
 
 fn build(values: &Values, build: &Build) -> Pass {
@@ -43,6 +46,13 @@ fn build(values: &Values, build: &Build) -> Pass {
     tint(build, values.float("amount"), |brightness| {
         std::array::from_fn(|i| dark[i] + (light[i] - dark[i]) * brightness)
     })
+}
+
+fn deep(values: &Values, color: &Colorimetry) -> Option<Point> {
+    let (dark, light) = (values.color("dark"), values.color("light"));
+    let between =
+        |brightness: f32| std::array::from_fn(|i| dark[i] + (light[i] - dark[i]) * brightness);
+    Some(deep::tint(color, values.float("amount"), between))
 }
 
 #[cfg(test)]

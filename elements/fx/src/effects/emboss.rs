@@ -25,6 +25,7 @@ pub const EFFECT: Effect = Effect {
         },
     }],
     build,
+    deep: None,
 };
 
 fn build(values: &Values, build: &Build) -> Pass {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Negative.
 
+use crate::deep::{self, Point};
 use crate::params::Values;
 use crate::pass::{Build, Pass};
-use crate::picture::Family;
+use crate::picture::{Colorimetry, Family};
 use crate::registry::Effect;
 use crate::simd::lut::Lut;
 
@@ -14,6 +15,7 @@ pub const EFFECT: Effect = Effect {
     blurb: "Turns the picture into its negative",
     params: &[],
     build,
+    deep: Some(deep),
 };
 
 fn build(_values: &Values, build: &Build) -> Pass {
@@ -30,6 +32,13 @@ fn build(_values: &Values, build: &Build) -> Pass {
 /// The table of `sum − x`.
 fn mirrored(sum: f32) -> Lut {
     std::array::from_fn(|x| (sum - x as f32).clamp(0.0, 255.0) as u8)
+}
+
+fn deep(_values: &Values, color: &Colorimetry) -> Option<Point> {
+    let (black, range) = deep::luma_range(color);
+    let mirrored = |sum: f64| deep::table(|x| sum - f64::from(x));
+    let luma = mirrored(2.0 * black + range);
+    Some(Point::Tables([luma, mirrored(1024.0), mirrored(1024.0)]))
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub const EFFECT: Effect = Effect {
         },
     }],
     build,
+    deep: None,
 };
 
 #[derive(Clone, Copy)]

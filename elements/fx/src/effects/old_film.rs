@@ -46,6 +46,7 @@ pub const EFFECT: Effect = Effect {
         },
     ],
     build,
+    deep: None,
 };
 
 /// Frames a second of the film.

@@ -24,6 +24,7 @@ pub const EFFECT: Effect = Effect {
         },
     }],
     build,
+    deep: None,
 };
 
 fn build(values: &Values, _build: &Build) -> Pass {

@@ -2,8 +2,10 @@
 //! Posterise: fewer levels, hence bands.
 
 use super::convert::{SPACE, componentwise};
+use crate::deep::{self, Point};
 use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Pass};
+use crate::picture::Colorimetry;
 use crate::registry::Effect;
 use crate::simd::lut::Lut;
 
@@ -26,6 +28,7 @@ pub const EFFECT: Effect = Effect {
         SPACE,
     ],
     build,
+    deep: Some(deep),
 };
 
 /// `step = 255 / (n − 1); y = clamp(round_half_even(x / step) · step)`, truncated.
@@ -48,6 +51,16 @@ fn build(values: &Values, build: &Build) -> Pass {
         build,
         &lut(values.int("num-levels")),
     )
+}
+
+fn deep(values: &Values, _color: &Colorimetry) -> Option<Point> {
+    if values.choice("space") != 0 {
+        return None;
+    }
+    let max = f64::from(deep::MAX);
+    let step = max / f64::from(values.int("num-levels") - 1);
+    let table = deep::table(|x| (f64::from(x) / step).round_ties_even() * step);
+    Some(Point::Tables([table.clone(), table.clone(), table]))
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 //! Sepia: the brown of old prints.
 
 use super::tint::tint;
+use crate::deep::{self, Point};
 use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Pass};
+use crate::picture::Colorimetry;
 use crate::registry::Effect;
 
 pub const EFFECT: Effect = Effect {
@@ -22,6 +24,7 @@ pub const EFFECT: Effect = Effect {
         },
     }],
     build,
+    deep: Some(deep),
 };
 
 /// Row sums of the well-known sepia matrix, whose rows are one brightness scaled three ways.
@@ -31,6 +34,11 @@ fn build(values: &Values, build: &Build) -> Pass {
     tint(build, values.float("amount"), |brightness| {
         TONE.map(|tone| brightness * tone)
     })
+}
+
+fn deep(values: &Values, color: &Colorimetry) -> Option<Point> {
+    let tone = |brightness: f32| TONE.map(|tone| brightness * tone);
+    Some(deep::tint(color, values.float("amount"), tone))
 }
 
 #[cfg(test)]

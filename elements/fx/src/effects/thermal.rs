@@ -2,8 +2,10 @@
 //! Colour maps: brightness as heat.
 
 use super::tint::{through, tint};
+use crate::deep::{self, Point};
 use crate::params::{Choice, Kind, Param, Values};
 use crate::pass::{Build, Pass};
+use crate::picture::Colorimetry;
 use crate::registry::Effect;
 
 pub const EFFECT: Effect = Effect {
@@ -54,6 +56,7 @@ pub const EFFECT: Effect = Effect {
         },
     ],
     build,
+    deep: Some(deep),
 };
 
 /// Evenly spaced colours of each map, in the order of the choices.
@@ -84,6 +87,13 @@ fn build(values: &Values, build: &Build) -> Pass {
     tint(build, values.float("amount"), |brightness| {
         through(map, brightness)
     })
+}
+
+fn deep(values: &Values, color: &Colorimetry) -> Option<Point> {
+    let map = MAPS[values.choice("map")];
+    Some(deep::tint(color, values.float("amount"), |at| {
+        through(map, at)
+    }))
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 //! Threshold: nothing or everything, by component.
 
 use super::convert::{SPACE, componentwise};
+use crate::deep::{self, Point};
 use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Pass};
+use crate::picture::Colorimetry;
 use crate::registry::Effect;
 use crate::simd::lut::Lut;
 
@@ -26,6 +28,7 @@ pub const EFFECT: Effect = Effect {
         SPACE,
     ],
     build,
+    deep: Some(deep),
 };
 
 /// `x > t · 255 ? 255 : 0`, in double precision.
@@ -40,6 +43,16 @@ fn build(values: &Values, build: &Build) -> Pass {
         build,
         &lut(values.float("threshold")),
     )
+}
+
+fn deep(values: &Values, _color: &Colorimetry) -> Option<Point> {
+    if values.choice("space") != 0 {
+        return None;
+    }
+    let max = f64::from(deep::MAX);
+    let least = values.float("threshold") * max;
+    let table = deep::table(|x| if f64::from(x) > least { max } else { 0.0 });
+    Some(Point::Tables([table.clone(), table.clone(), table]))
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub const EFFECT: Effect = Effect {
         },
     ],
     build,
+    deep: None,
 };
 
 /// Fields a second, which lines stray with.

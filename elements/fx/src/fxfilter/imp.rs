@@ -13,6 +13,7 @@ use gst_video::subclass::prelude::*;
 use super::properties;
 use crate::chain::{self, Chain, Defaults, Renderer};
 use crate::cube::CubeError;
+use crate::deep::{self, DeepChain, DeepFormat};
 use crate::params::{Value, Values};
 use crate::parse::{self, Item, ParseError};
 use crate::pass::Moment;
@@ -48,6 +49,12 @@ const FORMATS: [(gst_video::VideoFormat, PixelFormat); 19] = [
     (gst_video::VideoFormat::Rgb, PixelFormat::Rgb),
     (gst_video::VideoFormat::Bgr, PixelFormat::Bgr),
     (gst_video::VideoFormat::Gray8, PixelFormat::Gray8),
+];
+
+/// Those of ten bits.
+const DEEP_FORMATS: [(gst_video::VideoFormat, DeepFormat); 2] = [
+    (gst_video::VideoFormat::P01010le, DeepFormat::P010le),
+    (gst_video::VideoFormat::I42010le, DeepFormat::I42010le),
 ];
 
 const DEFAULT_MIX: f64 = 1.0;
@@ -87,12 +94,40 @@ impl Default for Settings {
 /// What the pictures of the current caps are.
 #[derive(Clone, Copy)]
 struct Input {
-    format: PixelFormat,
+    format: Format,
     width: usize,
     height: usize,
     color: Colorimetry,
     /// Nanoseconds from frame to frame, for streams without time stamps.
     duration: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Format {
+    Eight(PixelFormat),
+    Ten(DeepFormat),
+}
+
+/// A chain for the current caps.
+enum Prepared {
+    Eight(Chain),
+    Ten(DeepChain),
+}
+
+impl Prepared {
+    fn is_identity(&self) -> bool {
+        match self {
+            Self::Eight(chain) => chain.is_identity(),
+            Self::Ten(chain) => chain.is_identity(),
+        }
+    }
+
+    fn notes(&self) -> &[String] {
+        match self {
+            Self::Eight(chain) => chain.notes(),
+            Self::Ten(_) => &[],
+        }
+    }
 }
 
 /// Everything that a chain is made of; a new one is made when this changes.
@@ -106,7 +141,7 @@ struct State {
     renderer: Renderer,
     n_threads: u32,
     input: Option<Input>,
-    chain: Option<(Recipe, Chain)>,
+    chain: Option<(Recipe, Prepared)>,
     /// Notes of effects that were posted.
     notes: Vec<String>,
     moment: Moment,
@@ -142,10 +177,22 @@ impl FxFilter {
             parse::load(&mut items)?;
             Ok(items)
         });
+        // A stream of ten bits cannot become one of eight from here.
+        let ten = {
+            let state = self.state();
+            let input = state.as_ref().and_then(|state| state.input);
+            matches!(input, Some(input) if matches!(input.format, Format::Ten(_)))
+        };
         let mut settings = self.settings();
-        if let (true, Err(error)) = (settings.started, &items) {
+        let refusal = match &items {
+            Err(error) => Some(error.to_string()),
+            Ok(items) if ten => deep::check(&chain::resolve(items, &settings.defaults))
+                .err()
+                .map(|error| error.to_string()),
+            Ok(_) => None,
+        };
+        if let (true, Some(error)) = (settings.started, refusal) {
             let kept = settings.effects.clone();
-            let error = error.to_string();
             drop(settings);
             gst::element_imp_warning!(
                 self,
@@ -233,7 +280,39 @@ impl FxFilter {
                 color,
                 ..
             } = input;
-            let chain = Chain::new(&recipe.effects, mix, format, width, height, color);
+            let chain = match format {
+                Format::Eight(format) => Ok(Prepared::Eight(Chain::new(
+                    &recipe.effects,
+                    mix,
+                    format,
+                    width,
+                    height,
+                    color,
+                ))),
+                Format::Ten(format) => {
+                    DeepChain::new(&recipe.effects, mix, format, width, height, color)
+                        .map(Prepared::Ten)
+                }
+            };
+            let chain = match chain {
+                Ok(chain) => chain,
+                // A property made an effect one that takes eight bits only: what was, stays.
+                Err(error) => {
+                    let identity = state.chain.as_ref().is_none_or(|(_, c)| c.is_identity());
+                    let news = vec![error.to_string()];
+                    let told = std::mem::replace(&mut state.notes, news) == [error.to_string()];
+                    drop(guard);
+                    if !told {
+                        gst::element_imp_warning!(
+                            self,
+                            gst::ResourceError::Settings,
+                            ("{error}"),
+                            ["The effects stay as they were"]
+                        );
+                    }
+                    return identity;
+                }
+            };
             gst::debug!(
                 CAT,
                 imp = self,
@@ -417,7 +496,12 @@ impl ElementImpl for FxFilter {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             let caps = gst_video::VideoCapsBuilder::new()
-                .format_list(FORMATS.map(|(format, _)| format))
+                .format_list(
+                    FORMATS
+                        .map(|(format, _)| format)
+                        .into_iter()
+                        .chain(DEEP_FORMATS.map(|(format, _)| format)),
+                )
                 .build();
             [
                 ("sink", gst::PadDirection::Sink),
@@ -480,6 +564,37 @@ impl BaseTransformImpl for FxFilter {
         Ok(())
     }
 
+    fn transform_caps(
+        &self,
+        _direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        // Ten bits are offered only where the whole chain takes them, so that a converter before
+        // the element knows what to do.
+        let refusal = {
+            let settings = self.settings();
+            let items = settings.items.as_deref().unwrap_or_default();
+            deep::check(&chain::resolve(items, &settings.defaults)).err()
+        };
+        let mut caps = caps.clone();
+        if let Some(error) = refusal {
+            let eight = gst_video::VideoCapsBuilder::new()
+                .format_list(FORMATS.map(|(format, _)| format))
+                .any_features()
+                .build();
+            let fewer = caps.intersect_with_mode(&eight, gst::CapsIntersectMode::First);
+            if fewer.is_empty() && caps.is_fixed() {
+                gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"));
+            }
+            caps = fewer;
+        }
+        Some(match filter {
+            Some(filter) => filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
+            None => caps,
+        })
+    }
+
     fn sink_event(&self, event: gst::Event) -> bool {
         // What effects remember of earlier frames ends with a jump.
         if event.type_() == gst::EventType::FlushStop
@@ -519,10 +634,11 @@ impl VideoFilterImpl for FxFilter {
         _outcaps: &gst::Caps,
         _out_info: &gst_video::VideoInfo,
     ) -> Result<(), gst::LoggableError> {
-        let format = FORMATS
-            .iter()
-            .find(|(format, _)| *format == in_info.format())
-            .map(|(_, format)| *format)
+        let of_eight = FORMATS.iter().find(|(f, _)| *f == in_info.format());
+        let of_ten = DEEP_FORMATS.iter().find(|(f, _)| *f == in_info.format());
+        let format = of_eight
+            .map(|(_, format)| Format::Eight(*format))
+            .or(of_ten.map(|(_, format)| Format::Ten(*format)))
             .ok_or_else(|| gst::loggable_error!(CAT, "{:?} is not taken", in_info.format()))?;
         let fps = in_info.fps();
         let duration = if fps.numer() > 0 {
@@ -538,7 +654,13 @@ impl VideoFilterImpl for FxFilter {
             format,
             width: in_info.width() as usize,
             height: in_info.height() as usize,
-            color: colorimetry(in_info, format.family()),
+            color: colorimetry(
+                in_info,
+                match format {
+                    Format::Eight(format) => format.family(),
+                    Format::Ten(_) => Family::Yuv,
+                },
+            ),
             duration,
         });
         state.chain = None;
@@ -561,16 +683,26 @@ impl VideoFilterImpl for FxFilter {
             .planes_data_mut()
             .into_iter()
             .zip(strides)
-            .take(input.format.plane_count())
+            .take(match input.format {
+                Format::Eight(format) => format.plane_count(),
+                Format::Ten(format) => format.plane_count(),
+            })
             // A negative stride is refused as one that is too short.
             .map(|(data, stride)| (data, usize::try_from(stride).unwrap_or(0)))
             .collect();
-        let frame = RawFrame::new(input.format, input.width, input.height, input.color, planes);
-        match frame {
-            Ok(frame) => {
-                chain.run(frame, &state.moment, &mut state.renderer);
-                Ok(gst::FlowSuccess::Ok)
+        let result = match (input.format, chain) {
+            (Format::Eight(format), Prepared::Eight(chain)) => {
+                RawFrame::new(format, input.width, input.height, input.color, planes)
+                    .map(|frame| chain.run(frame, &state.moment, &mut state.renderer))
+                    .map_err(|error| error.to_string())
             }
+            (Format::Ten(_), Prepared::Ten(chain)) => chain
+                .run(planes, state.renderer.workers())
+                .map_err(|error| error.to_string()),
+            _ => return Err(gst::FlowError::NotNegotiated),
+        };
+        match result {
+            Ok(()) => Ok(gst::FlowSuccess::Ok),
             Err(error) => {
                 drop(guard);
                 gst::element_imp_error!(

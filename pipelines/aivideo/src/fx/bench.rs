@@ -454,8 +454,8 @@ impl Bench {
     fn ours(&mut self, chain: &str, format: &str, bar: &ProgressBar) -> Result<f64> {
         bar.set_message(chain.to_string());
         let chain = chain.replace("CUBE", &self.cube.to_string_lossy());
-        let chain = chain.replace('"', "\\\"");
-        let element = format!("fxfilter effects=\"{chain}\"");
+        // The folder's name needs no quotation marks, and the tool would escape them.
+        let element = format!("fxfilter effects={}", chain.replace('"', ""));
         let time = self.measure(true, format, &element)?;
         bar.inc(1);
         Ok(time)
@@ -513,13 +513,12 @@ impl Bench {
         if gst {
             command = Command::new("gst-launch-1.0");
             let pipeline = format!(
-                "multifilesrc location=\"{}\" loop=true num-buffers={frames} \
-                 caps=\"video/x-raw,format=(string){format},width={width},height={height},framerate=(fraction)30/1\" \
+                "multifilesrc location={} loop=true num-buffers={frames} \
+                 caps=video/x-raw,format=(string){format},width={width},height={height},framerate=(fraction)30/1 \
                  ! {effect} ! fakesink",
                 file.display()
             );
-            // The shell's words are the tool's, too.
-            command.args(["-q", "-e"]).arg(pipeline);
+            command.arg("-q").args(pipeline.split_whitespace());
         } else {
             command = Command::new(&self.ffmpeg);
             command
