@@ -54,7 +54,7 @@ unset ORT_DYLIB_PATH
 if ldconfig -p 2>/dev/null | grep -q libonnxruntime; then
   echo "SKIP: no library: the system has one of its own"
 else
-  for element in aicodecenc aicodecdec vjepa2classify aienhance aicodecparse rtpaicodecpay rtpaicodecdepay fxfilter; do
+  for element in aicodecenc aicodecdec vjepa2classify aienhance aicodecparse rtpaicodecpay rtpaicodecdepay fxfilter aibackgroundblur; do
     gst-inspect-1.0 "$element" >"$folder/out" 2>&1 || { echo "bad input: $element does not load without ONNX Runtime"; failed=1; }
   done
   for element in aicodecenc vjepa2classify "aienhance operations=denoise"; do

@@ -25,7 +25,16 @@ pub mod workers;
 
 pub mod fxfilter;
 
-/// Registers every element of this crate.
+#[cfg(feature = "inference")]
+pub mod background;
+
+/// Registers the element that needs no ONNX Runtime.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     fxfilter::register(plugin)
+}
+
+/// Registers the element that runs a model.
+#[cfg(feature = "inference")]
+pub fn register_inference(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
+    background::register(plugin)
 }

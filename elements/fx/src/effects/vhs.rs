@@ -114,7 +114,7 @@ impl Vhs {
         let (knot, part) = (y / 16, (y % 16) as f64 / 16.0);
         let [a, b] = [knot, knot + 1].map(|k| random(1, k as u64));
         let wave = a + (b - a) * part * part * (3.0 - 2.0 * part);
-        let mut shift = self.jitter * width * (0.006 * wave + 0.0012 * random(2, y as u64));
+        let mut shift = self.jitter * width * (0.015 * wave + 0.002 * random(2, y as u64));
         // Where the heads switch, at the bottom, lines lose their hold.
         let bottom = 1.0 - (height - y as f64) / (0.025 * height).max(1.0);
         if bottom > 0.0 {

@@ -20,6 +20,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+pub(crate) mod formats;
 mod imp;
 mod properties;
 

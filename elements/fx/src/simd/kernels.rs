@@ -160,6 +160,19 @@ kernel! {
 }
 
 kernel! {
+    /// `row = row + (sharp − row) · gain` with a gain of 32768 for 1.
+    pub fn merge(row: &mut [u8], sharp: &[u8], gain: &[u16]) {
+        let n = row.len().min(sharp.len()).min(gain.len());
+        let (row, sharp, gain) = (&mut row[..n], &sharp[..n], &gain[..n]);
+        for i in 0..n {
+            let difference = i32::from(sharp[i]) - i32::from(row[i]);
+            let scaled = (difference * i32::from(gain[i]) + 16384) >> 15;
+            row[i] = (i32::from(row[i]) + scaled).clamp(0, 255) as u8;
+        }
+    }
+}
+
+kernel! {
     /// Halves a row by averaging pairs; the last byte of an odd row stays as it is.
     pub fn halve(row: &[u8], target: &mut [u8]) {
         let pairs = row.len() / 2;

@@ -96,7 +96,7 @@ fn all(frames: &Frames, table: &Path) -> Vec<(String, String)> {
             "vignette" => chains.push(with("amount=0.9")),
             "lut" => chains.push(with(&format!("file=\"{}\"", table.display()))),
             "chroma-key" => chains.push(with(&format!(
-                "color={key}:similarity=0.2:blend=0.1:to=color:background=#ff00c8"
+                "color={key}:similarity=0.1:blend=0.08:to=color:background=#ff00c8"
             ))),
             "vhs" => chains.push(with("bleed=0.8:noise=0.4:jitter=1:tracking=1")),
             "rgb-shift" => chains.push(with("amount=0.02")),
@@ -153,7 +153,7 @@ impl Frames {
     /// The most colourful of the mean colours of squares, which a key can take away.
     fn key(&self) -> String {
         let last = &self.frames[self.frames.len() - 1];
-        let side = (self.width.min(self.height) / 6).max(1);
+        let side = (self.width.min(self.height) / 14).max(1);
         let mut best = (0, String::from("#00ff00"));
         for top in (0..=self.height - side).step_by(side) {
             for left in (0..=self.width - side).step_by(side) {
