@@ -15,7 +15,6 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::demo::report;
 use crate::environment;
 use crate::progress::Steps;
 
@@ -369,7 +368,7 @@ pub fn run(options: &Options) -> Result<()> {
         size: options.size.clone(),
         format: options.format.clone(),
         rounds: options.rounds,
-        machine: report::machine(),
+        machine: environment::machine(),
         gstreamer: gst::version_string().to_string(),
         ffmpeg: bench.ffmpeg_version(),
         left_out,
