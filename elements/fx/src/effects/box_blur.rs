@@ -58,6 +58,27 @@ fn blur(plane: &mut Plane, rx: usize, ry: usize, tools: &Tools) {
         return;
     }
     let copy = tools.padded(plane, rx);
+    // The sum of the whole square fits in sixteen bits.
+    if (2 * rx + 1) * (2 * ry + 1) <= 257 {
+        tools.strips(plane, 1, |first, strip| {
+            let scale = 1.0 / ((2 * rx + 1) * (2 * ry + 1)) as f32;
+            let mut window = Window::default();
+            let mut columns = vec![0u16; strip.width + 2 * rx];
+            let (begin, reach) = (first as isize, ry as isize);
+            for y in begin - reach..=begin + reach {
+                kernels::accumulate_bytes(&mut columns, copy.row(y));
+            }
+            for y in 0..strip.height {
+                let sums = window.sums16(&columns, 2 * rx + 1);
+                kernels::mean16(strip.row_mut(y), sums, scale, 0.0, 1.0);
+                let y = begin + y as isize;
+                let (new, old) = (copy.row(y + 1 + reach), copy.row(y - reach));
+                kernels::slide_bytes(&mut columns, new, old);
+            }
+        });
+        tools.give_padded(copy);
+        return;
+    }
     tools.strips(plane, 1, |first, strip| {
         let (width, taps) = (strip.width, 2 * ry + 1);
         let scale = 1.0 / ((2 * rx + 1) * taps) as f32;
@@ -96,11 +117,23 @@ impl Window {
     /// bytes fit in sixteen bits.
     pub fn sums(&mut self, row: &[u8], taps: usize) -> &[u16] {
         debug_assert!((1..=257).contains(&taps) && row.len() >= taps);
-        let count = row.len() + 1 - taps;
         self.power.resize(row.len(), 0);
-        self.next.resize(row.len(), 0);
-        self.sums.resize(row.len(), 0);
         kernels::widen16(&mut self.power, row);
+        self.combine(taps)
+    }
+
+    /// The same of values whose sums fit in sixteen bits.
+    pub fn sums16(&mut self, row: &[u16], taps: usize) -> &[u16] {
+        self.power.clear();
+        self.power.extend_from_slice(row);
+        self.combine(taps)
+    }
+
+    fn combine(&mut self, taps: usize) -> &[u16] {
+        let len = self.power.len();
+        let count = len + 1 - taps;
+        self.next.resize(len, 0);
+        self.sums.resize(len, 0);
         // `power` sums 1, 2, 4, … neighbours; `sums` those that the bits of `taps` name.
         let (mut width, mut done) = (1, 0);
         loop {
@@ -115,7 +148,7 @@ impl Window {
             if done == taps {
                 return &self.sums[..count];
             }
-            let left = row.len() + 1 - 2 * width;
+            let left = len + 1 - 2 * width;
             kernels::add16(&mut self.next[..left], &self.power, &self.power[width..]);
             std::mem::swap(&mut self.power, &mut self.next);
             width *= 2;
@@ -149,7 +182,7 @@ mod tests {
     fn pixels_are_means() {
         let picture = |x: usize, y: usize| [((x * 37 + y * 91) % 256) as f32 / 255.0; 3];
         let (w, h) = (23, 14);
-        for radius in [1, 4, 30] {
+        for radius in [1, 4, 7, 8, 30] {
             let at = |radius| [("radius", Value::Int(radius))];
             let before = run_picture(&EFFECT, &at(0), PixelFormat::Rgb, (w, h), picture);
             let after = run_picture(&EFFECT, &at(radius), PixelFormat::Rgb, (w, h), picture);

@@ -14,7 +14,7 @@ pub const EFFECT: Effect = Effect {
     name: "edge",
     aliases: &["edges"],
     nick: "Edges",
-    blurb: "Draws outlines: the magnitude of brightness's gradient (Sobel)",
+    blurb: "Draws outlines: the magnitude of brightness's gradient (Sobel, within 1.3 %)",
     params: &[
         Param {
             name: "gain",

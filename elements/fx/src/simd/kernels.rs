@@ -261,6 +261,26 @@ kernel! {
 }
 
 kernel! {
+    /// Adds the bytes of a row to sums of sixteen bits, of at most 257 rows.
+    pub fn accumulate_bytes(sums: &mut [u16], row: &[u8]) {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum = sum.wrapping_add(u16::from(*value));
+        }
+    }
+}
+
+kernel! {
+    /// Moves a window on: `sums += new − old`.
+    pub fn slide_bytes(sums: &mut [u16], new: &[u8], old: &[u8]) {
+        let n = sums.len();
+        let (new, old) = (&new[..n], &old[..n]);
+        for i in 0..n {
+            sums[i] = sums[i].wrapping_add(u16::from(new[i])).wrapping_sub(u16::from(old[i]));
+        }
+    }
+}
+
+kernel! {
     /// Adds the bytes of a row to sums.
     pub fn accumulate(sums: &mut [u32], row: &[u8]) {
         for (sum, value) in sums.iter_mut().zip(row) {
@@ -420,11 +440,15 @@ kernel! {
         let n = target.len();
         let [a, b, c] = rows.map(|row| &row[..n + 2]);
         for i in 0..n {
-            let at = |row: &[u8], k: usize| i32::from(row[i + k]);
+            let at = |row: &[u8], k: usize| i16::from(row[i + k]);
             let gx = at(a, 2) - at(a, 0) + 2 * (at(b, 2) - at(b, 0)) + at(c, 2) - at(c, 0);
             let gy = at(c, 0) - at(a, 0) + 2 * (at(c, 1) - at(a, 1)) + at(c, 2) - at(a, 2);
-            let square = (gx * gx + gy * gy) as f32;
-            target[i] = to_byte(square.sqrt() * gain + offset);
+            // The longer side alone, or 29/32 of it and 61/128 of the shorter one: within 1.3 %
+            // of the root, which costs several times as much. Sides are 1020 at most.
+            let (x, y) = (gx.unsigned_abs(), gy.unsigned_abs());
+            let (long, short) = (x.max(y), x.min(y));
+            let length = long.max(((long * 29) >> 5) + ((short * 61) >> 7));
+            target[i] = to_byte(f32::from(length) * gain + offset);
         }
     }
 }
