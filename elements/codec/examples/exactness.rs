@@ -10,6 +10,7 @@
 //!   --motion M       full, blocks16, zero          --skip-bits X 0: never skip a block
 //!   --key-boost N    quality added to key frames
 //!   --fast           one decoder only            --threads N   of the encoder (default: all)
+//!   --runtime        encoder in ONNX Runtime     --plain       and without graph optimisation
 //! ```
 
 use aivideo_codec::bitstream::{Chroma, Color, SequenceHeader, Tier};
@@ -30,6 +31,8 @@ struct Options {
     model: Option<PathBuf>,
     settings: EncoderSettings,
     fast: bool,
+    runtime: bool,
+    plain: bool,
     threads: u32,
     clips: Vec<PathBuf>,
 }
@@ -45,6 +48,8 @@ fn options() -> Result<Options, Box<dyn Error>> {
             ..EncoderSettings::default()
         },
         fast: false,
+        runtime: false,
+        plain: false,
         threads: 0,
         clips: Vec::new(),
     };
@@ -69,6 +74,8 @@ fn options() -> Result<Options, Box<dyn Error>> {
             "--key-boost" => o.settings.key_boost = value()?.parse()?,
             "--skip-bits" => o.settings.skip_bits = value()?.parse()?,
             "--fast" => o.fast = true,
+            "--runtime" => o.runtime = true,
+            "--plain" => (o.runtime, o.plain) = (true, true),
             _ => o.clips.push(arg.into()),
         }
     }
@@ -163,27 +170,34 @@ fn main() -> Result<(), Box<dyn Error>> {
         graph_optimization: optimise,
         ..InferenceSettings::default()
     };
-    let encode_net = EncodeNet::acquire(&files, &inference(options.threads, true))?;
-    let variants: &[(&str, u32, bool)] = if options.fast {
-        &[("all threads, optimised", 0, true)]
+    let mut encode_net = EncodeNet::acquire(&files, &inference(options.threads, !options.plain))?;
+    encode_net.set_fused(!options.runtime);
+    // Name, threads, graph optimisation, fused kernels.
+    let variants: &[(&str, u32, bool, bool)] = if options.fast {
+        &[("all threads", 0, true, true)]
     } else {
         &[
-            ("2 threads, optimised", 2, true),
-            ("1 thread, optimised", 1, true),
-            ("2 threads, plain", 2, false),
-            ("1 thread, plain", 1, false),
+            ("fused, 2 threads", 2, true, true),
+            ("fused, 1 thread", 1, true, true),
+            ("optimised, 2 threads", 2, true, false),
+            ("optimised, 1 thread", 1, true, false),
+            ("plain, 2 threads", 2, false, false),
+            ("plain, 1 thread", 1, false, false),
         ]
     };
     let nets: Vec<_> = variants
         .iter()
-        .map(|&(name, threads, optimise)| {
-            Ok((
-                name,
-                DecodeNet::acquire(&files, &inference(threads, optimise))?,
-            ))
+        .map(|&(name, threads, optimise, fused)| {
+            let mut net = DecodeNet::acquire(&files, &inference(threads, optimise))?;
+            net.set_fused(fused);
+            Ok((name, net))
         })
         .collect::<Result<_, Box<dyn Error>>>()?;
     let (mut all_frames, mut all_mismatches) = (0, 0);
+    let mut all_samples = 0;
+    // Largest difference, squared error and least PSNR of a frame, by receiver.
+    let mut all_drift = vec![(0u8, 0.0, f64::INFINITY); nets.len()];
+    let mut all_symbols = crc32fast::Hasher::new();
     for clip in &options.clips {
         let mut source = Y4m::open(clip)?;
         let sequence = SequenceHeader {
@@ -254,11 +268,18 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let (largest, drift) = compare(encoder.reconstruction(), own);
                 receiver.largest = receiver.largest.max(largest);
                 receiver.drift += drift;
+                let all = &mut all_drift[i];
+                *all = (
+                    all.0.max(largest),
+                    all.1 + drift,
+                    all.2.min(psnr(drift, own.y.len())),
+                );
                 if i == 0 {
                     receiver.decoder.picture(&mut shown)?;
                     error += squared_error(&picture.y, &shown.y);
                 }
             }
+            all_symbols.update(&coded.symbols.unwrap_or_default().to_le_bytes());
             frames += 1;
         }
         let samples = frames * source.width * source.height;
@@ -299,10 +320,18 @@ fn main() -> Result<(), Box<dyn Error>> {
             all_mismatches += receiver.mismatches;
         }
         all_frames += frames;
+        all_samples += coded;
+    }
+    for ((name, ..), (largest, drift, worst)) in variants.iter().zip(all_drift) {
+        println!(
+            "all, {name:<22}: drift: largest {largest} levels, PSNR {:.1} dB, of the worst frame {worst:.1} dB",
+            psnr(drift, all_samples)
+        );
     }
     println!(
-        "{all_frames} frames, {} settings: {all_mismatches} mismatches",
-        variants.len()
+        "{all_frames} frames, {} settings: {all_mismatches} mismatches; hash of all symbols {:08x}",
+        variants.len(),
+        all_symbols.finalize()
     );
     if all_mismatches > 0 {
         return Err("the decoder's symbols differ from the encoder's".into());

@@ -8,5 +8,7 @@ mod common;
 mod damage;
 #[path = "transport/files.rs"]
 mod files;
+#[path = "transport/golden.rs"]
+mod golden;
 #[path = "transport/parser.rs"]
 mod parser;

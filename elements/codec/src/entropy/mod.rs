@@ -15,7 +15,8 @@ pub mod symbols;
 pub mod tables;
 
 pub use symbols::{
-    TileHistory, TileShape, decode_y, decode_z, encode_y, encode_y_counting, encode_z,
+    TileHistory, TileShape, coded_symbols, decode_y, decode_z, encode_y, encode_y_counting,
+    encode_z,
 };
 pub use tables::{Table, Tables, TablesError};
 

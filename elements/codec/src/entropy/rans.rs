@@ -84,7 +84,8 @@ pub fn encode<const N: usize>(ops: &[Op]) -> Vec<u8> {
 pub struct Decoder<'a, const N: usize> {
     states: [u32; N],
     words: &'a [u8],
-    overrun: bool,
+    /// Bytes of the words that were read; past their end once more than there are was asked for.
+    read: usize,
 }
 
 impl<'a, const N: usize> Decoder<'a, N> {
@@ -102,24 +103,23 @@ impl<'a, const N: usize> Decoder<'a, N> {
         Ok(Self {
             states,
             words,
-            overrun: false,
+            read: 0,
         })
     }
 
     #[inline(always)]
     fn advance(&mut self, lane: usize, freq: u32, offset: u32) {
-        let mut x = freq * (self.states[lane] >> PROB_BITS) + offset;
-        if x < LOWER {
-            // One step is enough: x was at least LOWER, so x >> 14 was at least 4.
-            x <<= 16;
-            if let Some((word, rest)) = self.words.split_first_chunk::<2>() {
-                x |= u32::from(u16::from_le_bytes(*word));
-                self.words = rest;
-            } else {
-                self.overrun = true;
-            }
-        }
-        self.states[lane] = x;
+        let x = freq * (self.states[lane] >> PROB_BITS) + offset;
+        // The next word is looked at in any case and taken by arithmetic: whether it is needed
+        // depends on the content, which no processor can foresee.
+        let word = match self.words.get(self.read..) {
+            Some([low, high, ..]) => u32::from(u16::from_le_bytes([*low, *high])),
+            _ => 0,
+        };
+        // One step is enough: x was at least LOWER, so x >> 14 was at least 4.
+        let needed = u32::from(x < LOWER);
+        self.states[lane] = x << (16 * needed) | word & needed.wrapping_neg();
+        self.read += 2 * needed as usize;
     }
 
     /// Decodes one symbol (an index into the table).
@@ -144,16 +144,16 @@ impl<'a, const N: usize> Decoder<'a, N> {
     /// True once the stream has been read past its end: the rest is not worth decoding.
     #[inline(always)]
     pub fn overrun(&self) -> bool {
-        self.overrun
+        self.read > self.words.len()
     }
 
     /// Checks that the stream ended exactly where its encoder began.
     pub fn finish(self) -> Result<(), EntropyError> {
-        if self.overrun {
+        if self.overrun() {
             return Err(EntropyError::Truncated);
         }
-        if !self.words.is_empty() {
-            return Err(EntropyError::TrailingBytes(self.words.len()));
+        if self.read < self.words.len() {
+            return Err(EntropyError::TrailingBytes(self.words.len() - self.read));
         }
         if self.states.iter().any(|&x| x != LOWER) {
             return Err(EntropyError::FinalState);

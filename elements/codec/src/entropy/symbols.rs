@@ -340,12 +340,38 @@ pub fn encode_y_counting(
     costs: &mut [u32],
 ) -> Vec<u8> {
     assert_eq!(costs.len(), shape.blocks());
+    let max = tables.y_max();
+    let mut ops = Vec::with_capacity(y.len() / 4);
+    walk_y(
+        tables,
+        shape,
+        z,
+        skip,
+        y,
+        history,
+        |block, c, table, value| {
+            push_value(&mut ops, c & 1, table, value, max);
+            costs[block] += table.cost(((value + max) as u32).min(2 * max as u32 + 1) as usize);
+        },
+    );
+    rans::encode::<2>(&ops)
+}
+
+/// Goes over a tile's y in coding order: block, channel of its group, table, value.
+#[inline(always)]
+fn walk_y<'a>(
+    tables: &'a Tables,
+    shape: &TileShape,
+    z: &[i8],
+    skip: &[bool],
+    y: &[i16],
+    history: &mut TileHistory,
+    mut code: impl FnMut(usize, usize, &'a Table, i32),
+) {
     check_y(shape, z, skip, y.len());
     let (width, height) = (shape.width16(), shape.height16());
     let blocks = shape.blocks();
-    let max = tables.y_max();
     let mut activity = Activity::new(shape);
-    let mut ops = Vec::with_capacity(y.len() / 4);
     for group in 0..shape.channels / GROUP {
         let indices =
             &z[group * shape.width64 * shape.height64..][..shape.width64 * shape.height64];
@@ -367,17 +393,37 @@ pub fn encode_y_counting(
                 let contexts = contexts(history, at, stride);
                 for c in 0..GROUP {
                     let value = i32::from(planes[c * blocks + block]);
-                    let table = &candidates[usize::from(contexts[c])];
-                    push_value(&mut ops, c & 1, table, value, max);
-                    costs[block] +=
-                        table.cost(((value + max) as u32).min(2 * max as u32 + 1) as usize);
+                    code(block, c, &candidates[usize::from(contexts[c])], value);
                     history[at][c] = magnitude(value);
                 }
                 activity.set(block, group, history[at]);
             }
         }
     }
-    rans::encode::<2>(&ops)
+}
+
+/// The tables and symbols that a tile's y is coded with, in order, escapes' own bits left out: for
+/// measurements.
+#[doc(hidden)]
+pub fn coded_symbols<'a>(
+    tables: &'a Tables,
+    shape: &TileShape,
+    z: &[i8],
+    skip: &[bool],
+    y: &[i16],
+    history: &mut TileHistory,
+) -> Vec<(&'a Table, usize)> {
+    let mut coded = Vec::new();
+    let max = tables.y_max();
+    walk_y(tables, shape, z, skip, y, history, |_, _, table, value| {
+        let symbol = if (-max..=max).contains(&value) {
+            value + max
+        } else {
+            2 * max + 1
+        };
+        coded.push((table, symbol as usize));
+    });
+    coded
 }
 
 /// Decodes what [`encode_y`] made. After an error the history is of no use: reset it.
@@ -426,34 +472,44 @@ pub fn decode_y(
             if decoder.overrun() {
                 return Err(EntropyError::Truncated);
             }
-            for x in 0..width {
-                let at = (row + 1) * stride + x + 1;
-                let index = scale_index(indices[(row / 4) * shape.width64 + x / 4]);
-                let block = row * width + x;
-                if index == 0 || skip[block] {
-                    history[at] = [0; GROUP];
-                    activity.set(block, group, [0; GROUP]);
+            let indices = &indices[row / 4 * shape.width64..][..shape.width64];
+            for (x64, &index) in indices.iter().enumerate() {
+                let at = (row + 1) * stride + 4 * x64 + 1;
+                let block = row * width + 4 * x64;
+                let index = scale_index(index);
+                if index == 0 {
+                    history[at..at + 4].fill([0; GROUP]);
+                    for block in block..block + 4 {
+                        activity.set(block, group, [0; GROUP]);
+                    }
                     continue;
                 }
-                let candidates = tables.y_tables(index, activity.level(block));
-                let contexts = contexts(history, at, stride);
-                let mut values = [0i32; GROUP];
-                for c in 0..GROUP {
-                    let table = &candidates[usize::from(contexts[c])];
-                    let symbol = decoder.symbol(c & 1, table) as i32;
-                    values[c] = if symbol <= 2 * max {
-                        symbol - max
-                    } else {
-                        let (lowest, highest) = (i32::from(i16::MIN), i32::from(i16::MAX));
-                        read_escape(&mut decoder, c & 1, max, lowest, highest)?
-                    };
+                for (block, at) in (block..block + 4).zip(at..) {
+                    if skip[block] {
+                        history[at] = [0; GROUP];
+                        activity.set(block, group, [0; GROUP]);
+                        continue;
+                    }
+                    let candidates = tables.y_tables(index, activity.level(block));
+                    let contexts = contexts(history, at, stride);
+                    let mut values = [0i32; GROUP];
+                    for c in 0..GROUP {
+                        let table = &candidates[usize::from(contexts[c])];
+                        let symbol = decoder.symbol(c & 1, table) as i32;
+                        values[c] = if symbol <= 2 * max {
+                            symbol - max
+                        } else {
+                            let (lowest, highest) = (i32::from(i16::MIN), i32::from(i16::MAX));
+                            read_escape(&mut decoder, c & 1, max, lowest, highest)?
+                        };
+                    }
+                    history[at] = values.map(magnitude);
+                    activity.set(block, group, history[at]);
+                    p0[block] = values[0] as i16;
+                    p1[block] = values[1] as i16;
+                    p2[block] = values[2] as i16;
+                    p3[block] = values[3] as i16;
                 }
-                history[at] = values.map(magnitude);
-                activity.set(block, group, history[at]);
-                p0[block] = values[0] as i16;
-                p1[block] = values[1] as i16;
-                p2[block] = values[2] as i16;
-                p3[block] = values[3] as i16;
             }
         }
     }

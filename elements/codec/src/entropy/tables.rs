@@ -53,10 +53,11 @@ pub enum TablesError {
 pub struct Table {
     /// For each of 256 coarse slots, the symbol at its first position.
     coarse: [u8; COARSE],
-    /// Cumulated frequencies; entries after the last symbol are `1 << PROB_BITS`.
-    starts: [u16; 257],
-    /// Costs in 256ths of a bit.
-    costs: [u16; 256],
+    /// Start of each symbol's interval, and from bit 16 on its end. After the last symbol there are
+    /// empty intervals at the end of the range.
+    bounds: [u32; 256],
+    /// Costs in 256ths of a bit; apart, as the decoder does not need them.
+    costs: Box<[u16; 256]>,
     symbols: u16,
 }
 
@@ -73,28 +74,29 @@ impl Table {
         if sum != 1 << PROB_BITS {
             return Err("the frequencies do not sum to 16384");
         }
-        let mut starts = [1 << PROB_BITS; 257];
-        let mut start = 0u16;
-        for (slot, &freq) in starts.iter_mut().zip(freqs) {
-            *slot = start;
-            start += freq;
+        let mut bounds = [1 << PROB_BITS | 1 << (PROB_BITS + 16); 256];
+        let mut start = 0u32;
+        for (slot, &freq) in bounds.iter_mut().zip(freqs) {
+            let end = start + u32::from(freq);
+            *slot = start | end << 16;
+            start = end;
         }
-        let mut costs = [0; 256];
+        let mut costs = Box::new([0; 256]);
         for (cost, &freq) in costs.iter_mut().zip(freqs) {
             *cost = (256.0 * (PROB_BITS as f32 - f32::from(freq).log2())) as u16;
         }
         let mut coarse = [0u8; COARSE];
         let mut symbol = 0usize;
         for (slot, entry) in coarse.iter_mut().enumerate() {
-            let first = (slot << COARSE_SHIFT) as u16;
-            while starts[symbol + 1] <= first {
+            let first = (slot as u32) << COARSE_SHIFT;
+            while bounds[symbol] >> 16 <= first {
                 symbol += 1;
             }
             *entry = symbol as u8;
         }
         Ok(Self {
             coarse,
-            starts,
+            bounds,
             costs,
             symbols: freqs.len() as u16,
         })
@@ -110,26 +112,36 @@ impl Table {
         false
     }
 
+    /// The frequencies, escape last.
+    pub fn frequencies(&self) -> Vec<u16> {
+        let all = self.bounds[..self.len()].iter();
+        all.map(|b| ((b >> 16) - (b & 0xffff)) as u16).collect()
+    }
+
     /// Symbol, start and frequency of a slot below `1 << PROB_BITS`.
     #[inline(always)]
     pub(super) fn find(&self, slot: u16) -> (usize, u16, u16) {
         let mut symbol = self.coarse[usize::from(slot >> COARSE_SHIFT) & (COARSE - 1)];
-        let mut end = self.starts[usize::from(symbol) + 1];
-        // Ends: the entry after the last symbol is 1 << PROB_BITS, above every slot.
-        while end <= slot {
+        let mut bounds = self.bounds[usize::from(symbol)];
+        // Ends: no slot is beyond the end of the last symbol.
+        while bounds >> 16 <= u32::from(slot) {
             symbol = symbol.wrapping_add(1);
-            end = self.starts[usize::from(symbol) + 1];
+            bounds = self.bounds[usize::from(symbol)];
         }
-        let start = self.starts[usize::from(symbol)];
-        (usize::from(symbol), start, end.wrapping_sub(start))
+        let start = bounds as u16;
+        (
+            usize::from(symbol),
+            start,
+            ((bounds >> 16) as u16).wrapping_sub(start),
+        )
     }
 
     /// The coding step for a symbol.
     #[inline(always)]
     pub fn op(&self, lane: usize, symbol: usize) -> Op {
-        let symbol = symbol & 255;
-        let start = self.starts[symbol];
-        Op::new(lane, start, self.starts[symbol + 1].wrapping_sub(start))
+        let bounds = self.bounds[symbol & 255];
+        let start = bounds as u16;
+        Op::new(lane, start, ((bounds >> 16) as u16).wrapping_sub(start))
     }
 
     /// Cost of a symbol in 256ths of a bit: for the encoder's choices only.

@@ -41,20 +41,27 @@ fn symbols_are_identical_under_every_setting() {
         hash_symbols: true,
         ..EncoderSettings::default()
     };
-    let variants = [(1, true), (2, true), (1, false), (2, false)];
-    for sender in [(2, true), (1, false)] {
+    // Threads, graph optimisation, fused kernels.
+    let variants = [
+        (1, true, true),
+        (2, true, true),
+        (1, true, false),
+        (2, true, false),
+        (1, false, false),
+        (2, false, false),
+    ];
+    for sender in [(2, true, true), (1, false, false)] {
         let net = EncodeNet::acquire(&files, &settings(sender.0, sender.1)).unwrap();
         let mut encoder = Encoder::new(net, sequence.clone(), choices).unwrap();
         let mut decoders: Vec<Decoder> = variants
             .iter()
-            .map(|&(threads, optimise)| {
-                Decoder::new(
-                    DecodeNet::acquire(&files, &settings(threads, optimise)).unwrap(),
-                    true,
-                )
+            .map(|&(threads, optimise, fused)| {
+                let mut net = DecodeNet::acquire(&files, &settings(threads, optimise)).unwrap();
+                net.set_fused(fused);
+                Decoder::new(net, true)
             })
             .collect();
-        let mut drift = [(0u8, 0u64); 4];
+        let mut drift = [(0u8, 0u64); 6];
         for i in 0..frames {
             let quality = (i * 11 % 64) as u8;
             let picture = scene(width, height, i);

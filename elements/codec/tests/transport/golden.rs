@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Golden streams: committed bytes decode to committed symbols, bit by bit.
+//!
+//! The files under `golden/` hold coded frames and, beside them, a line a frame: the SHA-256 of its
+//! vectors, skip flags, z and y. They depend on the syntax, the motion coder and the entropy coder, with
+//! tables of their own made of integers, and on no network: new weights leave them as they are. After a
+//! change of the bitstream they are written again by
+//!
+//!     GOLDEN=write cargo test --release -p aivideo-codec --test transport golden
+
+use aivideo_codec::bitstream::byte_stream::{UnitHeader, write_unit};
+use aivideo_codec::bitstream::{
+    AccessUnit, AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, SequenceHeader, Tier,
+    VERSION,
+};
+use aivideo_codec::entropy::{
+    Tables, TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z,
+};
+use aivideo_codec::motion::{Vector, code};
+use sha2::{Digest, Sha256};
+use std::path::PathBuf;
+
+const NAMES: [&str; 2] = ["small", "tiles"];
+
+/// 33x17 in one tile, and 320x192 in three.
+fn shapes(name: &str) -> (u16, u16, Vec<TileShape>) {
+    let tile = |width64, height64| TileShape {
+        channels: 48,
+        z_channels: 16,
+        width64,
+        height64,
+    };
+    match name {
+        "small" => (33, 17, vec![tile(1, 1)]),
+        _ => (320, 192, vec![tile(5, 1); 3]),
+    }
+}
+
+/// Tables of integer arithmetic: the same on every machine.
+fn tables() -> Vec<u8> {
+    let mut out = b"AICT".to_vec();
+    let levels = aivideo_codec::entropy::tables::Y_LEVEL_COUNT as u16;
+    let contexts = 6 * levels;
+    for v in [2, 14, 16, 8, 12, 31, contexts, 9] {
+        out.extend_from_slice(&u16::to_le_bytes(v));
+    }
+    let mut push = |max: i64, spread: i64| {
+        let weight = |v: i64| 1_000_000 / (v * v * 16 / (spread * spread) + 1);
+        let weights: Vec<i64> = (-max..=max + 1).map(weight).collect();
+        let sum: i64 = weights.iter().sum();
+        let free = 16384 - weights.len() as i64;
+        let mut freqs: Vec<i64> = weights.iter().map(|w| 1 + w * free / sum).collect();
+        freqs[max as usize] += 16384 - freqs.iter().sum::<i64>();
+        for f in freqs {
+            out.extend_from_slice(&(f as u16).to_le_bytes());
+        }
+    };
+    (0..8 * 16).for_each(|t| push(12, 2 + t % 5));
+    for index in 1..=31 {
+        (0..i64::from(contexts)).for_each(|context| push(9, index + context % 7));
+    }
+    out
+}
+
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (self.0 >> 33) as u32
+    }
+
+    fn skewed(&mut self, spread: u32) -> i32 {
+        let size = (self.next() % (1 + self.next() % (1 + spread))) as i32;
+        if self.next() & 1 == 0 { size } else { -size }
+    }
+}
+
+/// One tile's symbols.
+struct Symbols {
+    vectors: Vec<Vector>,
+    skip: Vec<bool>,
+    z: Vec<i8>,
+    y: Vec<i16>,
+}
+
+impl Symbols {
+    fn make(noise: &mut Noise, shape: &TileShape, key: bool) -> Self {
+        let blocks = shape.blocks();
+        let skip: Vec<bool> = (0..blocks)
+            .map(|_| !key && noise.next().is_multiple_of(3))
+            .collect();
+        let mut vectors = vec![Vector::ZERO; 4 * blocks];
+        if !key {
+            let width = 2 * shape.width16();
+            for block in 0..blocks {
+                let whole = Vector {
+                    x: noise.skewed(30) as i16,
+                    y: noise.skewed(30) as i16,
+                };
+                let divided = noise.next().is_multiple_of(4);
+                let (x, y) = (block % shape.width16(), block / shape.width16());
+                for part in 0..4 {
+                    let at = (2 * y + part / 2) * width + 2 * x + part % 2;
+                    vectors[at] = whole;
+                    if divided {
+                        vectors[at].x += noise.skewed(9) as i16;
+                    }
+                }
+            }
+        }
+        let z: Vec<i8> = (0..shape.z_len()).map(|_| noise.skewed(18) as i8).collect();
+        let mut y = vec![0; shape.y_len()];
+        for (i, v) in y.iter_mut().enumerate() {
+            let (channel, block) = (i / blocks, i % blocks);
+            let (row, x) = (block / shape.width16(), block % shape.width16());
+            let index = z[((channel / 4) * shape.height64 + row / 4) * shape.width64 + x / 4];
+            if index != 0 && !skip[block] {
+                *v = match noise.next() % 500 {
+                    0 => noise.skewed(30_000) as i16,
+                    _ => noise.skewed(1 + u32::from(index.unsigned_abs()) / 3) as i16,
+                };
+            }
+        }
+        Self {
+            vectors,
+            skip,
+            z,
+            y,
+        }
+    }
+
+    fn hash(&self, hash: &mut Sha256) {
+        for vector in &self.vectors {
+            hash.update(vector.x.to_le_bytes());
+            hash.update(vector.y.to_le_bytes());
+        }
+        hash.update(self.skip.iter().map(|s| u8::from(*s)).collect::<Vec<_>>());
+        hash.update(self.z.iter().map(|z| *z as u8).collect::<Vec<_>>());
+        hash.update(
+            self.y
+                .iter()
+                .flat_map(|y| y.to_le_bytes())
+                .collect::<Vec<_>>(),
+        );
+    }
+}
+
+fn hexadecimal(hash: Sha256) -> String {
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Five frames as bytes of a file and as lines.
+fn make(name: &str) -> (Vec<u8>, String) {
+    let tables = Tables::parse(&tables()).unwrap();
+    let (width, height, shapes) = shapes(name);
+    let sequence = SequenceHeader {
+        version: VERSION,
+        tier: Tier::S,
+        model_id: *b"goldenmd",
+        tables_id: tables.id(),
+        width,
+        height,
+        bit_depth: 8,
+        chroma: Chroma::I420,
+        color: Color::default(),
+        fps_n: 25,
+        fps_d: 1,
+        par_n: 1,
+        par_d: 1,
+        tile_rows_64: 1,
+    };
+    let mut noise = Noise(u64::from(width));
+    let mut histories: Vec<TileHistory> = shapes.iter().map(TileHistory::new).collect();
+    let (mut file, mut lines) = (Vec::new(), String::new());
+    for number in 0..5u16 {
+        let key = number % 4 == 0;
+        let quality = (13 * number % 64) as u8;
+        let header = FrameHeader {
+            frame_type: if key {
+                FrameType::Key
+            } else {
+                FrameType::Inter
+            },
+            frame_number: number,
+            reference_number: if key { number } else { number - 1 },
+            long_term: None,
+            state_reset: key,
+            context_reset: false,
+            quality,
+            tile_count: shapes.len() as u16,
+        };
+        let mut writer = AccessUnitWriter::new(header, key.then_some(&sequence));
+        let mut hash = Sha256::new();
+        for (index, (shape, history)) in shapes.iter().zip(&mut histories).enumerate() {
+            let symbols = Symbols::make(&mut noise, shape, key);
+            symbols.hash(&mut hash);
+            if key {
+                history.reset();
+            }
+            let motion = match key {
+                true => Vec::new(),
+                false => code::encode_tile(shape.width16(), &symbols.vectors, &symbols.skip),
+            };
+            let Symbols { skip, z, y, .. } = &symbols;
+            let coded_z = encode_z(&tables, quality, shape, skip, z);
+            let coded_y = encode_y(&tables, shape, z, skip, y, history);
+            writer.push_tile(index as u16, &motion, &coded_z, &coded_y);
+        }
+        lines.push_str(&hexadecimal(hash));
+        lines.push('\n');
+        let pts = Some(u64::from(number) * 40_000_000);
+        file.extend(write_unit(&writer.finish(), key, pts, None));
+    }
+    (file, lines)
+}
+
+/// The lines of a file.
+fn decode(name: &str, file: &[u8]) -> String {
+    let tables = Tables::parse(&tables()).unwrap();
+    let (_, _, shapes) = shapes(name);
+    let mut histories: Vec<TileHistory> = shapes.iter().map(TileHistory::new).collect();
+    let (mut rest, mut lines) = (file, String::new());
+    while !rest.is_empty() {
+        let (unit, size) = UnitHeader::parse(rest).unwrap();
+        let (data, after) = rest[size..].split_at(unit.payload);
+        rest = after;
+        let unit = AccessUnit::parse(data).unwrap();
+        let key = unit.header.is_key();
+        if let Some(sequence) = &unit.sequence {
+            assert_eq!(sequence.tables_id, tables.id());
+        }
+        let mut hash = Sha256::new();
+        for ((tile, shape), history) in unit.tiles.iter().zip(&shapes).zip(&mut histories) {
+            let tile = tile.as_ref().unwrap();
+            let mut vectors = vec![Vector::ZERO; 4 * shape.blocks()];
+            let mut skip = vec![false; shape.blocks()];
+            if key {
+                history.reset();
+            } else {
+                code::decode_tile(shape.width16(), tile.motion, &mut vectors, &mut skip).unwrap();
+            }
+            let z = decode_z(&tables, unit.header.quality, shape, &skip, tile.z).unwrap();
+            let y = decode_y(&tables, shape, &z, &skip, tile.y, history).unwrap();
+            Symbols {
+                vectors,
+                skip,
+                z,
+                y,
+            }
+            .hash(&mut hash);
+        }
+        lines.push_str(&hexadecimal(hash));
+        lines.push('\n');
+    }
+    lines
+}
+
+#[test]
+fn golden_streams_decode_to_their_symbols() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/transport/golden");
+    for name in NAMES {
+        let (stream, hashes) = (
+            folder.join(format!("{name}.aic")),
+            folder.join(format!("{name}.sha256")),
+        );
+        let (file, lines) = make(name);
+        if std::env::var_os("GOLDEN").is_some_and(|v| v == "write") {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&stream, &file).unwrap();
+            std::fs::write(&hashes, &lines).unwrap();
+        }
+        let golden = std::fs::read(&stream).unwrap();
+        let expected = std::fs::read_to_string(&hashes).unwrap();
+        assert_eq!(decode(name, &golden), expected, "{name}");
+        // The encoder still writes the same bytes for the same symbols.
+        assert_eq!(lines, expected, "{name}");
+        assert!(file == golden, "{name}: other bytes for the same symbols");
+    }
+}
