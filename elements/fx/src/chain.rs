@@ -366,6 +366,7 @@ mod tests {
     use super::*;
     use crate::params::{Kind, Value};
     use crate::parse::parse;
+    use crate::picture::Family;
     use crate::simd::{Level, forced};
     use proptest::prelude::*;
 
@@ -409,15 +410,58 @@ mod tests {
         mix: f64,
         threads: usize,
         format: PixelFormat,
-        (w, h): (usize, usize),
+        size: (usize, usize),
         pad: usize,
+    ) -> Vec<(Vec<u8>, usize)> {
+        let planes = memory(format, size.0, size.1, pad);
+        rendered_from(planes, text, mix, threads, format, size)
+    }
+
+    fn rendered_from(
+        mut planes: Vec<(Vec<u8>, usize)>,
+        text: &str,
+        mix: f64,
+        threads: usize,
+        format: PixelFormat,
+        (w, h): (usize, usize),
     ) -> Vec<(Vec<u8>, usize)> {
         let effects = resolve(&parse(text).unwrap(), &registry_defaults());
         let chain = Chain::new(&effects, mix, format, w, h, COLOR);
-        let mut planes = memory(format, w, h, pad);
         let mut renderer = Renderer::new(threads).unwrap();
         run_with(&chain, &mut renderer, format, (w, h), &mut planes);
         planes
+    }
+
+    /// A frame of a real clip (bee.mp4, CC0), as planes of a format, and its size.
+    fn photo(format: PixelFormat) -> (Vec<(Vec<u8>, usize)>, (usize, usize)) {
+        const FILE: &[u8] = include_bytes!("../tests/golden/bee.ppm");
+        const SIZE: (usize, usize) = (202, 114);
+        let rgb = FILE.strip_prefix(b"P6\n202 114\n255\n").expect("a PPM");
+        let (w, h) = SIZE;
+        let mut planes = memory(format, w, h, 0);
+        let scratch = &mut PictureScratch::default();
+        let views = planes
+            .iter_mut()
+            .map(|(data, stride)| (data.as_mut_slice(), *stride));
+        let mut frame = RawFrame::new(format, w, h, COLOR, views.collect()).unwrap();
+        frame.with_picture(scratch, |picture: &mut crate::picture::Picture| {
+            let shape = picture.shape;
+            for (component, plane) in picture.planes.iter_mut().enumerate() {
+                let (ws, hs) = shape.component_shift(component);
+                for (y, row) in plane.rows_mut().enumerate() {
+                    for (x, value) in row.iter_mut().enumerate() {
+                        let at = 3 * ((y << hs) * w + (x << ws));
+                        let [r, g, b] = [0, 1, 2].map(|c| f32::from(rgb[at + c]) / 255.0);
+                        let code = match shape.family {
+                            Family::Rgb => [r * 255.0, g * 255.0, b * 255.0],
+                            _ => COLOR.encode([r, g, b]),
+                        };
+                        *value = code[component].round().clamp(0.0, 255.0) as u8;
+                    }
+                }
+            }
+        });
+        (planes, SIZE)
     }
 
     #[test]
@@ -489,9 +533,8 @@ mod tests {
         }
     }
 
-    /// Every effect gives the same bits with and without vector instructions.
-    #[test]
-    fn vectors_change_nothing() {
+    /// Every effect, and settings that take another way through it.
+    fn effects_and_variants() -> Vec<&'static str> {
         let mut texts: Vec<&str> = EFFECTS.iter().map(|effect| effect.name).collect();
         texts.extend([
             "posterize:space=rgb",
@@ -506,7 +549,40 @@ mod tests {
             "vhs:bleed=1:noise=1:jitter=1:tracking=1",
             "chroma-key:color=#404040:similarity=0.3",
         ]);
-        for text in texts {
+        texts
+    }
+
+    /// The same on a picture with edges, gradients and flat parts, as noise has none.
+    #[test]
+    fn vectors_change_nothing_on_a_real_frame() {
+        for text in effects_and_variants() {
+            for format in PixelFormat::ALL {
+                let (planes, size) = photo(format);
+                let vector = rendered_from(planes.clone(), text, 1.0, 1, format, size);
+                let untouched = [
+                    "lut",
+                    "trails",
+                    "chroma-key",
+                    "chroma-key:color=#404040:similarity=0.3",
+                ];
+                let gray = format == PixelFormat::Gray8;
+                if !(untouched.contains(&text) || gray && text == "rgb-shift") {
+                    assert!(vector != planes, "{text} {format:?} does nothing");
+                }
+                for level in Level::available() {
+                    let planes = planes.clone();
+                    let other =
+                        forced::with(level, || rendered_from(planes, text, 1.0, 1, format, size));
+                    assert!(vector == other, "{text} {format:?} {level:?}");
+                }
+            }
+        }
+    }
+
+    /// Every effect gives the same bits with and without vector instructions.
+    #[test]
+    fn vectors_change_nothing() {
+        for text in effects_and_variants() {
             for format in PixelFormat::ALL {
                 // Longer than a few vectors, with an odd rest.
                 let size = (203, 11);
