@@ -4,7 +4,7 @@
 Taken are the ```sh blocks of README.md and docs/*.md, and the lines in the documentation of each
 element (elements/*/src/*/mod.rs), that contain gst-launch-1.0. They run one after the other in
 one empty directory that holds .deps (with the clips) and clip.mp4 (bikes.mp4), so a later
-line may read what an earlier one wrote. A block after a comment `<!-- not run ... -->` is left
+line may read what an earlier one wrote. A block or line after a comment `<!-- not run ... -->` is left
 out and counted. Sinks that need a screen are replaced by fakesink: nothing else is changed.
 """
 
@@ -56,11 +56,14 @@ def doc_blocks(path):
             number += 1
             continue
         start, command = number + 1, [match.group(1)]
+        # In an element's documentation the comment stands above the example's opening mark.
+        above = " ".join(lines[max(0, number - 3) : number])
+        reason = re.search(r"<!--\s*(not run.*?)\s*-->", above)
         while command[-1].endswith("\\") and number + 1 < len(lines):
             number += 1
             command.append(re.sub(r"^\s*(?://[/!]|\*)\s?", "", lines[number]))
         # A line of documentation may end in a backtick when it is written inside a sentence.
-        yield f"{path}:{start}", "\n".join(command).rstrip("`"), None
+        yield f"{path}:{start}", "\n".join(command).rstrip("`"), reason and reason.group(1)
         number += 1
 
 

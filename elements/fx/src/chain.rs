@@ -372,8 +372,11 @@ mod tests {
 
     const COLOR: Colorimetry = Colorimetry::BT709;
 
+    /// Bytes and stride of each plane.
+    type Planes = Vec<(Vec<u8>, usize)>;
+
     /// Bytes that look random, for every plane of a format.
-    fn memory(format: PixelFormat, w: usize, h: usize, pad: usize) -> Vec<(Vec<u8>, usize)> {
+    fn memory(format: PixelFormat, w: usize, h: usize, pad: usize) -> Planes {
         (0..format.plane_count())
             .map(|plane| {
                 let (row, rows) = format.plane_size(plane, w, h);
@@ -412,19 +415,19 @@ mod tests {
         format: PixelFormat,
         size: (usize, usize),
         pad: usize,
-    ) -> Vec<(Vec<u8>, usize)> {
+    ) -> Planes {
         let planes = memory(format, size.0, size.1, pad);
         rendered_from(planes, text, mix, threads, format, size)
     }
 
     fn rendered_from(
-        mut planes: Vec<(Vec<u8>, usize)>,
+        mut planes: Planes,
         text: &str,
         mix: f64,
         threads: usize,
         format: PixelFormat,
         (w, h): (usize, usize),
-    ) -> Vec<(Vec<u8>, usize)> {
+    ) -> Planes {
         let effects = resolve(&parse(text).unwrap(), &registry_defaults());
         let chain = Chain::new(&effects, mix, format, w, h, COLOR);
         let mut renderer = Renderer::new(threads).unwrap();
@@ -433,7 +436,7 @@ mod tests {
     }
 
     /// A frame of a real clip (bee.mp4, CC0), as planes of a format, and its size.
-    fn photo(format: PixelFormat) -> (Vec<(Vec<u8>, usize)>, (usize, usize)) {
+    fn photo(format: PixelFormat) -> (Planes, (usize, usize)) {
         const FILE: &[u8] = include_bytes!("../tests/golden/bee.ppm");
         const SIZE: (usize, usize) = (202, 114);
         let rgb = FILE.strip_prefix(b"P6\n202 114\n255\n").expect("a PPM");

@@ -14,6 +14,7 @@
  *
  * ## Example
  *
+ * <!-- not run by the pipeline test: needs a camera and a model of yours -->
  * |[
  * gst-launch-1.0 v4l2src ! videoconvert ! aibackgroundblur model-location=selfie.onnx sigma=15 ! videoconvert ! autovideosink
  * ]|
