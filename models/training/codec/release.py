@@ -2,6 +2,7 @@
 """Exports a run into the folder of shipped models: graphs, tables, log, manifest, card.
 
     python release.py --run ../runs/codec-s --out ../../codec [--evaluation eval.json]
+    python release.py --bench rd-out/results.json     # the card anew, with what `aivideo rd` measured
     python release.py --checkpoint checkpoints/s.pt    # the graphs anew, after a change of export.py
 """
 
@@ -67,6 +68,70 @@ def table(report):
     return "\n".join(lines)
 
 
+METRICS = {"psnr_y": "Y-PSNR", "psnr_y_cut": "0.95 x Y-PSNR", "ssim": "SSIM", "vmaf": "VMAF"}
+
+
+def compact(results, known, out):
+    """What the card shows of a bench's results.json, tied to the weights that it was of."""
+    size = sum(os.path.getsize(os.path.join(out, f"s-{part}")) for part in ("decode.onnx", "tables.bin"))
+    if results["codec_model"] or results["decoder_model_bytes"] != size:
+        raise SystemExit("the bench ran with other weights than the files here: build, and run it without --codec-model")
+    names = {c["id"]: c["name"] for c in results["codecs"]}
+    medians = [
+        {k: m[k] for k in ("metric", "class", "clips", "median", "best", "worst", "wins")} | {"anchor": names[m["anchor"]]}
+        for m in results["medians"]
+        if m["ours"] == "aicodec"
+    ]
+    curves = {}
+    for point in results["points_of_curves"]:
+        if point["codec"] == "aicodec" and not point["matched"]:
+            row = {"quality": point["value"], **{k: round(point[k], 3) for k in ("kbps", "psnr_y", "ssim", "vmaf")}}
+            curves.setdefault(point["clip"], []).append(row)
+    return {
+        "weights": known["props"]["aicodec.weights-sha256"],
+        "shape": results["shape"],
+        "gop_seconds": results["gop_seconds"],
+        "medians": medians,
+        "curves": curves,
+    }
+
+
+def bench_section(bench):
+    rows = [m for m in bench["medians"] if m["class"] is None]
+    anchors = list(dict.fromkeys(m["anchor"] for m in rows))
+    share = lambda v: "-" if v is None else f"{v:+.0f} %"
+    lines = ["| anchor | " + " | ".join(f"equal {n}" if "x" not in n else n for n in METRICS.values()) + " |", "|---" * (len(METRICS) + 1) + "|"]
+    for anchor in anchors:
+        cells = []
+        for metric in METRICS:
+            m = next((m for m in rows if m["anchor"] == anchor and m["metric"] == metric), None)
+            cells.append("-" if m is None else f"{share(m['median'])} ({share(m['best'])} to {share(m['worst'])})")
+        lines.append(f"| {anchor} | " + " | ".join(cells) + " |")
+    kinds = [m for m in bench["medians"] if m["class"] and m["metric"] == "psnr_y"]
+    by_class = "; ".join(
+        f"{kind} ({next(m['clips'] for m in kinds if m['class'] == kind)}): "
+        + ", ".join(f"{share(m['median'])} against {m['anchor']}" for m in kinds if m["class"] == kind)
+        for kind in dict.fromkeys(m["class"] for m in kinds)
+    )
+    points = ["| clip | quality: kbit/s, Y-PSNR |", "|---|---|"]
+    for clip, curve in bench["curves"].items():
+        points.append(f"| {clip} | " + "; ".join(f"{p['quality']:.0f}: {p['kbps']:.0f}, {p['psnr_y']:.2f}" for p in curve) + " |")
+    table_of_medians, table_of_points = "\n".join(lines), "\n".join(points)
+    return f"""
+## Rate and distortion
+
+`aivideo rd`, whole streams of the real elements: {len(bench['curves'])} validation clips (not trained on),
+{bench['shape']['frames']} frames each, at most 640x360, key frames every {bench['gop_seconds']:g} s. BD-rate, median of the clips
+(best to worst); positive: more bits than the anchor.
+
+{table_of_medians}
+
+At equal Y-PSNR by content (clips): {by_class}.
+
+{table_of_points}
+"""
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__)
@@ -76,11 +141,20 @@ def main():
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--checkpoint", help="graphs only, of this checkpoint: tables and log stay as they are")
     parser.add_argument("--evaluation", help="only write the card anew, with this report of evaluate.py")
+    parser.add_argument("--bench", help="only write the card anew, with this results.json of `aivideo rd`")
     args = parser.parse_args()
     torch.set_num_threads(1)
     os.makedirs(args.out, exist_ok=True)
     facts = os.path.join(args.out, "verify.json")
-    if args.evaluation:
+    if args.bench:
+        with open(args.bench) as f:
+            results = json.load(f)
+        with open(facts) as f:
+            known = json.load(f)
+        with open(os.path.join(args.out, "bench.json"), "w") as f:
+            json.dump(compact(results, known, args.out), f, indent=1)
+            f.write("\n")
+    elif args.evaluation:
         with open(args.evaluation) as f:
             report = json.load(f)
         with open(facts) as f:
@@ -148,6 +222,15 @@ than the anchor at the same Y-PSNR.
             shares = [v for row in report["clips"].values() for v in row["bd_rate"].values() if v is not None]
             lost = sum(v > 0 for v in shares)
             verdict = f"It needs more bits than its anchors in {lost} of {len(shares)} comparisons above. "
+    kept = os.path.join(args.out, "bench.json")
+    if os.path.exists(kept):
+        with open(kept) as f:
+            bench = json.load(f)
+        if bench["weights"] == known["props"]["aicodec.weights-sha256"]:
+            result += bench_section(bench)
+            equal = [m for m in bench["medians"] if m["class"] is None and m["metric"] == "psnr_y"]
+            won, all_clips = sum(m["wins"] for m in equal), sum(m["clips"] for m in equal)
+            verdict = f"At equal Y-PSNR it needs more bits than its anchors in {all_clips - won} of {all_clips} comparisons. "
     v = known["verify"]
     frames = [v[k] for k in v if k.startswith("frame")]
     text = f"""# aicodec, tier S
