@@ -245,9 +245,14 @@ impl ElementImpl for AiCodecDec {
 
 impl AiCodecDec {
     fn stats(&self) -> Option<gst::Structure> {
-        let engine = lock(&self.net).as_ref()?.engine().clone();
-        let totals = *lock(&self.totals);
-        Some(engine.stats().to_structure(&totals.fields()))
+        let (engine, kernels) = {
+            let net = lock(&self.net);
+            let net = net.as_ref()?;
+            (net.engine().clone(), net.kernels())
+        };
+        let mut fields = lock(&self.totals).fields();
+        fields.push(("kernels", kernels.to_send_value()));
+        Some(engine.stats().to_structure(&fields))
     }
 
     /// The first format that downstream allows.
@@ -445,8 +450,9 @@ impl AiCodecDec {
         gst::info!(
             CAT,
             imp = self,
-            "{net:?} on {}",
-            net.engine().device_in_use()
+            "{net:?} on {}, kernels: {}",
+            net.engine().device_in_use(),
+            net.kernels()
         );
         *lock(&self.state) = Some(State {
             decoder: Decoder::new(net.clone(), false),

@@ -432,9 +432,14 @@ impl ElementImpl for AiCodecEnc {
 
 impl AiCodecEnc {
     fn stats(&self) -> Option<gst::Structure> {
-        let engine = lock(&self.net).as_ref()?.engine().clone();
-        let totals = *lock(&self.totals);
-        Some(engine.stats().to_structure(&totals.fields()))
+        let (engine, kernels) = {
+            let net = lock(&self.net);
+            let net = net.as_ref()?;
+            (net.engine().clone(), net.kernels())
+        };
+        let mut fields = lock(&self.totals).fields();
+        fields.push(("kernels", kernels.to_send_value()));
+        Some(engine.stats().to_structure(&fields))
     }
 
     /// The form that downstream wants: the first it allows.
@@ -547,8 +552,9 @@ impl AiCodecEnc {
         gst::info!(
             CAT,
             imp = self,
-            "{net:?} on {}",
-            net.engine().device_in_use()
+            "{net:?} on {}, kernels: {}",
+            net.engine().device_in_use(),
+            net.kernels()
         );
         *lock(&self.net) = Some(net);
         *lock(&self.totals) = Totals::default();
@@ -566,12 +572,9 @@ fn frame_rate(fps: gst::Fraction) -> f64 {
     }
 }
 
-/// Of a stream without a rate, 30 frames a second are assumed.
-fn delay_in_frames(milliseconds: u32, fps: gst::Fraction) -> u32 {
-    let (n, d) = (i64::from(fps.numer()), i64::from(fps.denom()));
-    let (n, d) = if n > 0 && d > 0 { (n, d) } else { (30, 1) };
-    let frames = (i64::from(milliseconds) * n).div_euclid(1000 * d) + 1;
-    u32::try_from(frames).unwrap_or(u32::MAX)
+/// The first number of frames that takes longer.
+fn delay_in_frames(milliseconds: u32, fps: f64) -> u32 {
+    (f64::from(milliseconds) * fps / 1000.0).floor() as u32 + 1
 }
 
 impl VideoEncoderImpl for AiCodecEnc {
@@ -594,6 +597,7 @@ impl VideoEncoderImpl for AiCodecEnc {
         let info = input.info().clone();
         let sequence = sequence_from_info(&info, settings.tile_rows as u8)
             .map_err(|e| gst::loggable_error!(CAT, "{e}"))?;
+        let fps = frame_rate(info.fps());
         let choices = EncoderSettings {
             motion: match settings.motion {
                 Motion::Full => Variant::Full,
@@ -603,7 +607,7 @@ impl VideoEncoderImpl for AiCodecEnc {
             },
             recovery: RecoverySettings {
                 long_term: settings.recovery == Recovery::Auto,
-                delay: delay_in_frames(settings.long_term_delay, info.fps()),
+                delay: delay_in_frames(settings.long_term_delay, fps),
             },
             skip_bits: if settings.skip_blocks { SKIP_BITS } else { 0.0 },
             ..EncoderSettings::default()
@@ -614,7 +618,6 @@ impl VideoEncoderImpl for AiCodecEnc {
         })?;
         let format = self.choose_format()?;
         let sequence: SequenceHeader = encoder.sequence().clone();
-        let fps = frame_rate(info.fps());
         let pixels = encoder.coded_pixels();
         // A rate that is under way goes on over a change of the picture's size.
         let before = lock(&self.state).take().map(|state| state.rate);

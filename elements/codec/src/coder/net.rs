@@ -244,10 +244,18 @@ macro_rules! network {
                 })
             }
 
-            /// Chooses between this project's kernels, where they can be used, and ONNX Runtime.
+            /// With `false` the network runs in ONNX Runtime, whatever the machine has.
             pub fn set_fused(&mut self, wanted: bool) {
                 if !wanted {
                     self.fused = None;
+                }
+            }
+
+            /// What runs the network: this project's kernels by their instructions, or `onnxruntime`.
+            pub fn kernels(&self) -> &'static str {
+                match &self.fused {
+                    Some(network) => network.isa().name(),
+                    None => "onnxruntime",
                 }
             }
 

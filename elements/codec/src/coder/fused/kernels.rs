@@ -24,6 +24,14 @@ pub enum Isa {
 }
 
 impl Isa {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Amx => "amx",
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+        }
+    }
+
     /// The best that this machine has.
     pub fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]

@@ -296,6 +296,11 @@ impl Network {
         })
     }
 
+    /// The instructions that it runs with.
+    pub fn isa(&self) -> Isa {
+        self.shared.isa
+    }
+
     /// Whether the network has these tensors.
     pub fn fits(&self, channels: super::net::Channels) -> bool {
         let s = &self.shared;
