@@ -92,38 +92,24 @@ struct Codec {
     name: &'static str,
     /// Elements that it needs beside those of GStreamer's base.
     needs: &'static [&'static str],
-    /// From pictures to packets, for a knob: kbit/s, or a quality.
+    /// From pictures to packets, for a rate in kbit/s.
     send: fn(u32) -> String,
     /// From packets to pictures.
     receive: &'static str,
     encoding: &'static str,
     /// The receiver's elements ask by themselves.
     asks: bool,
-    /// The knob is a quality from 0 to 63.
-    by_quality: bool,
 }
 
-fn ours_cbr(knob: u32) -> String {
+fn ours(rate: u32) -> String {
     format!(
-        "aicodecenc name=encoder rate-control=cbr bitrate={knob} key-int-max=250 tile-rows=1 \
+        "aicodecenc name=encoder rate-control=cbr bitrate={rate} key-int-max=250 tile-rows=1 \
          ! rtpaicodecpay mtu={MTU} aggregate-mode=tiles"
     )
 }
 
-fn ours_cq(knob: u32) -> String {
-    format!(
-        "aicodecenc name=encoder quality={knob} key-int-max=250 tile-rows=1 \
-         ! rtpaicodecpay mtu={MTU} aggregate-mode=tiles"
-    )
-}
-
-fn ours_keys(knob: u32) -> String {
-    let line = if has_rate_control() {
-        ours_cbr(knob)
-    } else {
-        ours_cq(knob)
-    };
-    line.replacen("aicodecenc", "aicodecenc recovery=key", 1)
+fn ours_keys(rate: u32) -> String {
+    ours(rate).replacen("aicodecenc", "aicodecenc recovery=key", 1)
 }
 
 fn x264(knob: u32) -> String {
@@ -147,14 +133,8 @@ fn x265(knob: u32) -> String {
     )
 }
 
-fn has_rate_control() -> bool {
-    let element = gst::ElementFactory::make("aicodecenc").build();
-    element.is_ok_and(|e| e.find_property("bitrate").is_some())
-}
-
 fn codecs() -> Vec<Codec> {
-    let cbr = has_rate_control();
-    let ours = |name, send| Codec {
+    let own = |name, send| Codec {
         name,
         needs: &[
             "aicodecenc",
@@ -166,7 +146,6 @@ fn codecs() -> Vec<Codec> {
         receive: "rtpaicodecdepay ! aicodecdec name=decoder",
         encoding: "X-AICODEC",
         asks: true,
-        by_quality: !cbr,
     };
     let h264 = |name, receive| Codec {
         name,
@@ -175,7 +154,6 @@ fn codecs() -> Vec<Codec> {
         receive,
         encoding: "H264",
         asks: false,
-        by_quality: false,
     };
     let h265 = Codec {
         name: "x265",
@@ -184,11 +162,10 @@ fn codecs() -> Vec<Codec> {
         receive: "rtph265depay ! h265parse ! avdec_h265 name=decoder max-threads=1",
         encoding: "H265",
         asks: false,
-        by_quality: false,
     };
     vec![
-        ours("aicodec", if cbr { ours_cbr } else { ours_cq }),
-        ours("aicodec, key frames", ours_keys),
+        own("aicodec", ours as fn(u32) -> String),
+        own("aicodec, key frames", ours_keys),
         h264(
             "x264",
             "rtph264depay ! h264parse ! avdec_h264 name=decoder max-threads=1",
@@ -914,18 +891,6 @@ fn calibrate(codec: &Codec, clip: &Clip, options: &Options) -> Result<u32> {
         Ok(8.0 * bytes as f64 / seconds / 1000.0)
     };
     let target = f64::from(options.bitrate);
-    if codec.by_quality {
-        let (mut low, mut high) = (0u32, 63);
-        while low < high {
-            let middle = (low + high).div_ceil(2);
-            if measure(middle)? <= target {
-                low = middle;
-            } else {
-                high = middle - 1;
-            }
-        }
-        return Ok(low);
-    }
     let mut knob = target;
     for _ in 0..3 {
         let got = measure(knob as u32)?;
