@@ -43,6 +43,38 @@ pub struct Cube {
 }
 
 impl Cube {
+    /// The table's colour for one of 0 to 1, in floating point: between entries on a line, or
+    /// between the corners of a tetrahedron.
+    pub fn sample(&self, rgb: [f32; 3]) -> [f32; 3] {
+        let last = self.size - 1;
+        let place: [f32; 3] = std::array::from_fn(|c| {
+            let at = (rgb[c] - self.min[c]) / (self.max[c] - self.min[c]);
+            at.clamp(0.0, 1.0) * last as f32
+        });
+        let low = place.map(|p| (p as usize).min(last - 1));
+        let part: [f32; 3] = std::array::from_fn(|c| place[c] - low[c] as f32);
+        if !self.three {
+            return std::array::from_fn(|c| {
+                let (a, b) = (self.entries[low[c]][c], self.entries[low[c] + 1][c]);
+                a + (b - a) * part[c]
+            });
+        }
+        // From the cell's first corner to its last along the axes, the longest part first.
+        let mut axes = [0, 1, 2];
+        axes.sort_by(|a, b| part[*b].total_cmp(&part[*a]));
+        let step = [1, self.size, self.size * self.size];
+        let mut corner = low[0] + low[1] * step[1] + low[2] * step[2];
+        let mut sum = self.entries[corner].map(|v| v * (1.0 - part[axes[0]]));
+        for (k, axis) in axes.into_iter().enumerate() {
+            corner += step[axis];
+            let weight = part[axis] - axes.get(k + 1).map_or(0.0, |next| part[*next]);
+            for (sum, v) in sum.iter_mut().zip(self.entries[corner]) {
+                *sum += v * weight;
+            }
+        }
+        sum
+    }
+
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, CubeError> {
         let name = path.display().to_string();

@@ -23,6 +23,8 @@ pub enum Point {
     /// Brightness decides: tables from luma to Y, U and V, and the share of 256 that colours get.
     /// The table of Y has that share inside.
     Tint([Table; 3], u32),
+    /// A function of red, green and blue of 0 to 1.
+    Color(Box<dyn Fn([f32; 3]) -> [f32; 3] + Send + Sync>),
 }
 
 /// Makes a table.
@@ -45,7 +47,7 @@ pub fn tint(color: &Colorimetry, amount: f64, colors: impl Fn(f32) -> [f32; 3]) 
         let brightness = ((f64::from(x) - black) / range).clamp(0.0, 1.0);
         let rgb = colors(brightness as f32).map(|v| v.clamp(0.0, 1.0));
         let eight = f64::from(color.encode(rgb)[component]);
-        let scale = if color.limited { 4.0 } else { 1023.0 / 255.0 };
+        let scale = code_scale(color);
         match component {
             0 => eight * scale,
             _ => 512.0 + (eight - 128.0) * scale,
@@ -57,6 +59,11 @@ pub fn tint(color: &Colorimetry, amount: f64, colors: impl Fn(f32) -> [f32; 3]) 
     });
     let chroma = |component| table(|x| code(x, component).round());
     Point::Tint([luma, chroma(1), chroma(2)], steps)
+}
+
+/// Code values of ten bits for one of eight.
+fn code_scale(color: &Colorimetry) -> f64 {
+    if color.limited { 4.0 } else { 1023.0 / 255.0 }
 }
 
 /// Code value of black, and the distance from black to white.
@@ -130,6 +137,7 @@ pub struct DeepChain {
     format: DeepFormat,
     width: usize,
     height: usize,
+    color: Colorimetry,
     mix: u32,
 }
 
@@ -182,6 +190,7 @@ impl DeepChain {
             format,
             width,
             height,
+            color,
             mix,
         };
         if let [Point::Tables(tables)] = chain.steps.as_mut_slice() {
@@ -301,6 +310,7 @@ impl DeepChain {
                     look_up(&mut y1, y);
                     look_up(&mut y2, y);
                 }
+                Point::Color(f) => self.recolor([&mut y1, &mut y2], [&mut u, &mut v], f),
             }
         }
         if let Some((o1, o2, ou, ov)) = old {
@@ -318,6 +328,35 @@ impl DeepChain {
         } else {
             let both: Vec<u16> = u.iter().zip(&v).flat_map(|(u, v)| [*u, *v]).collect();
             pack(first, &both, shift);
+        }
+    }
+}
+
+impl DeepChain {
+    /// Each pixel with the colour that it shares with its neighbours; they then share the mean.
+    fn recolor(
+        &self,
+        mut luma: [&mut [u16]; 2],
+        [u, v]: [&mut [u16]; 2],
+        f: &dyn Fn([f32; 3]) -> [f32; 3],
+    ) {
+        let scale = code_scale(&self.color) as f32;
+        let code = |value: f32| value.round().clamp(0.0, f32::from(MAX)) as u16;
+        for (i, (u, v)) in u.iter_mut().zip(v).enumerate() {
+            let chroma = [*u, *v].map(|c| 128.0 + (f32::from(c) - 512.0) / scale);
+            let (mut sum, mut count) = ([0.0; 2], 0.0);
+            for row in &mut luma {
+                for y in row.iter_mut().skip(2 * i).take(2) {
+                    let old = [f32::from(*y) / scale, chroma[0], chroma[1]];
+                    // Colours outside of the cube are brought to its surface, as in eight bits.
+                    let rgb = self.color.decode(old).map(|x| x.clamp(0.0, 1.0));
+                    let new = self.color.encode(f(rgb).map(|x| x.clamp(0.0, 1.0)));
+                    *y = code(new[0] * scale);
+                    sum = [sum[0] + new[1], sum[1] + new[2]];
+                    count += 1.0;
+                }
+            }
+            [*u, *v] = sum.map(|c| code(512.0 + (c / count - 128.0) * scale));
         }
     }
 }
@@ -455,6 +494,8 @@ mod tests {
             "thermal",
             "invert",
             "sepia,invert,thermal:amount=0.3",
+            "posterize:space=rgb",
+            "threshold:space=rgb",
         ] {
             for level in [16u8, 60, 128, 200, 235] {
                 let mut deep = memory(DeepFormat::P010le, 0, |_| u16::from(level) * 4);
@@ -478,12 +519,60 @@ mod tests {
         }
     }
 
+    /// A table that changes nothing leaves gray alone, and colours to within rounding where all of
+    /// the four pixels are alike; one that swaps red and blue does.
+    #[test]
+    fn tables_of_colours_work() {
+        let color = Colorimetry::BT709;
+        for swap in [false, true] {
+            let f = move |[r, g, b]: [f32; 3]| if swap { [b, g, r] } else { [r, g, b] };
+            for rgb in [[0.5, 0.5, 0.5], [0.9, 0.2, 0.1], [0.1, 0.3, 0.8]] {
+                let ten = |rgb| {
+                    let [y, u, v] = color.encode(rgb).map(|c| f64::from(c) * 4.0);
+                    [y, u, v].map(|c| c.round() as u16)
+                };
+                let (old, expected) = (ten(rgb), ten(f(rgb)));
+                let chain = DeepChain {
+                    steps: vec![Point::Color(Box::new(f))],
+                    format: DeepFormat::I42010le,
+                    width: SIZE.0,
+                    height: SIZE.1,
+                    color,
+                    mix: 256,
+                };
+                let mut planes = memory(DeepFormat::I42010le, 4, |at| old[at / 7919 % 3]);
+                for (plane, (data, _)) in planes.iter_mut().enumerate() {
+                    for pair in data.chunks_exact_mut(2).filter(|pair| **pair != [0x5a; 2]) {
+                        pair.copy_from_slice(&old[plane].to_le_bytes());
+                    }
+                }
+                let raw = planes.iter_mut().map(|(d, s)| (d.as_mut_slice(), *s));
+                chain.run(raw.collect(), &Workers::new(1).unwrap()).unwrap();
+                let all = values(DeepFormat::I42010le, &planes);
+                let (w, h) = SIZE;
+                for (at, expected) in [(0, 0), (w * h - 1, 0), (w * h, 1), (all.len() - 1, 2)]
+                    .map(|(at, plane)| (all[at], expected[plane]))
+                {
+                    assert!(
+                        at.abs_diff(expected) <= 2,
+                        "{rgb:?} {swap}: {at} {expected}"
+                    );
+                }
+            }
+        }
+    }
+
     #[test]
     fn no_mix_is_identity_and_threads_change_nothing() {
         let any = |i: usize| (i * 37 % 1024) as u16;
         for format in DeepFormat::ALL {
             let before = memory(format, 2, any);
-            for text in ["posterize", "sepia", "thermal,threshold"] {
+            for text in [
+                "posterize",
+                "sepia",
+                "thermal,threshold",
+                "posterize:space=rgb",
+            ] {
                 let mut planes = before.clone();
                 run(text, 0.0, 1, format, &mut planes);
                 assert_eq!(planes, before);
@@ -499,7 +588,5 @@ mod tests {
     fn effects_that_need_eight_bits_say_so() {
         let effects = resolve(&parse("sepia,blur").unwrap(), &registry_defaults());
         assert_eq!(check(&effects), Err(NotDeep { effect: "blur" }));
-        let effects = resolve(&parse("posterize:space=rgb").unwrap(), &registry_defaults());
-        assert!(check(&effects).is_err());
     }
 }

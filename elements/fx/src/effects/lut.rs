@@ -3,9 +3,10 @@
 
 use super::convert::{ColorOp, via_rgb};
 use crate::cube::Cube;
+use crate::deep::Point;
 use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Moment, Pass};
-use crate::picture::Family;
+use crate::picture::{Colorimetry, Family};
 use crate::registry::Effect;
 use crate::simd::kernels::{self, ColorTable};
 use crate::simd::lut::{Lut, RowLut};
@@ -35,8 +36,19 @@ pub const EFFECT: Effect = Effect {
         },
     ],
     build,
-    deep: None,
+    deep: Some(deep),
 };
+
+fn deep(values: &Values, _color: &Colorimetry) -> Option<Point> {
+    let amount = values.float("amount") as f32;
+    let Some(cube) = values.table("file").filter(|_| amount > 0.0).cloned() else {
+        return Some(Point::Nothing);
+    };
+    Some(Point::Color(Box::new(move |rgb| {
+        let graded = cube.sample(rgb);
+        std::array::from_fn(|c| rgb[c] + (graded[c] - rgb[c]) * amount)
+    })))
+}
 
 fn build(values: &Values, build: &Build) -> Pass {
     let amount = values.float("amount") as f32;
@@ -192,6 +204,10 @@ pub(crate) mod tests {
                 for (sum, v) in expected.iter_mut().zip(at(corner)) {
                     *sum += f64::from(v) * weight;
                 }
+            }
+            let sampled = cube.sample(rgb.map(|v| v as f32 / 255.0));
+            for (sampled, expected) in sampled.into_iter().zip(expected) {
+                assert!((f64::from(sampled) - expected).abs() < 1e-5);
             }
             let [mut r, mut g, mut b] = rgb.map(|v| vec![v as u8]);
             kernels::tetrahedral(&mut r, &mut g, &mut b, &table);

@@ -32,6 +32,7 @@ pub mod vignette;
 
 mod convert;
 pub(crate) mod gaussian;
+mod grain;
 mod large;
 mod relief;
 mod tint;

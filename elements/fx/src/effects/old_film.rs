@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Old film: grain, flicker and scratches on black and white stock.
 
+use super::grain;
 use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Moment, Pass, RowPass, RowScratch, hash, unit};
 use crate::picture::{Band, Family, Shape, fit};
 use crate::registry::Effect;
 use crate::simd::kernels;
+use crate::simd::lut::{Lut, RowLut};
 
 pub const EFFECT: Effect = Effect {
     name: "old-film",
@@ -86,8 +88,11 @@ impl OldFilm {
         let step = moment.step(RATE);
         let (black, range) = self.shape.brightness_range();
         let gain = 1.0 + self.flicker * 0.3 * (self.random(moment, 0, 0, step) as f32 - 0.5);
-        let seed = hash(&[moment.seed, self.salt, step, y as u64]) as u32;
-        kernels::expose(row, seed, self.grain * 0.3 * range, gain, black);
+        let exposed: Lut =
+            std::array::from_fn(|x| kernels::to_byte((x as f32 - black) * gain + black));
+        RowLut::new(&[&exposed]).apply(row);
+        let seed = hash(&[moment.seed, self.salt, step, y as u64]);
+        grain::add(row, seed, self.grain * 0.3 * range * gain);
         for scratch in 0..SCRATCHES {
             // A scratch stays about half a second, and wanders a little.
             let life = moment.step(2.0 + self.random(moment, 1, scratch, 0));

@@ -55,7 +55,10 @@ fn build(values: &Values, build: &Build) -> Pass {
 
 fn deep(values: &Values, _color: &Colorimetry) -> Option<Point> {
     if values.choice("space") != 0 {
-        return None;
+        let steps = (values.int("num-levels") - 1) as f32;
+        return Some(Point::Color(Box::new(move |rgb| {
+            rgb.map(|x| (x * steps).round_ties_even() / steps)
+        })));
     }
     let max = f64::from(deep::MAX);
     let step = max / f64::from(values.int("num-levels") - 1);

@@ -47,7 +47,10 @@ fn build(values: &Values, build: &Build) -> Pass {
 
 fn deep(values: &Values, _color: &Colorimetry) -> Option<Point> {
     if values.choice("space") != 0 {
-        return None;
+        let limit = values.float("threshold") as f32;
+        return Some(Point::Color(Box::new(move |rgb| {
+            rgb.map(|x| f32::from(u8::from(x > limit)))
+        })));
     }
     let max = f64::from(deep::MAX);
     let least = values.float("threshold") * max;

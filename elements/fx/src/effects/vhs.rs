@@ -3,6 +3,7 @@
 
 use super::box_blur::Window;
 use super::convert::{decoding, encoding};
+use super::grain;
 use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Moment, Pass, RowPass, RowScratch, hash, unit};
 use crate::picture::{Band, Family, Shape, fit};
@@ -151,8 +152,8 @@ impl Vhs {
         smear(row, shift, taps, [0.0, 1.0], padded, window);
         let noise = self.noise * 0.16 + 0.5 * line.stripe as f32;
         if noise > 0.0 {
-            let seed = hash(&[moment.seed, self.salt, line.step, 6, y as u64]) as u32;
-            kernels::expose(row, seed, noise * range, 1.0, black);
+            let seed = hash(&[moment.seed, self.salt, line.step, 6, y as u64]);
+            grain::add(row, seed, noise * range);
         }
         // Drop-outs: short white lines, mostly in the stripe.
         let white = (black + range) as u8;
@@ -190,8 +191,8 @@ impl Vhs {
             if noise > 0.0 {
                 // Before smearing, which makes streaks of it.
                 let kind = 10 + index as u64;
-                let seed = hash(&[moment.seed, self.salt, line.step, kind, y as u64]) as u32;
-                kernels::expose(row, seed, noise * 128.0, 1.0, 0.0);
+                let seed = hash(&[moment.seed, self.salt, line.step, kind, y as u64]);
+                grain::add(row, seed, noise * 128.0);
             }
             smear(row, shift, taps, [128.0, 0.85], padded, window);
         }

@@ -525,18 +525,11 @@ kernel! {
 }
 
 kernel! {
-    /// Film: noise that depends on the place, then a gain above black.
-    pub fn expose(row: &mut [u8], seed: u32, grain: f32, gain: f32, black: f32) {
-        for (i, value) in row.iter_mut().enumerate() {
-            // A 32-bit finaliser (lowbias32) on the place.
-            let mut h = seed ^ (i as u32).wrapping_mul(0x9e37_79b9);
-            h = (h ^ (h >> 16)).wrapping_mul(0x7feb_352d);
-            h = (h ^ (h >> 15)).wrapping_mul(0x846c_a68b);
-            h ^= h >> 16;
-            // The sum of two bytes is a triangle around 255.
-            let triangle = ((h & 0xff) + ((h >> 8) & 0xff)) as i32 - 255;
-            let noise = triangle as f32 * (grain / 255.0);
-            *value = to_byte((f32::from(*value) + noise - black) * gain + black);
+    /// Adds noise times `amount` (0 to 255), which has 128 for 1.
+    pub fn add_noise(row: &mut [u8], noise: &[i8], amount: i16) {
+        for (value, noise) in row.iter_mut().zip(noise) {
+            let noise = (i16::from(*noise) * amount + 64) >> 7;
+            *value = (i16::from(*value) + noise).clamp(0, 255) as u8;
         }
     }
 }

@@ -123,6 +123,11 @@ mod x86 {
     use super::{IDENTITY, RowLut};
     use std::arch::x86_64::*;
 
+    /// How far ahead of the work the row is fetched: the machine's own prefetcher stops at every
+    /// page, which costs a third of the time where a picture is larger than the caches. A prefetch
+    /// reads nothing, so it may point behind the row.
+    const AHEAD: usize = 1024;
+
     /// A table in the registers of AVX-512: two `vpermi2b` look up 128 entries each by the low
     /// seven bits, and the top bit chooses between them.
     #[derive(Clone, Copy)]
@@ -196,6 +201,7 @@ mod x86 {
     fn vectors512(row: &mut [u8], mut f: impl FnMut(__m512i, usize) -> __m512i) {
         let mut vectors = row.chunks_exact_mut(64);
         for (index, chunk) in vectors.by_ref().enumerate() {
+            _mm_prefetch::<_MM_HINT_T0>(chunk.as_ptr().wrapping_add(AHEAD).cast());
             // SAFETY: the chunk is 64 bytes long; loadu takes any alignment.
             let x = unsafe { _mm512_loadu_si512(chunk.as_ptr().cast()) };
             let out = f(x, index);
@@ -280,6 +286,7 @@ mod x86 {
     fn vectors256(row: &mut [u8], mut f: impl FnMut(__m256i) -> __m256i) {
         let mut vectors = row.chunks_exact_mut(32);
         for chunk in vectors.by_ref() {
+            _mm_prefetch::<_MM_HINT_T0>(chunk.as_ptr().wrapping_add(AHEAD).cast());
             // SAFETY: the chunk is 32 bytes long; loadu takes any alignment.
             let x = unsafe { _mm256_loadu_si256(chunk.as_ptr().cast()) };
             let out = f(x);

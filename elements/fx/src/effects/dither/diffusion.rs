@@ -7,19 +7,52 @@ use super::super::convert::ColorOp;
 use crate::pass::Moment;
 use crate::simd::lut::Lut;
 
+/// The largest value with its errors, in sixteenths.
+const TOP: i32 = 255 * 16;
+
+/// Where the error of a value goes. They are looked up, not computed, since each pixel waits for
+/// the error of the one before: a load is shorter than rounding and multiplying.
+#[derive(Clone, Copy, Default)]
+struct Shares {
+    ahead: i16,
+    behind: i16,
+    below: i16,
+    corner: i16,
+}
+
 pub struct Diffusion {
     table: Lut,
+    /// By value in sixteenths.
+    shares: Box<[Shares; 4096]>,
     /// Errors that the next row gets, 16 for 1, by pixel with one more on either side.
     errors: Mutex<Vec<[i32; 3]>>,
 }
 
 impl Diffusion {
     pub fn new(table: Lut) -> Self {
+        let mut shares = Box::new([Shares::default(); 4096]);
+        for (value, shares) in (0..=TOP).zip(shares.iter_mut()) {
+            let error = value - i32::from(table[nearest(value)]) * 16;
+            // 7, 3 and 5 sixteenths; the rest is one.
+            let (ahead, behind, below) = ((error * 7) >> 4, (error * 3) >> 4, (error * 5) >> 4);
+            *shares = Shares {
+                ahead: ahead as i16,
+                behind: behind as i16,
+                below: below as i16,
+                corner: (error - ahead - behind - below) as i16,
+            };
+        }
         Self {
             table,
+            shares,
             errors: Mutex::default(),
         }
     }
+}
+
+/// Of a value in sixteenths, 0 to [`TOP`].
+fn nearest(value: i32) -> usize {
+    ((value + 8) >> 4).min(255) as usize
 }
 
 impl ColorOp for Diffusion {
@@ -44,15 +77,15 @@ impl ColorOp for Diffusion {
             let waiting = errors[x + 1];
             let mut behind = [0; 3];
             for c in 0..3 {
-                let value = (i32::from(old[c]) * 16 + waiting[c] + ahead[c]).clamp(0, 4080);
-                new[c] = self.table[((value + 8) >> 4).min(255) as usize];
-                let error = value - i32::from(new[c]) * 16;
-                // 7, 3 and 5 sixteenths; the rest is one.
-                let (a, b, d) = ((error * 7) >> 4, (error * 3) >> 4, (error * 5) >> 4);
-                ahead[c] = a;
-                behind[c] = below[c] + b;
-                below[c] = corner[c] + d;
-                corner[c] = error - a - b - d;
+                // One addition after the pixel before, as the others can be made ahead of it.
+                let here = i32::from(old[c]) * 16 + waiting[c];
+                let value = (here + ahead[c]).clamp(0, TOP);
+                let shares = self.shares[(value & 4095) as usize];
+                new[c] = self.table[nearest(value)];
+                ahead[c] = i32::from(shares.ahead);
+                behind[c] = below[c] + i32::from(shares.behind);
+                below[c] = corner[c] + i32::from(shares.below);
+                corner[c] = i32::from(shares.corner);
             }
             // Below the pixel behind nothing more is added.
             let place = if back { x + 2 } else { x };
