@@ -21,7 +21,7 @@ pub mod engine;
 #[cfg(feature = "onnx")]
 pub mod error;
 #[cfg(feature = "onnx")]
-pub mod meta;
+pub use aivideo_meta::classification as meta;
 #[cfg(feature = "onnx")]
 pub mod model;
 #[cfg(feature = "onnx")]

@@ -10,7 +10,5 @@ mod engine;
 mod errors;
 #[path = "core/library.rs"]
 mod library;
-#[path = "core/meta.rs"]
-mod meta;
 #[path = "core/support.rs"]
 mod support;

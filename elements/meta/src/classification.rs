@@ -16,6 +16,9 @@ pub const CLASSIFICATION_META: &str = "AiVideoClassificationMeta";
 /// Name of the structure in element messages.
 pub const CLASSIFICATION_MESSAGE: &str = "aivideo-classification";
 
+/// `GST_CLOCK_TIME_NONE`: frames without time stamps make clips without.
+pub const NO_TIME: u64 = u64::MAX;
+
 static REGISTRATION: Mutex<()> = Mutex::new(());
 
 /// Registers the meta once in the process. Two plugins may both contain this code; GStreamer's own
@@ -31,16 +34,28 @@ pub fn register() {
 }
 
 /// Result of classifying one clip: labels with scores, best first.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ClassificationResult {
     /// Which model said so.
     pub model: String,
-    /// Nanoseconds.
+    /// Nanoseconds; [`NO_TIME`] when unknown.
     pub clip_start: u64,
-    /// Nanoseconds.
+    /// Nanoseconds; [`NO_TIME`] when unknown.
     pub clip_end: u64,
     pub labels: Vec<String>,
     pub scores: Vec<f64>,
+}
+
+impl Default for ClassificationResult {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            clip_start: NO_TIME,
+            clip_end: NO_TIME,
+            labels: Vec::new(),
+            scores: Vec::new(),
+        }
+    }
 }
 
 impl ClassificationResult {
@@ -49,6 +64,8 @@ impl ClassificationResult {
         register();
         let mut meta = CustomMeta::add(buffer, CLASSIFICATION_META)?;
         self.write(meta.mut_structure());
+        #[cfg(feature = "analytics")]
+        crate::analytics::add_classification(buffer, self)?;
         Ok(())
     }
 
@@ -59,7 +76,8 @@ impl ClassificationResult {
 
     /// Every result that the buffer carries, in the order of attachment.
     pub fn read_all(buffer: &gst::BufferRef) -> Vec<Self> {
-        buffer
+        #[allow(unused_mut)] // grows with the feature
+        let mut found: Vec<Self> = buffer
             .iter_meta::<gst::Meta>()
             .filter_map(|meta| {
                 let structure = meta.try_as_custom_meta()?.structure();
@@ -67,7 +85,10 @@ impl ClassificationResult {
                     .then(|| Self::from_structure(structure))
                     .flatten()
             })
-            .collect()
+            .collect();
+        #[cfg(feature = "analytics")]
+        crate::analytics::read_classifications(buffer, &mut found);
+        found
     }
 
     /// The content of an element message.
@@ -75,19 +96,6 @@ impl ClassificationResult {
         let mut structure = gst::Structure::new_empty(CLASSIFICATION_MESSAGE);
         self.write(&mut structure);
         structure
-    }
-
-    /// The result as one line of JSON, with the fields of the structure:
-    /// `{"model":…,"clip-start":…,"clip-end":…,"labels":[…],"scores":[…]}`.
-    pub fn to_json(&self) -> String {
-        serde_json::json!({
-            "model": self.model,
-            "clip-start": self.clip_start,
-            "clip-end": self.clip_end,
-            "labels": self.labels,
-            "scores": self.scores,
-        })
-        .to_string()
     }
 
     fn write(&self, structure: &mut gst::StructureRef) {
