@@ -63,7 +63,7 @@ install: build ## copy plugins, program and ONNX Runtime (PREFIX, PLUGINDIR, DES
 	done; \
 	install -m 755 target/release/aivideo "$(DESTDIR)$(PREFIX)/bin/"; \
 	install -d "$(DESTDIR)$(PRESETDIR)"; \
-	install -m 644 plugins/fx/presets/GstFxFilter.prs "$(DESTDIR)$(PRESETDIR)/"; \
+	install -m 644 plugins/*/presets/*.prs "$(DESTDIR)$(PRESETDIR)/"; \
 	. ./env.sh; \
 	: "the name ends in .1 because GStreamer tries every *.so here as a plugin"; \
 	install -m 755 "$$ORT_DYLIB_PATH" "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1"; \
@@ -71,4 +71,5 @@ install: build ## copy plugins, program and ONNX Runtime (PREFIX, PLUGINDIR, DES
 
 uninstall: ## remove what install copied
 	@for name in $(PLUGINS); do rm -f "$(DESTDIR)$(PLUGINDIR)/libgst$$name.so"; done; \
-	rm -f "$(DESTDIR)$(PRESETDIR)/GstFxFilter.prs" "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1" "$(DESTDIR)$(PREFIX)/bin/aivideo"
+	for file in plugins/*/presets/*.prs; do rm -f "$(DESTDIR)$(PRESETDIR)/$$(basename $$file)"; done; \
+	rm -f "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1" "$(DESTDIR)$(PREFIX)/bin/aivideo"

@@ -31,8 +31,8 @@ case ":${GST_PLUGIN_PATH:-}:" in
   *) export GST_PLUGIN_PATH="$_aivideo_plugins${GST_PLUGIN_PATH:+:$GST_PLUGIN_PATH}" ;;
 esac
 
-# Presets of the effects, for programs that load them by name.
-export GST_PRESET_PATH="${GST_PRESET_PATH:-$_aivideo_root/plugins/fx/presets}"
+# Presets of the elements, for programs that load them by name.
+export GST_PRESET_PATH="${GST_PRESET_PATH:-$_aivideo_root/plugins/fx/presets:$_aivideo_root/plugins/aivideo/presets}"
 
 # A registry of its own, so that the one of the desktop is not rewritten back and forth.
 export GST_REGISTRY="${GST_REGISTRY:-$_aivideo_root/target/gst-registry.bin}"

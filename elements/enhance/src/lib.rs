@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Enhancement of video by trained nets: the element [`aienhance`], and the operations it chains.
+//! Enhancement of video: the element [`aienhance`], and the operations it chains.
 //!
 //! * [`spec`]: the `operations` text;
-//! * [`operations`]: one module an operation, and the chain;
+//! * [`operations`]: one module an operation;
+//! * [`chain`]: operations one after the other;
+//! * [`frame`], [`deep`]: what passes through a chain;
+//! * [`cuts`]: is a picture the first of a scene?
 //! * [`noise`]: how much noise a picture carries;
 //! * [`chroma`]: chroma at twice the size.
 
 pub mod aienhance;
+pub mod chain;
 pub mod chroma;
+pub mod cuts;
+pub mod deep;
+pub mod frame;
 pub mod noise;
 pub mod operations;
 pub mod spec;

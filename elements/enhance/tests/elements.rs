@@ -459,3 +459,68 @@ fn the_documented_line_runs() {
     let s = caps.structure(0).expect("one structure");
     assert_eq!((s.get("width"), s.get("height")), (Ok(1280), Ok(720)));
 }
+
+#[test]
+fn presets_are_shipped() {
+    init();
+    let element = gst::ElementFactory::make("aienhance")
+        .build()
+        .expect("the element");
+    let preset = element
+        .clone()
+        .dynamic_cast::<gst::Preset>()
+        .expect("presets");
+    let names = preset.preset_names();
+    assert!(names.iter().any(|name| name == "upscaling"), "{names:?}");
+    for name in &names {
+        element.set_property("operations", "");
+        preset.load_preset(name).expect("a preset");
+        let operations = element.property::<String>("operations");
+        let chain = aivideo_enhance::spec::parse(&operations).expect("operations");
+        // The name is an operation itself.
+        let own = aivideo_enhance::spec::parse(name).expect("an operation");
+        assert_eq!(chain[0].name(), own[0].name(), "{name}");
+        assert!(preset.meta(name, "comment").is_some(), "{name}");
+    }
+}
+
+#[test]
+fn other_elements_jobs_are_refused_with_their_names() {
+    init();
+    for (operations, says) in [
+        ("scene_analysis", "aiscene"),
+        ("denoise,audio_enhancement", "aiaudioenhance"),
+        ("upscale,denoise", "write denoise in front"),
+    ] {
+        let element = gst::ElementFactory::make("aienhance")
+            .property("operations", operations)
+            .build()
+            .expect("the element");
+        let bus = bus_of(&element);
+        assert!(element.set_state(gst::State::Paused).is_err());
+        let errors = messages(&bus, gst::MessageType::Error);
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].contains(says), "{errors:?}");
+        element.set_state(gst::State::Null).expect("back to NULL");
+    }
+}
+
+#[test]
+fn a_number_changes_from_frame_to_frame_and_the_text_wins() {
+    let picture = add_noise(&leaves(64, 48, 2), 15.0, 3);
+    for (operations, moves) in [("denoise", true), ("denoise:strength=15", false)] {
+        let mut h = harness(operations);
+        let element = h.element().expect("an element");
+        h.set_src_caps(caps_of(VideoFormat::I420, 64, 48));
+        let mut sigmas = Vec::new();
+        for strength in [15.0, 30.0, 0.0] {
+            element.set_property("denoise-strength", strength);
+            h.push_and_pull(buffer_of(&picture, VideoFormat::I420, 0))
+                .expect("a frame");
+            let stats = element.property::<gst::Structure>("stats");
+            sigmas.push(stats.get::<f64>("denoise-sigma").expect("a measurement"));
+        }
+        let wanted = if moves { [15.0, 30.0, 0.0] } else { [15.0; 3] };
+        assert_eq!(sigmas, wanted, "{operations}");
+    }
+}

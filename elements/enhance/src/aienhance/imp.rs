@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::sync::{
-    LazyLock, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU32, Ordering},
-};
+use std::collections::VecDeque;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use aivideo_core::{engine::Engine, settings::InferenceSettings};
+use aivideo_core::{engine::Engine, pixels::Yuv420, settings::InferenceSettings};
 use glib::prelude::*;
 use gst::subclass::prelude::*;
-use gst_base::{prelude::*, subclass::prelude::*};
+use gst_base::{
+    prelude::*,
+    subclass::{
+        base_transform::{GenerateOutputSuccess, InputBuffer, PrepareOutputBufferSuccess},
+        prelude::*,
+    },
+};
 use gst_video::{prelude::*, subclass::prelude::*};
 
+use super::{
+    caps::{MAX_SIDE, Shape, format_of, formats},
+    properties::{self, Numbers},
+};
 use crate::{
-    chroma::Siting,
-    operations::{self, EnhanceError, Measurement, Operation, Spare},
+    chain::Chain,
+    deep::Yuv420Deep,
+    frame::{Depth, Frame, Picture},
+    operations::{EnhanceError, Measurement},
     spec::{self, SpecError},
 };
 
@@ -21,24 +31,15 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "aienhance",
         gst::DebugColorFlags::empty(),
-        Some("Trained enhancement operations"),
+        Some("Video enhancement"),
     )
 });
-
-/// Largest side of a picture on either pad.
-const MAX_SIDE: i32 = 16384;
 
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Settings {
     operations: String,
+    numbers: Numbers,
     inference: InferenceSettings,
-}
-
-/// A chain whose nets are loaded.
-#[derive(Default)]
-struct Chain {
-    steps: Vec<Box<dyn Operation>>,
-    scale: u32,
 }
 
 /// Between `start()` and `stop()`.
@@ -46,7 +47,15 @@ struct State {
     chain: Chain,
     /// What the chain was made from, to go back to when a change is refused.
     settings: Settings,
-    spare: Spare,
+    /// Formats on the pads, once negotiated.
+    infos: Option<(gst_video::VideoInfo, gst_video::VideoInfo)>,
+    /// Buffers whose frames are inside the chain, the oldest first; time stamps and metas of what
+    /// comes out are theirs.
+    waiting: VecDeque<gst::Buffer>,
+    /// Frames that are done, with their buffers.
+    done: VecDeque<(gst::Buffer, Frame)>,
+    /// Fields of the caps that downstream was told last.
+    told: Vec<(&'static str, String)>,
 }
 
 /// A chain that waits for the next frame, and what it was made from.
@@ -63,6 +72,14 @@ struct Report {
     measurements: Vec<Measurement>,
 }
 
+/// What queries read, for the same reason.
+#[derive(Default)]
+struct Outline {
+    /// Of the active chain; `None` before the element has started.
+    shape: Option<Shape>,
+    look_ahead: u64,
+}
+
 #[derive(Default)]
 pub struct AiEnhance {
     settings: Mutex<Settings>,
@@ -72,9 +89,7 @@ pub struct AiEnhance {
     /// Held while properties change, so that changes come one after the other.
     changing: Mutex<()>,
     report: Mutex<Report>,
-    /// Scale of the active chain, for caps queries that come while a frame is processed; 0 before
-    /// the element has started.
-    scale: AtomicU32,
+    outline: Mutex<Outline>,
 }
 
 /// A panic of another thread leaves plain values behind: they can be used.
@@ -108,112 +123,36 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-impl Chain {
-    fn load(settings: &Settings) -> Result<Self, Refusal> {
-        let specs = spec::parse(&settings.operations).map_err(Refusal::Spec)?;
-        let steps = operations::build_chain(&specs, &settings.inference).map_err(Refusal::Load)?;
-        Ok(Self {
-            steps,
-            scale: spec::total_scale(&specs),
-        })
-    }
+fn load(settings: &Settings) -> Result<Chain, Refusal> {
+    let mut specs = spec::parse(&settings.operations).map_err(Refusal::Spec)?;
+    properties::apply(&settings.numbers, &mut specs);
+    Chain::build(&specs, &settings.inference).map_err(Refusal::Load)
+}
 
-    fn set_siting(&mut self, siting: Siting) {
-        for step in &mut self.steps {
-            step.set_siting(siting);
+fn read(
+    frame: &gst_video::VideoFrameRef<&gst::BufferRef>,
+    chain: &mut Chain,
+) -> Result<Picture, gst::ErrorMessage> {
+    let (width, height) = (frame.width() as usize, frame.height() as usize);
+    let wrong = |error| gst::error_msg!(gst::StreamError::Format, ("{error}"));
+    match super::caps::depth_of(frame.format()) {
+        Depth::Eight => {
+            let mut picture: Yuv420 = chain.spare().picture(width, height);
+            picture.read_frame(frame).map_err(wrong)?;
+            Ok(Picture::Eight(picture))
+        }
+        Depth::Ten => {
+            let mut picture = Yuv420Deep::default();
+            picture.read_frame(frame).map_err(wrong)?;
+            Ok(Picture::Ten(picture))
         }
     }
-}
-
-fn siting_of(info: &gst_video::VideoInfo) -> Siting {
-    let site = info.chroma_site();
-    // Unknown means the default of the codecs in use, which is left.
-    if site.is_empty() || site.contains(gst_video::VideoChromaSite::H_COSITED) {
-        Siting::Left
-    } else {
-        Siting::Centre
-    }
-}
-
-/// Multiplies (`grow`) or divides the sides of `value` by `scale`; `None` when nothing is left.
-fn scale_side(value: &glib::SendValue, scale: i32, grow: bool) -> Option<glib::SendValue> {
-    if let Ok(side) = value.get::<i32>() {
-        let side = match grow {
-            true => side.checked_mul(scale).filter(|s| *s <= MAX_SIDE)?,
-            false if side % scale == 0 => side / scale,
-            false => return None,
-        };
-        return (side > 0).then(|| side.to_send_value());
-    }
-    if let Ok(range) = value.get::<gst::IntRange<i32>>() {
-        let (low, high) = if grow {
-            (
-                range.min().saturating_mul(scale),
-                range.max().saturating_mul(scale).min(MAX_SIDE),
-            )
-        } else {
-            // Rounded inwards; the sides in between are multiples again on the other pad.
-            (
-                range.min() / scale + i32::from(range.min() % scale > 0),
-                range.max() / scale,
-            )
-        };
-        let low = low.max(1);
-        return match low.cmp(&high) {
-            std::cmp::Ordering::Less => {
-                // A step would say it exactly when growing, but bases rarely fixate steps well:
-                // the plain range is a superset, and fixed caps are exact.
-                Some(gst::IntRange::new(low, high).to_send_value())
-            }
-            std::cmp::Ordering::Equal => Some(low.to_send_value()),
-            std::cmp::Ordering::Greater => None,
-        };
-    }
-    if let Ok(list) = value.get::<gst::List>() {
-        let sides: Vec<_> = list
-            .iter()
-            .filter_map(|v| scale_side(v, scale, grow))
-            .collect();
-        return (!sides.is_empty()).then(|| gst::List::new(sides).to_send_value());
-    }
-    None
-}
-
-/// The caps on the other pad of a chain that enlarges `scale` times.
-fn scale_caps(caps: &gst::Caps, scale: i32, grow: bool) -> gst::Caps {
-    if scale == 1 {
-        return caps.clone();
-    }
-    let mut out = gst::Caps::new_empty();
-    {
-        let out = out.make_mut();
-        for (structure, features) in caps.iter_with_features() {
-            let mut structure = structure.to_owned();
-            let fits = ["width", "height"].iter().all(|name| {
-                let Ok(value) = structure.value(*name) else {
-                    return true; // any size
-                };
-                match scale_side(value, scale, grow) {
-                    Some(value) => {
-                        structure.set_value(*name, value);
-                        true
-                    }
-                    None => false,
-                }
-            });
-            if fits {
-                out.append_structure_full(structure, Some(features.to_owned()));
-            }
-        }
-    }
-    out
 }
 
 impl AiEnhance {
     /// Loads a chain after a property changed while running. On failure the old settings stay.
     fn change(&self, settings: Settings) {
-        let loaded = Chain::load(&settings);
-        match loaded {
+        match load(&settings) {
             Ok(chain) => {
                 self.warn_of(&chain);
                 *lock(&self.settings) = settings.clone();
@@ -232,8 +171,8 @@ impl AiEnhance {
 
     /// Says on the bus what a chain could not have as asked, such as the device.
     fn warn_of(&self, chain: &Chain) {
-        for step in &chain.steps {
-            for warning in step.engine().warnings() {
+        for step in chain.steps() {
+            for warning in step.engine().map(Engine::warnings).unwrap_or_default() {
                 gst::element_imp_warning!(
                     self,
                     gst::ResourceError::Settings,
@@ -243,35 +182,61 @@ impl AiEnhance {
         }
     }
 
-    fn report_on(&self, chain: &Chain) {
-        let mut report = lock(&self.report);
-        report.engines = chain
-            .steps
-            .iter()
-            .map(|step| (step.name(), step.engine().clone()))
-            .collect();
-        report.measurements.clear();
+    /// Tells everything beside the streaming thread which chain is active now.
+    fn publish(&self, chain: &Chain) {
+        {
+            let mut report = lock(&self.report);
+            report.engines = chain.engines();
+            report.measurements.clear();
+        }
+        let look_ahead = chain.look_ahead() as u64;
+        let before = {
+            let mut outline = lock(&self.outline);
+            outline.shape = Some(Shape::of(chain));
+            std::mem::replace(&mut outline.look_ahead, look_ahead)
+        };
+        let obj = self.obj();
+        obj.set_passthrough(chain.is_empty());
+        // What remembers must see every frame.
+        if chain.remembers() {
+            obj.set_qos(false);
+        }
+        if before != look_ahead {
+            gst::debug!(CAT, imp = self, "looks {look_ahead} frames ahead");
+            let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());
+        }
     }
 
     /// Makes a waiting chain the active one, between two frames.
     fn adopt_next(&self) {
         let Some(Next {
-            chain: mut next,
+            chain: next,
             settings,
         }) = lock(&self.next).take()
         else {
             return;
         };
-        let old_scale = self.scale.load(Ordering::Acquire);
         let obj = self.obj();
-        let renegotiate = next.scale != old_scale;
+        let shape = Shape::of(&next);
+        let renegotiate = lock(&self.outline).shape.as_ref() != Some(&shape);
         if renegotiate && let Some(caps) = obj.sink_pad().current_caps() {
-            let wanted = scale_caps(&caps, next.scale as i32, true);
-            if wanted.is_empty() || !obj.src_pad().peer_query_accept_caps(&wanted) {
+            let wanted = shape.other(&caps, true);
+            let taken = obj.src_pad().peer_query_caps(None).can_intersect(&wanted);
+            let fits = gst_video::VideoInfo::from_caps(&caps)
+                .map(|info| next.output(&format_of(&info)))
+                .unwrap_or_else(|_| next.output(&Default::default()));
+            let refused = match fits {
+                Err(error) => Some(error.to_string()),
+                Ok(_) if wanted.is_empty() || !taken => Some(format!(
+                    "downstream does not accept {wanted}; let it take any size and format (videoscale, videoconvert, or no fixed caps behind aienhance)"
+                )),
+                Ok(_) => None,
+            };
+            if let Some(reason) = refused {
                 gst::element_imp_warning!(
                     self,
                     gst::ResourceError::Settings,
-                    ("the change is refused, the old operations stay: downstream does not accept {wanted}; let it take any size (videoscale, or no fixed caps behind aienhance)")
+                    ("the change is refused, the old operations stay: {reason}")
                 );
                 let active = lock(&self.state).as_ref().map(|s| s.settings.clone());
                 let mut current = lock(&self.settings);
@@ -283,31 +248,190 @@ impl AiEnhance {
                 return;
             }
         }
-        let info = obj
-            .sink_pad()
-            .current_caps()
-            .and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
-        if let Some(info) = info {
-            next.set_siting(siting_of(&info));
+        // What the old chain holds back is still its own.
+        if let Err(error) = self.drain() {
+            gst::debug!(CAT, imp = self, "while draining the old chain: {error}");
         }
-        self.report_on(&next);
-        let passthrough = next.steps.is_empty();
-        self.scale.store(next.scale, Ordering::Release);
+        self.publish(&next);
         if let Some(state) = &mut *lock(&self.state) {
             state.chain = next;
             state.settings = settings;
+            if let Some((input, _)) = &state.infos
+                && let Err(error) = state.chain.start(&format_of(input))
+            {
+                gst::debug!(CAT, imp = self, "negotiation will say: {error}");
+            }
         }
-        obj.set_passthrough(passthrough);
         // Also when the size stays: buffers must now be allocated, or need not be any more.
         obj.reconfigure_src();
         gst::info!(CAT, imp = self, "new chain in use");
     }
 
+    /// Gives the chain values that properties or control bindings have set.
+    fn take_numbers(&self, stream_time: Option<gst::ClockTime>) {
+        if let Some(time) = stream_time {
+            let _ = self.obj().sync_values(time);
+        }
+        let settings = lock(&self.settings).clone();
+        let mut guard = lock(&self.state);
+        let Some(state) = &mut *guard else { return };
+        if state.settings.numbers == settings.numbers {
+            return;
+        }
+        state.settings.numbers.clone_from(&settings.numbers);
+        let Ok(mut specs) = spec::parse(&state.settings.operations) else {
+            return;
+        };
+        for (operation, parameter, value) in properties::apply(&settings.numbers, &mut specs) {
+            state.chain.set(operation, parameter, value);
+        }
+    }
+
     fn reset(&self) {
         if let Some(state) = &mut *lock(&self.state) {
-            for step in &mut state.chain.steps {
-                step.reset();
+            state.chain.reset();
+            state.waiting.clear();
+            state.done.clear();
+        }
+    }
+
+    /// Pushes what the chain holds back: nothing more comes for now.
+    fn drain(&self) -> Result<(), gst::FlowError> {
+        loop {
+            let drained = match &mut *lock(&self.state) {
+                Some(state) if !state.waiting.is_empty() => state.chain.drain(),
+                _ => Ok(None),
+            };
+            match drained {
+                Ok(Some(frame)) => self.finish(frame),
+                Ok(None) => break,
+                Err(error) => {
+                    self.post_error_message(error.to_error_message());
+                    return Err(gst::FlowError::Error);
+                }
             }
+        }
+        while let Some(buffer) = self.next_output()? {
+            self.obj().src_pad().push(buffer)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a frame that came out of the chain together with its buffer.
+    fn finish(&self, frame: Frame) {
+        if let Some(state) = &mut *lock(&self.state)
+            && let Some(buffer) = state.waiting.pop_front()
+        {
+            state.done.push_back((buffer, frame));
+        }
+    }
+
+    /// The next finished frame in a buffer of downstream's.
+    fn next_output(&self) -> Result<Option<gst::Buffer>, gst::FlowError> {
+        self.tell_caps();
+        let (source, frame, info) = {
+            let mut guard = lock(&self.state);
+            let Some(state) = &mut *guard else {
+                return Ok(None);
+            };
+            let Some((_, info)) = state.infos.clone() else {
+                return Ok(None);
+            };
+            match state.done.pop_front() {
+                Some((source, frame)) => (source, frame, info),
+                None => return Ok(None),
+            }
+        };
+        // The copy that `prepare_output_buffer` takes time stamps and metas from.
+        let prepared = BaseTransformImplExt::parent_prepare_output_buffer(
+            self,
+            InputBuffer::Readable(&source),
+        )?;
+        let PrepareOutputBufferSuccess::Buffer(mut out) = prepared else {
+            return Err(gst::FlowError::Error);
+        };
+        let written = {
+            let buffer = out.make_mut();
+            match gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info) {
+                Ok(mut mapped) => match &frame.picture {
+                    Picture::Eight(picture) => picture.write_frame(&mut mapped),
+                    Picture::Ten(picture) => picture.write_frame(&mut mapped),
+                }
+                .map_err(|error| error.to_string()),
+                Err(_) => Err("the buffer for the result cannot be mapped".to_owned()),
+            }
+        };
+        if let Some(state) = &mut *lock(&self.state)
+            && let Picture::Eight(picture) = frame.picture
+        {
+            state.chain.spare().give_picture(picture);
+        }
+        if let Err(error) = written {
+            gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"));
+            return Err(gst::FlowError::Error);
+        }
+        lock(&self.report).frames += 1;
+        Ok(Some(out))
+    }
+
+    /// Sends new caps where a step has something new to say in them.
+    fn tell_caps(&self) {
+        let fields = {
+            let mut guard = lock(&self.state);
+            let Some(state) = &mut *guard else { return };
+            if state.done.is_empty() {
+                return;
+            }
+            let fields = state.chain.caps_fields();
+            if fields == state.told {
+                return;
+            }
+            state.told.clone_from(&fields);
+            fields
+        };
+        if let Some(shape) = &mut lock(&self.outline).shape {
+            shape.fields.clone_from(&fields);
+        }
+        let obj = self.obj();
+        let Some(mut caps) = obj.src_pad().current_caps() else {
+            return;
+        };
+        {
+            let caps = caps.make_mut();
+            for (name, value) in &fields {
+                caps.set(*name, value);
+            }
+        }
+        gst::info!(CAT, imp = self, "caps are now {caps}");
+        if obj.update_src_caps(&caps).is_err() {
+            gst::warning!(CAT, imp = self, "downstream does not take {caps}");
+        }
+    }
+
+    /// Says why negotiation failed, where it is about what the chain makes or takes.
+    fn explain_refused_caps(&self, caps: &gst::CapsRef) {
+        let owned = caps.to_owned();
+        let takes = gst_video::VideoInfo::from_caps(&owned)
+            .ok()
+            .and_then(|info| {
+                let state = lock(&self.state);
+                state.as_ref()?.chain.output(&format_of(&info)).err()
+            });
+        if let Some(error) = takes {
+            self.post_error_message(error.to_error_message());
+            return;
+        }
+        let Some(shape) = lock(&self.outline).shape.clone() else {
+            return;
+        };
+        let makes = shape.other(&owned, true);
+        let peer = self.obj().src_pad().peer_query_caps(None);
+        if !makes.is_empty() && !peer.can_intersect(&makes) {
+            gst::element_imp_error!(
+                self,
+                gst::CoreError::Negotiation,
+                ("the operations make {makes}, but downstream takes only {peer}; change the caps behind aienhance or put videoconvert or videoscale there")
+            );
         }
     }
 
@@ -322,6 +446,22 @@ impl AiEnhance {
         }
         stats.build()
     }
+
+    /// How long the chain holds a frame back, at the negotiated frame rate.
+    fn delay(&self) -> Option<gst::ClockTime> {
+        let frames = lock(&self.outline).look_ahead;
+        if frames == 0 {
+            return Some(gst::ClockTime::ZERO);
+        }
+        let caps = self.obj().sink_pad().current_caps()?;
+        let info = gst_video::VideoInfo::from_caps(&caps).ok()?;
+        let fps = info.fps();
+        let (n, d) = (
+            u64::try_from(fps.numer()).ok().filter(|n| *n > 0)?,
+            u64::try_from(fps.denom()).ok()?,
+        );
+        gst::ClockTime::SECOND.mul_div_ceil(frames * d, n)
+    }
 }
 
 #[glib::object_subclass]
@@ -329,19 +469,34 @@ impl ObjectSubclass for AiEnhance {
     const NAME: &'static str = "GstAiEnhance";
     type Type = super::AiEnhance;
     type ParentType = gst_video::VideoFilter;
+    type Interfaces = (gst::Preset,);
 }
+
+impl PresetImpl for AiEnhance {}
 
 impl ObjectImpl for AiEnhance {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let known: Vec<String> = crate::operations::OPERATIONS
+                .iter()
+                .map(|d| {
+                    let params: Vec<_> = d.params.iter().map(|p| p.describe()).collect();
+                    format!("{} ({})", d.name, params.join(", "))
+                })
+                .collect();
+            let blurb = format!(
+                "What is done, in this order, as in \"denoise:strength=auto,upscale:factor=2\": {}; empty: nothing",
+                known.join(", ")
+            );
             let mut properties = vec![
                 glib::ParamSpecString::builder("operations")
                     .nick("Operations")
-                    .blurb("What is done, in this order, as in \"denoise:strength=auto,upscale:factor=2\": denoise (strength=auto|0-55, chroma=auto|0-55, model=file), upscale (factor=2|4, model=file); empty: nothing")
+                    .blurb(&blurb)
                     .default_value(Some(""))
                     .mutable_playing()
                     .build(),
             ];
+            properties.extend(properties::specs());
             properties.extend(InferenceSettings::properties());
             properties
         });
@@ -349,6 +504,10 @@ impl ObjectImpl for AiEnhance {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        // Numbers are taken up with the next frame; control bindings set them from there.
+        if properties::set(&mut lock(&self.settings).numbers, pspec.name(), value) {
+            return;
+        }
         let _one_at_a_time = lock(&self.changing);
         let mut settings = lock(&self.settings).clone();
         if pspec.name() == "operations" {
@@ -371,10 +530,12 @@ impl ObjectImpl for AiEnhance {
         match pspec.name() {
             "operations" => lock(&self.settings).operations.to_value(),
             "stats" => self.stats().to_value(),
-            name => lock(&self.settings)
-                .inference
-                .property(name)
-                .unwrap_or_else(|| pspec.default_value().clone()),
+            name => {
+                let settings = lock(&self.settings);
+                properties::get(&settings.numbers, name)
+                    .or_else(|| settings.inference.property(name))
+                    .unwrap_or_else(|| pspec.default_value().clone())
+            }
         }
     }
 }
@@ -385,9 +546,9 @@ impl ElementImpl for AiEnhance {
     fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
         static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
             gst::subclass::ElementMetadata::new(
-                "Neural video enhancement",
+                "Video enhancement",
                 "Filter/Effect/Converter/Video/Scaler",
-                "Denoises and upscales video by trained nets, in the order given",
+                "Enhances video by operations in the order given: noise reduction, upscaling and more",
                 "The gst-aivideo developers",
             )
         });
@@ -396,8 +557,9 @@ impl ElementImpl for AiEnhance {
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let all = [formats(Depth::Eight), formats(Depth::Ten)].concat();
             let caps = gst_video::VideoCapsBuilder::new()
-                .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
+                .format_list(all)
                 .width_range(1..=MAX_SIDE)
                 .height_range(1..=MAX_SIDE)
                 .build();
@@ -423,18 +585,19 @@ impl BaseTransformImpl for AiEnhance {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let chain = Chain::load(&settings).map_err(|refusal| refusal.to_error_message())?;
+        let chain = load(&settings).map_err(|refusal| refusal.to_error_message())?;
         self.warn_of(&chain);
         *lock(&self.report) = Report::default();
-        self.report_on(&chain);
         *lock(&self.next) = None;
-        self.scale.store(chain.scale, Ordering::Release);
-        self.obj().set_passthrough(chain.steps.is_empty());
+        self.publish(&chain);
         gst::info!(CAT, imp = self, "operations: \"{}\"", settings.operations);
         *lock(&self.state) = Some(State {
             chain,
             settings,
-            spare: Spare::default(),
+            infos: None,
+            waiting: VecDeque::new(),
+            done: VecDeque::new(),
+            told: Vec::new(),
         });
         Ok(())
     }
@@ -443,7 +606,7 @@ impl BaseTransformImpl for AiEnhance {
         *lock(&self.state) = None;
         *lock(&self.next) = None;
         lock(&self.report).engines.clear();
-        self.scale.store(0, Ordering::Release);
+        *lock(&self.outline) = Outline::default();
         Ok(())
     }
 
@@ -453,13 +616,11 @@ impl BaseTransformImpl for AiEnhance {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let scale = match self.scale.load(Ordering::Acquire) {
-            // Not started: what the settings say, so that caps queries are right in READY too.
-            0 => spec::parse(&lock(&self.settings).operations)
-                .map_or(1, |specs| spec::total_scale(&specs)),
-            scale => scale,
+        let other = match &lock(&self.outline).shape {
+            Some(shape) => shape.other(caps, direction == gst::PadDirection::Sink),
+            // Not started: what comes of it is not known before models and tables are read.
+            None => self.obj().src_pad().pad_template_caps(),
         };
-        let other = scale_caps(caps, scale as i32, direction == gst::PadDirection::Sink);
         gst::log!(CAT, imp = self, "{direction:?} {caps} -> {other}");
         Some(match filter {
             Some(filter) => filter.intersect_with_mode(&other, gst::CapsIntersectMode::First),
@@ -467,9 +628,39 @@ impl BaseTransformImpl for AiEnhance {
         })
     }
 
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        let done = BaseTransformImplExt::parent_query(self, direction, query);
+        if done
+            && let gst::QueryViewMut::Latency(latency) = query.view_mut()
+            && let Some(delay) = self.delay()
+        {
+            let (live, min, max) = latency.result();
+            latency.set(live, min + delay, max.map(|max| max + delay));
+        }
+        done
+    }
+
     fn sink_event(&self, event: gst::Event) -> bool {
-        if event.type_() == gst::EventType::FlushStop {
-            self.reset();
+        match event.view() {
+            gst::EventView::FlushStop(_) => self.reset(),
+            gst::EventView::Eos(_)
+            | gst::EventView::Caps(_)
+            | gst::EventView::Segment(_)
+            | gst::EventView::Gap(_)
+            | gst::EventView::StreamStart(_) => {
+                if let Err(error) = self.drain() {
+                    gst::debug!(CAT, imp = self, "while draining: {error}");
+                }
+            }
+            _ => {}
+        }
+        if let gst::EventView::Caps(caps) = event.view() {
+            let caps = caps.caps_owned();
+            let taken = self.parent_sink_event(event);
+            if !taken {
+                self.explain_refused_caps(&caps);
+            }
+            return taken;
         }
         self.parent_sink_event(event)
     }
@@ -481,9 +672,65 @@ impl BaseTransformImpl for AiEnhance {
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         self.adopt_next();
         if is_discont {
+            self.drain()?;
             self.reset();
         }
+        let stream_time = inbuf.pts().and_then(|pts| {
+            let segment = self.obj().segment();
+            let segment = segment.downcast_ref::<gst::ClockTime>()?;
+            segment.to_stream_time(pts)
+        });
+        self.take_numbers(stream_time);
         self.parent_submit_input_buffer(is_discont, inbuf)
+    }
+
+    fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
+        if self.obj().is_passthrough() {
+            return self.parent_generate_output();
+        }
+        if let Some(buffer) = self.take_queued_buffer() {
+            let outcome = {
+                let mut guard = lock(&self.state);
+                let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+                let (info, _) = state.infos.as_ref().ok_or(gst::FlowError::NotNegotiated)?;
+                let picture =
+                    match gst_video::VideoFrameRef::from_buffer_ref_readable(&buffer, info) {
+                        Ok(frame) => read(&frame, &mut state.chain),
+                        Err(_) => Err(gst::error_msg!(
+                            gst::StreamError::Format,
+                            (
+                                "a buffer of {} bytes cannot be read as a frame of {}x{}",
+                                buffer.size(),
+                                info.width(),
+                                info.height()
+                            )
+                        )),
+                    };
+                let outcome = picture.and_then(|picture| {
+                    state.waiting.push_back(buffer.clone());
+                    state
+                        .chain
+                        .process(Frame::new(picture))
+                        .map_err(|error| error.to_error_message())
+                });
+                let measurements = state.chain.measurements();
+                drop(guard);
+                lock(&self.report).measurements = measurements;
+                outcome
+            };
+            match outcome {
+                Ok(Some(frame)) => self.finish(frame),
+                Ok(None) => {}
+                Err(message) => {
+                    self.post_error_message(message);
+                    return Err(gst::FlowError::Error);
+                }
+            }
+        }
+        Ok(match self.next_output()? {
+            Some(buffer) => GenerateOutputSuccess::Buffer(buffer),
+            None => GenerateOutputSuccess::NoOutput,
+        })
     }
 }
 
@@ -499,134 +746,25 @@ impl VideoFilterImpl for AiEnhance {
         let Some(state) = &mut *guard else {
             return Err(gst::loggable_error!(CAT, "not started"));
         };
-        let scale = state.chain.scale;
-        let scaled = |side: u32| side.checked_mul(scale);
-        if (scaled(in_info.width()), scaled(in_info.height()))
-            != (Some(out_info.width()), Some(out_info.height()))
-        {
+        let output = match state.chain.start(&format_of(in_info)) {
+            Ok(output) => output,
+            Err(error) => return Err(gst::loggable_error!(CAT, "{error}")),
+        };
+        let got = (out_info.width() as usize, out_info.height() as usize);
+        if (output.width, output.height) != got {
             return Err(gst::loggable_error!(
                 CAT,
-                "the operations make {scale} x {}x{}, which is not {outcaps}",
+                "the operations make {}x{} of {}x{}, which is not {outcaps}",
+                output.width,
+                output.height,
                 in_info.width(),
                 in_info.height()
             ));
         }
-        state.chain.set_siting(siting_of(in_info));
-        for step in &mut state.chain.steps {
-            step.reset();
-        }
+        state.waiting.clear();
+        state.done.clear();
+        state.told = state.chain.caps_fields();
+        state.infos = Some((in_info.clone(), out_info.clone()));
         Ok(())
-    }
-
-    fn transform_frame(
-        &self,
-        inframe: &gst_video::VideoFrameRef<&gst::BufferRef>,
-        outframe: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let mut guard = lock(&self.state);
-        let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let State { chain, spare, .. } = state;
-        let mut picture = spare.picture(inframe.width() as usize, inframe.height() as usize);
-        let mut outcome = picture
-            .read_frame(inframe)
-            .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")));
-        if outcome.is_ok() {
-            let done = chain
-                .steps
-                .iter_mut()
-                .try_fold(picture, |picture, step| step.process(picture, spare));
-            outcome = match done {
-                Ok(picture) => {
-                    let written = picture.write_frame(outframe);
-                    spare.give_picture(picture);
-                    written.map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))
-                }
-                Err(error) => Err(error.to_error_message()),
-            };
-        }
-        let measurements: Vec<Measurement> = chain
-            .steps
-            .iter()
-            .flat_map(|step| step.measurements())
-            .collect();
-        drop(guard);
-        match outcome {
-            Ok(()) => {
-                let mut report = lock(&self.report);
-                report.frames += 1;
-                report.measurements = measurements;
-                Ok(gst::FlowSuccess::Ok)
-            }
-            Err(message) => {
-                self.post_error_message(message);
-                Err(gst::FlowError::Error)
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::str::FromStr;
-
-    fn scaled(caps: &str, scale: i32, grow: bool) -> String {
-        gst::init().expect("GStreamer");
-        let caps = gst::Caps::from_str(caps).expect("caps");
-        scale_caps(&caps, scale, grow).to_string()
-    }
-
-    #[test]
-    fn sides_scale_and_the_rest_stays() {
-        let out = scaled(
-            "video/x-raw, width=(int)640, height=(int)[ 1, 100 ], pixel-aspect-ratio=(fraction)4/3, framerate=(fraction)30/1",
-            2,
-            true,
-        );
-        assert!(out.contains("width=(int)1280"), "{out}");
-        assert!(out.contains("height=(int)[ 2, 200 ]"), "{out}");
-        assert!(out.contains("pixel-aspect-ratio=(fraction)4/3"), "{out}");
-        assert!(out.contains("framerate=(fraction)30/1"), "{out}");
-    }
-
-    #[test]
-    fn only_multiples_come_back() {
-        let out = scaled(
-            "video/x-raw, width=(int){ 640, 641, 644 }, height=(int)[ 3, 8 ]",
-            4,
-            false,
-        );
-        assert!(out.contains("width=(int){ 160, 161 }"), "{out}");
-        assert!(out.contains("height=(int)[ 1, 2 ]"), "{out}");
-        assert_eq!(
-            scaled("video/x-raw, width=(int)641, height=(int)10", 2, false),
-            "EMPTY"
-        );
-        assert_eq!(
-            scaled("video/x-raw, width=(int)[ 5, 7 ], height=(int)8", 4, false),
-            "EMPTY"
-        );
-    }
-
-    #[test]
-    fn what_would_be_too_large_is_dropped() {
-        let too_wide = format!("video/x-raw, width=(int){}, height=(int)10", MAX_SIDE);
-        assert_eq!(scaled(&too_wide, 2, true), "EMPTY");
-        let out = scaled(
-            "video/x-raw, width=(int)[ 1, 2147483647 ], height=(int)1",
-            2,
-            true,
-        );
-        assert!(
-            out.contains(&format!("width=(int)[ 2, {MAX_SIDE} ]")),
-            "{out}"
-        );
-        // The largest i32 must not overflow on the way back either.
-        let out = scaled(
-            "video/x-raw, width=(int)[ 1, 2147483647 ], height=(int)2",
-            2,
-            false,
-        );
-        assert!(out.contains("1073741823"), "{out}");
     }
 }

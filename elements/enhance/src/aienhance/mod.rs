@@ -17,6 +17,10 @@
 //! if it has another size the caps are negotiated anew; a chain that cannot be loaded, or a size
 //! that downstream refuses, is answered with a warning and the old chain stays.
 //!
+//! Numbers are properties too (`denoise-strength`), which control bindings may move while frames
+//! pass; they hold where the text of `operations` does not say. Operations that look ahead are
+//! counted in the latency that the element reports.
+//!
 //! `model=` behind an operation (or `model-location`, when there is one operation) replaces the
 //! built-in net by a file with the same inputs and outputs; put a path with `,` or `:` in double
 //! quotes.
@@ -24,13 +28,15 @@
 //! `stats` tells what was measured: `frames`, the noise levels in use (`denoise-sigma`,
 //! `denoise-sigma-chroma`), and for each operation a structure of its engine's figures.
 
+mod caps;
 mod imp;
+mod properties;
 
 use glib::prelude::*;
 
 glib::wrapper! {
     /// The element; see the module.
-    pub struct AiEnhance(ObjectSubclass<imp::AiEnhance>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+    pub struct AiEnhance(ObjectSubclass<imp::AiEnhance>) @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object, @implements gst::Preset;
 }
 
 /// Registers the element.

@@ -10,11 +10,13 @@ use aivideo_core::{
 };
 
 use super::{
-    EnhanceError, Measurement, Operation, Port, Spare, check_ports, crop, expect_plane, pad_into,
+    Build, Built, Definition, EnhanceError, Measurement, Operation, Spare,
+    ports::{Port, check_ports, crop, expect_plane, pad_into},
 };
 use crate::{
+    frame::{Frame, Picture},
     noise::{self, Follower},
-    spec::{Level, MAX_SIGMA},
+    spec::{Kind, Param, Values},
 };
 
 const NAME: &str = "denoise";
@@ -22,6 +24,67 @@ const NAME: &str = "denoise";
 const MULTIPLE: usize = 8;
 /// Less than this is rounding, not noise: the picture is left as it is.
 const VISIBLE: f32 = 0.6;
+
+/// Largest noise level that the net was trained for.
+pub const MAX_SIGMA: f32 = 55.0;
+
+pub const DEFINITION: Definition = Definition {
+    name: NAME,
+    preset: Some("noise_reduction"),
+    nick: "Noise reduction",
+    blurb: "Removes noise of a given or measured level from luma and chroma",
+    params: &[
+        Param {
+            name: "strength",
+            blurb: "Standard deviation of the noise of luma in 8-bit steps, or measured",
+            kind: LEVEL,
+        },
+        Param {
+            name: "chroma",
+            blurb: "The same of chroma; auto: measured, or half of a given strength",
+            kind: LEVEL,
+        },
+        Param {
+            name: "model",
+            blurb: "ONNX file instead of the built-in net",
+            kind: Kind::Path,
+        },
+    ],
+    build,
+};
+
+const LEVEL: Kind = Kind::Number {
+    min: 0.0,
+    max: MAX_SIGMA as f64,
+    default: f64::NAN,
+    auto: true,
+};
+
+/// A noise level: measured on each picture, or given in 8-bit steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Level {
+    Auto,
+    Sigma(f32),
+}
+
+impl Level {
+    /// From a parameter, where NaN is `auto`.
+    fn new(value: f64) -> Self {
+        if value.is_nan() {
+            Self::Auto
+        } else {
+            Self::Sigma((value as f32).clamp(0.0, MAX_SIGMA))
+        }
+    }
+}
+
+fn build(values: &Values, build: &Build) -> Built {
+    let model = build.model(values, default_model());
+    let level = |name| Level::new(values.number(name));
+    let mut step = Denoise::new(level("strength"), level("chroma"), &model, build.inference)?;
+    step.chroma_follows = !values.is_given("chroma");
+    Ok(Box::new(step))
+}
 
 /// The net that comes with the plugin.
 pub fn default_model() -> ModelSource {
@@ -37,6 +100,8 @@ pub struct Denoise {
     model: String,
     strength: Level,
     chroma: Level,
+    /// With a given strength, half of that is meant for chroma unless something else is said.
+    chroma_follows: bool,
     luma_level: Follower,
     chroma_level: Follower,
     /// Used on the latest picture: luma, chroma.
@@ -77,6 +142,7 @@ impl Denoise {
             model: model.describe(),
             strength,
             chroma,
+            chroma_follows: true,
             luma_level: Follower::default(),
             chroma_level: Follower::default(),
             sigma: (0.0, 0.0),
@@ -91,6 +157,8 @@ impl Denoise {
         };
         let chroma = match self.chroma {
             Level::Sigma(sigma) => sigma,
+            // Chroma is averaged over four samples on its way to 4:2:0.
+            Level::Auto if self.chroma_follows && self.strength != Level::Auto => luma / 2.0,
             Level::Auto => {
                 let u = noise::estimate(picture.u_plane());
                 let v = noise::estimate(picture.v_plane());
@@ -105,12 +173,8 @@ impl Denoise {
     }
 }
 
-impl Operation for Denoise {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    fn process(&mut self, picture: Yuv420, spare: &mut Spare) -> Result<Yuv420, EnhanceError> {
+impl Denoise {
+    fn clean(&mut self, picture: Yuv420, spare: &mut Spare) -> Result<Yuv420, EnhanceError> {
         self.measure(&picture);
         let (luma, chroma) = self.sigma;
         if luma < VISIBLE && chroma < VISIBLE {
@@ -157,6 +221,46 @@ impl Operation for Denoise {
             v,
         })
     }
+}
+
+impl Operation for Denoise {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn remembers(&self) -> bool {
+        self.strength == Level::Auto
+    }
+
+    fn wants_cuts(&self) -> bool {
+        true
+    }
+
+    fn process(&mut self, frame: Frame, spare: &mut Spare) -> Result<Option<Frame>, EnhanceError> {
+        let Frame {
+            picture: Picture::Eight(picture),
+            cut,
+        } = frame
+        else {
+            return Err(super::not_eight(NAME));
+        };
+        if cut {
+            self.reset();
+        }
+        let picture = self.clean(picture, spare)?;
+        Ok(Some(Frame {
+            picture: Picture::Eight(picture),
+            cut,
+        }))
+    }
+
+    fn set(&mut self, parameter: &str, value: f64) {
+        match parameter {
+            "strength" => self.strength = Level::new(value),
+            "chroma" => self.chroma = Level::new(value),
+            _ => {}
+        }
+    }
 
     fn reset(&mut self) {
         self.luma_level.reset();
@@ -171,7 +275,7 @@ impl Operation for Denoise {
         ]
     }
 
-    fn engine(&self) -> &Engine {
-        &self.engine
+    fn engine(&self) -> Option<&Engine> {
+        Some(&self.engine)
     }
 }

@@ -9,12 +9,48 @@ use aivideo_core::{
     tensor::{ElementType, Tensor},
 };
 
-use super::{EnhanceError, Operation, Port, Spare, check_ports, crop, expect_plane, pad_into};
-use crate::chroma::{self, Siting};
+use super::{
+    Build, Built, Definition, EnhanceError, Operation, Spare,
+    ports::{Port, check_ports, crop, expect_plane, pad_into},
+};
+use crate::{
+    chroma::{self, Siting},
+    frame::{Depth, Format, Frame, Picture},
+    spec::{Kind, Param, Values},
+};
 
 const NAME: &str = "upscale";
 /// The net takes luma in blocks of this side.
 const MULTIPLE: usize = 2;
+
+pub const DEFINITION: Definition = Definition {
+    name: NAME,
+    preset: Some("upscaling"),
+    nick: "Upscaling",
+    blurb: "Enlarges: luma by a net, chroma by Catmull-Rom",
+    params: &[
+        Param {
+            name: "factor",
+            blurb: "Times the width and height",
+            kind: Kind::Choice {
+                choices: &["2", "4"],
+                default: 0,
+            },
+        },
+        Param {
+            name: "model",
+            blurb: "ONNX file instead of the built-in net",
+            kind: Kind::Path,
+        },
+    ],
+    build,
+};
+
+fn build(values: &Values, build: &Build) -> Built {
+    let model = build.model(values, default_model());
+    let factor = values.choice("factor").parse().unwrap_or(2);
+    Ok(Box::new(Upscale::new(factor, &model, build.inference)?))
+}
 
 /// The net that comes with the plugin.
 pub fn default_model() -> ModelSource {
@@ -107,19 +143,34 @@ impl Operation for Upscale {
         NAME
     }
 
-    fn scale(&self) -> usize {
-        1 << self.passes
+    fn output(&self, input: &Format) -> Result<Format, String> {
+        if input.depth != Depth::Eight {
+            return Err(super::EIGHT_BITS.into());
+        }
+        Ok(Format {
+            width: input.width << self.passes,
+            height: input.height << self.passes,
+            ..*input
+        })
     }
 
-    fn process(&mut self, picture: Yuv420, spare: &mut Spare) -> Result<Yuv420, EnhanceError> {
-        (0..self.passes).try_fold(picture, |picture, _| self.twice(picture, spare))
+    fn start(&mut self, input: &Format) {
+        self.siting = input.siting;
     }
 
-    fn set_siting(&mut self, siting: Siting) {
-        self.siting = siting;
+    fn process(&mut self, frame: Frame, spare: &mut Spare) -> Result<Option<Frame>, EnhanceError> {
+        let Picture::Eight(picture) = frame.picture else {
+            return Err(super::not_eight(NAME));
+        };
+        let picture =
+            (0..self.passes).try_fold(picture, |picture, _| self.twice(picture, spare))?;
+        Ok(Some(Frame {
+            picture: Picture::Eight(picture),
+            ..frame
+        }))
     }
 
-    fn engine(&self) -> &Engine {
-        &self.engine
+    fn engine(&self) -> Option<&Engine> {
+        Some(&self.engine)
     }
 }

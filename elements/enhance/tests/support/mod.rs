@@ -12,6 +12,8 @@ pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         gst::init().expect("GStreamer");
+        let presets = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/aivideo/presets");
+        gst::Preset::set_app_dir(presets).expect("a folder for presets");
         aivideo_enhance::register(None).expect("registered once");
         // Said here, because a harness aborts the process when its element does not start.
         if let Err(error) = aivideo_core::runtime::get() {

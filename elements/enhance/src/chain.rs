@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Operations one after the other.
+
+use aivideo_core::{engine::Engine, settings::InferenceSettings};
+
+use crate::{
+    cuts::CutDetector,
+    frame::{Depth, Format, Frame, Picture},
+    operations::{Build, EnhanceError, Measurement, Operation, Spare},
+    spec::OperationSpec,
+};
+
+/// Steps whose nets are loaded.
+#[derive(Default)]
+pub struct Chain {
+    steps: Vec<Box<dyn Operation>>,
+    cuts: Option<CutDetector>,
+    spare: Spare,
+}
+
+impl Chain {
+    /// The chain that `specs` describes.
+    pub fn build(
+        specs: &[OperationSpec],
+        settings: &InferenceSettings,
+    ) -> Result<Self, EnhanceError> {
+        let with_model =
+            |spec: &&OperationSpec| spec.definition.params.iter().any(|p| p.name == "model");
+        let models = specs.iter().filter(with_model).count();
+        if settings.model_location.is_some() && models > 1 {
+            return Err(EnhanceError::AmbiguousModel { count: models });
+        }
+        let steps = specs
+            .iter()
+            .map(|spec| {
+                // An id names one model; the steps of a chain have one each.
+                let own = InferenceSettings {
+                    model_instance_id: settings
+                        .model_instance_id
+                        .as_ref()
+                        .map(|id| format!("{id}/{}", spec.name())),
+                    ..settings.clone()
+                };
+                (spec.definition.build)(&spec.values, &Build { inference: &own })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let chain = Self {
+            cuts: steps
+                .iter()
+                .any(|step| step.wants_cuts())
+                .then(CutDetector::default),
+            steps,
+            spare: Spare::default(),
+        };
+        // An order that no format can pass is wrong whatever comes.
+        if chain.depths().is_empty() {
+            let probe = |depth| Format {
+                depth,
+                ..Format::default()
+            };
+            chain.output(&probe(Depth::Eight))?;
+        }
+        Ok(chain)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    pub fn steps(&self) -> impl Iterator<Item = &dyn Operation> {
+        self.steps.iter().map(AsRef::as_ref)
+    }
+
+    /// By how much width and height grow.
+    pub fn scale(&self) -> usize {
+        const SIDE: usize = 16;
+        self.candidates()
+            .find_map(|format| self.output(&format).ok())
+            .map_or(1, |out| out.width / SIDE)
+    }
+
+    /// Small pictures of every depth and transfer.
+    fn candidates(&self) -> impl Iterator<Item = Format> {
+        use crate::frame::{Colour, Transfer};
+        [Transfer::Sdr, Transfer::Pq, Transfer::Hlg]
+            .into_iter()
+            .flat_map(|transfer| {
+                [Depth::Eight, Depth::Ten].map(move |depth| Format {
+                    width: 16,
+                    height: 16,
+                    depth,
+                    colour: Colour {
+                        transfer,
+                        ..Colour::default()
+                    },
+                    ..Format::default()
+                })
+            })
+    }
+
+    /// Depths that it takes, each with what comes out.
+    pub fn depths(&self) -> Vec<(Depth, Depth)> {
+        let mut pairs: Vec<_> = self
+            .candidates()
+            .filter_map(|format| Some((format.depth, self.output(&format).ok()?.depth)))
+            .collect();
+        pairs.sort();
+        pairs.dedup();
+        pairs
+    }
+
+    /// What code values mean behind the chain, where that is another thing than in front of it.
+    pub fn changes_colour(&self) -> Option<crate::frame::Colour> {
+        self.candidates().find_map(|format| {
+            let out = self.output(&format).ok()?;
+            (out.colour != format.colour).then_some(out.colour)
+        })
+    }
+
+    /// What comes out for pictures of a format, or which step cannot take them.
+    pub fn output(&self, input: &Format) -> Result<Format, EnhanceError> {
+        self.steps.iter().try_fold(*input, |format, step| {
+            step.output(&format).map_err(|reason| EnhanceError::Format {
+                operation: step.name(),
+                reason,
+            })
+        })
+    }
+
+    /// Frames by which the last step's output is behind the first one's input.
+    pub fn look_ahead(&self) -> usize {
+        self.steps.iter().map(|step| step.look_ahead()).sum()
+    }
+
+    pub fn remembers(&self) -> bool {
+        self.steps.iter().any(|step| step.remembers())
+    }
+
+    /// A stream begins. Answers the format that comes out.
+    pub fn start(&mut self, input: &Format) -> Result<Format, EnhanceError> {
+        let output = self.output(input)?;
+        let mut format = *input;
+        for step in &mut self.steps {
+            step.start(&format);
+            format = step.output(&format).unwrap_or(format);
+        }
+        if let Some(cuts) = &mut self.cuts {
+            cuts.reset();
+        }
+        Ok(output)
+    }
+
+    /// Forgets everything, held frames too.
+    pub fn reset(&mut self) {
+        for step in &mut self.steps {
+            step.reset();
+        }
+        if let Some(cuts) = &mut self.cuts {
+            cuts.reset();
+        }
+    }
+
+    pub fn spare(&mut self) -> &mut Spare {
+        &mut self.spare
+    }
+
+    /// Takes a frame, and gives the next one that is done.
+    pub fn process(&mut self, mut frame: Frame) -> Result<Option<Frame>, EnhanceError> {
+        if let Some(cuts) = &mut self.cuts
+            && let Picture::Eight(picture) = &frame.picture
+        {
+            frame.cut = cuts.is_cut(picture.y_plane());
+        }
+        self.pass(frame, 0)
+    }
+
+    fn pass(&mut self, frame: Frame, first: usize) -> Result<Option<Frame>, EnhanceError> {
+        let mut frame = frame;
+        for step in &mut self.steps[first..] {
+            match step.process(frame, &mut self.spare)? {
+                Some(next) => frame = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(frame))
+    }
+
+    /// The next of the frames that are held back; `None` when there are no more.
+    pub fn drain(&mut self) -> Result<Option<Frame>, EnhanceError> {
+        for at in 0..self.steps.len() {
+            while let Some(frame) = self.steps[at].drain(&mut self.spare)? {
+                if let Some(done) = self.pass(frame, at + 1)? {
+                    return Ok(Some(done));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// A parameter of an operation has changed; NaN is `auto`.
+    pub fn set(&mut self, operation: &str, parameter: &str, value: f64) {
+        for step in self.steps.iter_mut().filter(|s| s.name() == operation) {
+            step.set(parameter, value);
+        }
+    }
+
+    pub fn measurements(&self) -> Vec<Measurement> {
+        self.steps().flat_map(Operation::measurements).collect()
+    }
+
+    /// Fields of the caps behind the chain; the last step that has one says so.
+    pub fn caps_fields(&self) -> Vec<(&'static str, String)> {
+        self.steps().flat_map(Operation::caps_fields).collect()
+    }
+
+    pub fn engines(&self) -> Vec<(&'static str, Engine)> {
+        self.steps()
+            .filter_map(|step| Some((step.name(), step.engine()?.clone())))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aivideo_core::pixels::Yuv420;
+
+    /// Holds `n` frames back and adds one to every sample.
+    struct Late {
+        n: usize,
+        held: std::collections::VecDeque<Frame>,
+    }
+
+    impl Operation for Late {
+        fn name(&self) -> &'static str {
+            "late"
+        }
+        fn look_ahead(&self) -> usize {
+            self.n
+        }
+        fn wants_cuts(&self) -> bool {
+            true
+        }
+        fn process(
+            &mut self,
+            mut frame: Frame,
+            _: &mut Spare,
+        ) -> Result<Option<Frame>, EnhanceError> {
+            if let Picture::Eight(p) = &mut frame.picture {
+                p.y.iter_mut().for_each(|v| *v += 1);
+            }
+            self.held.push_back(frame);
+            Ok(if self.held.len() > self.n {
+                self.held.pop_front()
+            } else {
+                None
+            })
+        }
+        fn drain(&mut self, _: &mut Spare) -> Result<Option<Frame>, EnhanceError> {
+            Ok(self.held.pop_front())
+        }
+        fn reset(&mut self) {
+            self.held.clear();
+        }
+    }
+
+    fn chain(delays: &[usize]) -> Chain {
+        let late = |&n: &usize| -> Box<dyn Operation> {
+            Box::new(Late {
+                n,
+                held: Default::default(),
+            })
+        };
+        Chain {
+            steps: delays.iter().map(late).collect(),
+            cuts: Some(CutDetector::default()),
+            spare: Spare::default(),
+        }
+    }
+
+    fn frame(value: u8) -> Frame {
+        let mut picture = Yuv420::new(8, 8);
+        picture.y.fill(value);
+        Frame::new(Picture::Eight(picture))
+    }
+
+    fn value(frame: &Frame) -> u8 {
+        match &frame.picture {
+            Picture::Eight(p) => p.y[0],
+            Picture::Ten(_) => panic!("ten bits"),
+        }
+    }
+
+    #[test]
+    fn every_frame_comes_out_once_and_in_order() {
+        for delays in [&[0usize][..], &[3], &[2, 0, 5]] {
+            let mut chain = chain(delays);
+            assert_eq!(chain.look_ahead(), delays.iter().sum::<usize>());
+            for _ in 0..2 {
+                let mut out = Vec::new();
+                for i in 0..20 {
+                    out.extend(chain.process(frame(i)).expect("processed"));
+                    let behind = i as usize + 1 - out.len();
+                    assert!(behind <= chain.look_ahead());
+                }
+                while let Some(frame) = chain.drain().expect("drained") {
+                    out.push(frame);
+                }
+                let values: Vec<_> = out.iter().map(value).collect();
+                let wanted: Vec<_> = (0..20).map(|i| i + delays.len() as u8).collect();
+                assert_eq!(values, wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn a_reset_drops_what_is_held() {
+        let mut chain = chain(&[4]);
+        for i in 0..3 {
+            assert!(chain.process(frame(i)).expect("processed").is_none());
+        }
+        chain.reset();
+        assert!(chain.drain().expect("drained").is_none());
+    }
+
+    #[test]
+    fn ten_bits_are_refused_by_name() {
+        let chain = chain(&[0]);
+        let format = Format {
+            depth: Depth::Ten,
+            ..Format::default()
+        };
+        let message = chain.output(&format).expect_err("ten bits").to_string();
+        assert!(message.contains("\"late\" cannot take these pictures: it works on 8 bits"));
+        assert_eq!(chain.depths(), [(Depth::Eight, Depth::Eight)]);
+        assert_eq!(chain.scale(), 1);
+    }
+}
