@@ -12,7 +12,7 @@
 //! * [`simd`]: the inner loops, and the only unsafe code.
 
 pub mod chain;
-pub mod cube;
+pub use aivideo_color::cube;
 pub mod deep;
 pub mod effects;
 pub mod params;

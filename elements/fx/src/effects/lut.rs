@@ -8,8 +8,9 @@ use crate::params::{Kind, Param, Values};
 use crate::pass::{Build, Moment, Pass};
 use crate::picture::{Colorimetry, Family};
 use crate::registry::Effect;
-use crate::simd::kernels::{self, ColorTable};
+use crate::simd::kernels;
 use crate::simd::lut::{Lut, RowLut};
+use aivideo_color::table::{ColorTable, tetrahedral};
 
 pub const EFFECT: Effect = Effect {
     name: "lut",
@@ -116,7 +117,7 @@ struct InTetrahedra(ColorTable);
 
 impl ColorOp for InTetrahedra {
     fn apply(&self, [red, green, blue]: [&mut [u8]; 3], _y: usize, _moment: &Moment) {
-        kernels::tetrahedral(red, green, blue, &self.0);
+        tetrahedral(red, green, blue, &self.0);
     }
 }
 
@@ -164,7 +165,7 @@ pub(crate) mod tests {
                 let mut rows: [Vec<u8>; 3] = [(0..=255).collect(), vec![g; 256], vec![b; 256]];
                 let before = rows.clone();
                 let [red, green, blue] = &mut rows;
-                kernels::tetrahedral(red, green, blue, &table);
+                tetrahedral(red, green, blue, &table);
                 assert_eq!(rows, before, "{size}");
             }
         }
@@ -210,7 +211,7 @@ pub(crate) mod tests {
                 assert!((f64::from(sampled) - expected).abs() < 1e-5);
             }
             let [mut r, mut g, mut b] = rgb.map(|v| vec![v as u8]);
-            kernels::tetrahedral(&mut r, &mut g, &mut b, &table);
+            tetrahedral(&mut r, &mut g, &mut b, &table);
             for (got, expected) in [r[0], g[0], b[0]].into_iter().zip(expected) {
                 let error = (f64::from(got) - expected * 255.0).abs();
                 assert!(error < 0.55, "{rgb:?}: {got} {}", expected * 255.0);
