@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Enhancement of video: the element [`aienhance`], and the operations it chains.
+//! Enhancement of sound: [`aiaudioenhance`], which needs no ONNX Runtime.
 //!
+//! * [`audio`]: noise reduction, loudness, true peaks;
 //! * [`spec`]: the `operations` text;
 //! * [`operations`]: one module an operation;
 //! * [`chain`]: operations one after the other;
@@ -9,7 +11,9 @@
 //! * [`noise`]: how much noise a picture carries;
 //! * [`chroma`]: chroma at twice the size.
 
+pub mod aiaudioenhance;
 pub mod aienhance;
+pub mod audio;
 pub mod chain;
 pub mod chroma;
 pub mod cuts;
@@ -24,5 +28,6 @@ mod testing;
 
 /// Registers every element of this crate.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
-    aienhance::register(plugin)
+    aienhance::register(plugin)?;
+    aiaudioenhance::register(plugin)
 }

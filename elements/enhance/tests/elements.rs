@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `aienhance` as a pipeline sees it.
 
+mod audio;
 mod support;
 
 use gst::prelude::*;
