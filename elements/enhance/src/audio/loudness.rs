@@ -19,6 +19,9 @@ const ABSOLUTE_GATE: f64 = -70.0;
 /// dB a second by which the gain rises and falls.
 const RISE: f64 = 6.0;
 const FALL: f64 = 20.0;
+/// A moment may be this much louder than the target, in LU, before the gain gives way to it: a
+/// voice that starts after a quiet lead-in need not wait for the window to know it.
+const HEADROOM: f64 = 5.0;
 /// The most that the output's own loudness corrects, in dB, and how strongly.
 const CORRECTION: f64 = 2.0;
 const CORRECTION_STRENGTH: f64 = 3.0;
@@ -167,8 +170,10 @@ impl Leveller {
             let error = (config.target_loudness - whole) * CORRECTION_STRENGTH;
             wanted += error.clamp(-CORRECTION, CORRECTION);
         }
-        let wanted = wanted.clamp(-60.0, config.max_gain);
-        if self.fresh {
+        let wanted = wanted
+            .min(config.target_loudness + HEADROOM - loudness(block))
+            .clamp(-60.0, config.max_gain);
+        if self.fresh || self.measured <= self.look_ahead as u64 {
             // Nothing but silence was heard with another gain.
             self.gain = wanted;
             self.fresh = false;

@@ -9,7 +9,9 @@ const RATE: u64 = 48_000;
 
 fn harness(properties: &str, caps: &str) -> gst_check::Harness {
     init();
-    let mut h = gst_check::Harness::new_parse(&format!("aiaudioenhance {properties}"));
+    let element = gst::parse::launch(&format!("aiaudioenhance {properties}")).expect("the element");
+    let mut h = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
+    h.play();
     h.set_src_caps_str(caps);
     h
 }
@@ -96,10 +98,17 @@ fn a_jump_in_time_empties_the_element_and_is_passed_on() {
     h.push_event(gst::event::Eos::new());
     let out = pull_all(&mut h);
     assert_eq!(frames(&out), 19_200);
-    let second: Vec<_> = out.iter().filter(|b| b.pts() >= Some(gst::ClockTime::from_seconds(9))).collect();
+    let second: Vec<_> = out
+        .iter()
+        .filter(|b| b.pts() >= Some(gst::ClockTime::from_seconds(9)))
+        .collect();
     assert_eq!(second[0].pts(), Some(gst::ClockTime::from_seconds(10)));
     assert!(second[0].flags().contains(gst::BufferFlags::DISCONT));
-    let first: u64 = out.iter().filter(|b| b.pts() < Some(gst::ClockTime::from_seconds(9))).map(|b| b.size() as u64 / 4).sum();
+    let first: u64 = out
+        .iter()
+        .filter(|b| b.pts() < Some(gst::ClockTime::from_seconds(9)))
+        .map(|b| b.size() as u64 / 4)
+        .sum();
     assert_eq!(first, 9600);
 }
 
@@ -136,7 +145,9 @@ fn flushing_drops_what_is_inside() {
     h.push(tone(0, 4800)).expect("taken");
     h.push_event(gst::event::FlushStart::new());
     h.push_event(gst::event::FlushStop::new(true));
-    h.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    h.push_event(gst::event::Segment::new(&gst::FormattedSegment::<
+        gst::ClockTime,
+    >::new()));
     h.push(tone(96_000, 4800)).expect("taken");
     h.push_event(gst::event::Eos::new());
     let out = pull_all(&mut h);
@@ -149,7 +160,13 @@ fn stages_come_and_go_while_playing() {
     let mut h = harness("", stereo());
     let element = h.element().expect("an element");
     let mut pushed = 0;
-    for (denoise, normalize) in [(0.0, true), (1.0, true), (1.0, false), (0.0, false), (0.5, true)] {
+    for (denoise, normalize) in [
+        (0.0, true),
+        (1.0, true),
+        (1.0, false),
+        (0.0, false),
+        (0.5, true),
+    ] {
         element.set_property("denoise", denoise);
         element.set_property("normalize", normalize);
         for _ in 0..10 {
@@ -205,11 +222,18 @@ fn a_stream_without_samples_is_an_error_that_says_so() {
     let bus = gst::Bus::new();
     h.element().expect("an element").set_bus(Some(&bus));
     h.push_event(gst::event::Eos::new());
-    let message = bus.pop_filtered(&[gst::MessageType::Error]).expect("an error");
+    let message = bus
+        .pop_filtered(&[gst::MessageType::Error])
+        .expect("an error");
     let gst::MessageView::Error(error) = message.view() else {
         panic!("an error");
     };
-    assert!(error.error().to_string().contains("without a single sample"));
+    assert!(
+        error
+            .error()
+            .to_string()
+            .contains("without a single sample")
+    );
 }
 
 #[test]
@@ -224,7 +248,9 @@ fn half_a_frame_is_an_error() {
 #[test]
 fn odd_rates_are_refused_in_negotiation() {
     init();
-    let element = gst::ElementFactory::make("aiaudioenhance").build().expect("made");
+    let element = gst::ElementFactory::make("aiaudioenhance")
+        .build()
+        .expect("made");
     let caps = element.static_pad("sink").expect("a pad").query_caps(None);
     for odd in [
         "audio/x-raw, format=S16LE, layout=interleaved, rate=4000, channels=1",
