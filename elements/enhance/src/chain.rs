@@ -213,6 +213,10 @@ impl Chain {
         self.steps().flat_map(Operation::caps_fields).collect()
     }
 
+    pub fn caps_pending(&self) -> bool {
+        self.steps().any(Operation::caps_pending)
+    }
+
     pub fn engines(&self) -> Vec<(&'static str, Engine)> {
         self.steps()
             .filter_map(|step| Some((step.name(), step.engine()?.clone())))

@@ -8,6 +8,7 @@
 //! * [`chain`]: operations one after the other;
 //! * [`frame`], [`deep`]: what passes through a chain;
 //! * [`cuts`]: is a picture the first of a scene?
+//! * [`tables`]: colours replaced by table; [`hdr`]: light, and between its ranges;
 //! * [`noise`]: how much noise a picture carries;
 //! * [`chroma`]: chroma at twice the size.
 
@@ -19,9 +20,11 @@ pub mod chroma;
 pub mod cuts;
 pub mod deep;
 pub mod frame;
+pub mod hdr;
 pub mod noise;
 pub mod operations;
 pub mod spec;
+pub mod tables;
 
 #[cfg(test)]
 mod testing;

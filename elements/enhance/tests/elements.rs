@@ -2,6 +2,7 @@
 //! `aienhance` as a pipeline sees it.
 
 mod audio;
+mod hdr;
 mod support;
 
 use gst::prelude::*;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use aivideo_core::{engine::Engine, pixels::Yuv420, settings::InferenceSettings};
@@ -80,6 +81,14 @@ struct Outline {
     look_ahead: u64,
 }
 
+/// Events that wait for the caps to be complete. Encoders look at light levels once, in the first
+/// caps that they see.
+#[derive(Default)]
+struct Withheld {
+    active: bool,
+    events: Vec<gst::Event>,
+}
+
 #[derive(Default)]
 pub struct AiEnhance {
     settings: Mutex<Settings>,
@@ -90,6 +99,9 @@ pub struct AiEnhance {
     changing: Mutex<()>,
     report: Mutex<Report>,
     outline: Mutex<Outline>,
+    withheld: Mutex<Withheld>,
+    /// What caps queries could not be answered for has been said.
+    complained: AtomicBool,
 }
 
 /// A panic of another thread leaves plain values behind: they can be used.
@@ -328,7 +340,7 @@ impl AiEnhance {
 
     /// The next finished frame in a buffer of downstream's.
     fn next_output(&self) -> Result<Option<gst::Buffer>, gst::FlowError> {
-        self.tell_caps();
+        self.tell_caps(false);
         let (source, frame, info) = {
             let mut guard = lock(&self.state);
             let Some(state) = &mut *guard else {
@@ -374,37 +386,94 @@ impl AiEnhance {
         Ok(Some(out))
     }
 
-    /// Sends new caps where a step has something new to say in them.
-    fn tell_caps(&self) {
+    /// Keeps an event back while caps are not complete; false when it may go.
+    fn withhold(&self, event: &gst::EventRef) -> bool {
+        let mut withheld = lock(&self.withheld);
+        let keep = withheld.active
+            && event.is_serialized()
+            && !matches!(
+                event.type_(),
+                gst::EventType::StreamStart | gst::EventType::FlushStop
+            );
+        if keep {
+            withheld.events.push(event.to_owned());
+        }
+        keep
+    }
+
+    /// Sends caps where a step has something new to say in them, and what waited for them.
+    fn tell_caps(&self, even_without_frame: bool) {
         let fields = {
             let mut guard = lock(&self.state);
             let Some(state) = &mut *guard else { return };
-            if state.done.is_empty() {
+            if state.done.is_empty() && !even_without_frame {
                 return;
             }
             let fields = state.chain.caps_fields();
-            if fields == state.told {
-                return;
-            }
+            let new = fields != state.told;
             state.told.clone_from(&fields);
-            fields
+            new.then_some(fields)
         };
-        if let Some(shape) = &mut lock(&self.outline).shape {
-            shape.fields.clone_from(&fields);
+        if let Some(fields) = &fields
+            && let Some(shape) = &mut lock(&self.outline).shape
+        {
+            shape.fields.clone_from(fields);
         }
+        let waiting = {
+            let mut withheld = lock(&self.withheld);
+            withheld.active = false;
+            std::mem::take(&mut withheld.events)
+        };
         let obj = self.obj();
-        let Some(mut caps) = obj.src_pad().current_caps() else {
+        if let Some(fields) = fields
+            && let Some(mut caps) = obj.src_pad().current_caps()
+        {
+            for (name, value) in &fields {
+                caps.make_mut().set(*name, value);
+            }
+            gst::info!(CAT, imp = self, "caps are now {caps}");
+            if obj.update_src_caps(&caps).is_err() {
+                gst::warning!(CAT, imp = self, "downstream does not take {caps}");
+            }
+        } else if let Some(caps) = waiting.iter().rfind(|e| e.type_() == gst::EventType::Caps) {
+            obj.src_pad().push_event(caps.clone());
+        }
+        for event in waiting {
+            if event.type_() != gst::EventType::Caps {
+                obj.src_pad().push_event(event);
+            }
+        }
+    }
+
+    /// Says what cannot be when caps queries find nothing. Upstream then only knows that nothing
+    /// was negotiated.
+    fn complain(&self, offered: Option<&gst::CapsRef>) {
+        let Some(shape) = lock(&self.outline).shape.clone() else {
             return;
         };
+        let obj = self.obj();
+        let template = obj.sink_pad().pad_template_caps();
+        let makes = shape.other(&template, true);
+        let peer = obj.src_pad().peer_query_caps(None);
+        let takes = shape.other(&template, false);
+        let problem = if makes.is_empty() || !peer.can_intersect(&makes) {
+            format!(
+                "the operations make {makes}, but downstream takes only {peer}; change the caps behind aienhance or put videoconvert or videoscale there"
+            )
+        } else if let Some(offered) = offered
+            && !offered.is_empty()
+            && template.can_intersect(offered)
+            && !takes.can_intersect(offered)
         {
-            let caps = caps.make_mut();
-            for (name, value) in &fields {
-                caps.set(*name, value);
-            }
-        }
-        gst::info!(CAT, imp = self, "caps are now {caps}");
-        if obj.update_src_caps(&caps).is_err() {
-            gst::warning!(CAT, imp = self, "downstream does not take {caps}");
+            format!(
+                "the operations take {takes}, but upstream offers only {}; put videoconvert in front",
+                offered.to_owned()
+            )
+        } else {
+            return;
+        };
+        if !self.complained.swap(true, Ordering::Relaxed) {
+            gst::element_imp_warning!(self, gst::CoreError::Negotiation, ("{problem}"));
         }
     }
 
@@ -475,6 +544,24 @@ impl ObjectSubclass for AiEnhance {
 impl PresetImpl for AiEnhance {}
 
 impl ObjectImpl for AiEnhance {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let weak = self.obj().downgrade();
+        self.obj()
+            .src_pad()
+            .add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+                let keep = weak
+                    .upgrade()
+                    .zip(info.event())
+                    .is_some_and(|(element, event)| element.imp().withhold(event));
+                if keep {
+                    gst::PadProbeReturn::Handled
+                } else {
+                    gst::PadProbeReturn::Ok
+                }
+            });
+    }
+
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let known: Vec<String> = crate::operations::OPERATIONS
@@ -589,6 +676,8 @@ impl BaseTransformImpl for AiEnhance {
         self.warn_of(&chain);
         *lock(&self.report) = Report::default();
         *lock(&self.next) = None;
+        *lock(&self.withheld) = Withheld::default();
+        self.complained.store(false, Ordering::Relaxed);
         self.publish(&chain);
         gst::info!(CAT, imp = self, "operations: \"{}\"", settings.operations);
         *lock(&self.state) = Some(State {
@@ -630,6 +719,12 @@ impl BaseTransformImpl for AiEnhance {
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
         let done = BaseTransformImplExt::parent_query(self, direction, query);
+        if direction == gst::PadDirection::Sink
+            && let gst::QueryView::Caps(caps) = query.view()
+            && caps.result().is_some_and(|caps| caps.is_empty())
+        {
+            self.complain(caps.filter());
+        }
         if done
             && let gst::QueryViewMut::Latency(latency) = query.view_mut()
             && let Some(delay) = self.delay()
@@ -650,6 +745,12 @@ impl BaseTransformImpl for AiEnhance {
             | gst::EventView::StreamStart(_) => {
                 if let Err(error) = self.drain() {
                     gst::debug!(CAT, imp = self, "while draining: {error}");
+                }
+                // No frame will make the caps complete in time for these.
+                if matches!(event.type_(), gst::EventType::Eos | gst::EventType::Gap)
+                    && lock(&self.withheld).active
+                {
+                    self.tell_caps(true);
                 }
             }
             _ => {}
@@ -764,6 +865,7 @@ impl VideoFilterImpl for AiEnhance {
         state.waiting.clear();
         state.done.clear();
         state.told = state.chain.caps_fields();
+        lock(&self.withheld).active = state.chain.caps_pending();
         state.infos = Some((in_info.clone(), out_info.clone()));
         Ok(())
     }

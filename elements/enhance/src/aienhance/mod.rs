@@ -6,13 +6,15 @@
 //! | operation | parameters | what it does |
 //! |---|---|---|
 //! | `denoise` | `strength=auto` or 0 to 55, `chroma=auto` or 0 to 55, `model=` | removes noise of the given or measured level from luma and chroma |
+//! | `hdr` | `to=pq`, `hlg` or `sdr`, `method=a` or `c`, `peak=`, `max-cll=`, `max-fall=`, `window=` | SDR to HDR and back by Report ITU-R BT.2446, light levels measured |
 //! | `upscale` | `factor=2` or `4`, `model=` | enlarges: luma by a net, chroma by Catmull-Rom |
 //!
 //! ```text
 //! gst-launch-1.0 videotestsrc num-buffers=25 ! video/x-raw,width=640,height=360 ! aienhance operations="denoise:strength=auto,upscale:factor=2" ! videoconvert ! autovideosink
 //! ```
 //!
-//! Frames are I420 or NV12 of any size and stride. Without operations they pass untouched. The
+//! Frames are I420 or NV12, and I420_10LE or P010_10LE where `hdr` makes or takes ten bits, of any
+//! size and stride. Without operations they pass untouched. The
 //! property may be changed while the pipeline plays: the next frame is made by the new chain, and
 //! if it has another size the caps are negotiated anew; a chain that cannot be loaded, or a size
 //! that downstream refuses, is answered with a warning and the old chain stays.

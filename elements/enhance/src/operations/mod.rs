@@ -6,6 +6,7 @@
 //! properties of the element, documentation of both, latency, caps) follows from them.
 
 mod denoise;
+mod hdr;
 mod ports;
 mod spare;
 mod upscale;
@@ -21,11 +22,13 @@ use crate::{
 };
 
 pub use denoise::Denoise;
+pub use hdr::Hdr;
 pub use spare::Spare;
 pub use upscale::Upscale;
 
 /// Every operation that exists, by name.
-pub const OPERATIONS: &[&Definition] = &[&denoise::DEFINITION, &upscale::DEFINITION];
+pub const OPERATIONS: &[&Definition] =
+    &[&denoise::DEFINITION, &upscale::DEFINITION, &hdr::DEFINITION];
 
 /// Names that people look for here and that are other elements.
 pub const ELSEWHERE: &[(&str, &str)] = &[
@@ -49,7 +52,6 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
         "color_enhancement",
         "this build has no colour enhancement in aienhance",
     ),
-    ("hdr_processing", "this build has no HDR in aienhance"),
 ];
 
 /// A new step of a chain, or why there is none.
@@ -201,6 +203,12 @@ pub trait Operation: Send {
     /// Fields that the caps behind it carry, such as light levels. They may change with a frame.
     fn caps_fields(&self) -> Vec<(&'static str, String)> {
         Vec::new()
+    }
+
+    /// Whether it has yet to see frames before its [`caps_fields`](Operation::caps_fields) are
+    /// complete. Caps wait for the first frame that comes out then.
+    fn caps_pending(&self) -> bool {
+        false
     }
 
     /// The engine that it runs, if it has one.
