@@ -11,7 +11,7 @@ PLUGINDIR ?= $(shell pkg-config --variable=pluginsdir gstreamer-1.0 2>/dev/null 
 # Where GStreamer looks for presets of elements.
 PRESETDIR ?= $(shell pkg-config --variable=datadir gstreamer-1.0 2>/dev/null || echo $(PREFIX)/share)/gstreamer-1.0/presets
 DEMO_OUT ?= demo-out
-PLUGINS := aivideo aitransport aifx
+PLUGINS := aivideo aitransport aifx aimeta
 
 help: ## this list
 	@echo "make TARGET"

@@ -23,7 +23,7 @@ _aivideo_deps=${AIVIDEO_DEPS:-$_aivideo_root/.deps}
 
 export AIVIDEO_ROOT="$_aivideo_root"
 
-# Links to the three plugins live alone in this directory: GStreamer scans a plugin path
+# Links to the plugins live alone in this directory: GStreamer scans a plugin path
 # recursively, and target/release holds thousands of files.
 _aivideo_plugins=$_aivideo_root/target/gstreamer-1.0
 case ":${GST_PLUGIN_PATH:-}:" in

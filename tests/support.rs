@@ -21,7 +21,7 @@ pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         gst::init().expect("GStreamer starts");
-        for name in ["aitransport", "aivideo", "aifx"] {
+        for name in ["aitransport", "aivideo", "aifx", "aimeta"] {
             let path = plugin_folder().join(format!("libgst{name}.so"));
             let plugin = gst::Plugin::load_file(&path).unwrap_or_else(|error| {
                 panic!(

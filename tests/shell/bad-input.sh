@@ -47,19 +47,23 @@ refuses "classifier with a denoiser's model" "is not a video classifier" $source
 refuses "unknown operation" "denoise" $source ! aienhance operations=magic ! fakesink
 refuses "unknown effect" "posterize" $source ! fxfilter effects=magic ! fakesink
 refuses "one level" "num-levels" $source ! fxfilter effects=posterize:num-levels=1 ! fakesink
+refuses "results to nowhere" "needs file-path" $source ! aimetapublish method=file ! fakesink
+refuses "an odd broker" "not a port" $source ! aimetapublish method=mqtt address=a:b topic=c ! fakesink
+refuses "tags that are none" "not JSON" $source ! aimetaconvert tags={ ! fakesink
+refuses "a font that is none" "cannot be used" $source ! aioverlay font-file=README.md ! fakesink
 refuses "pictures of no size" "handle caps" fakesrc num-buffers=2 ! video/x-raw,format=I420,width=0,height=0,framerate=25/1 ! aicodecenc ! fakesink
 refuses "random .aic" "ERROR" filesrc location="$folder/random.aic" ! aicodecparse ! aicodecdec ! fakesink
 refuses ".aic of half a header" "ERROR" filesrc location="$folder/header.aic" ! aicodecparse ! aicodecdec ! fakesink
 
 # The plugins alone, no ONNX Runtime anywhere: they load, and say what is missing when started.
 mkdir "$folder/alone"
-cp target/release/libgstaivideo.so target/release/libgstaitransport.so target/release/libgstaifx.so "$folder/alone"
+cp target/release/libgstaivideo.so target/release/libgstaitransport.so target/release/libgstaifx.so target/release/libgstaimeta.so "$folder/alone"
 export GST_PLUGIN_PATH="$folder/alone" GST_REGISTRY="$folder/registry.bin"
 unset ORT_DYLIB_PATH
 if ldconfig -p 2>/dev/null | grep -q libonnxruntime; then
   echo "SKIP: no library: the system has one of its own"
 else
-  for element in aicodecenc aicodecdec vjepa2classify aienhance aicodecparse rtpaicodecpay rtpaicodecdepay fxfilter aibackgroundblur; do
+  for element in aicodecenc aicodecdec vjepa2classify aienhance aicodecparse rtpaicodecpay rtpaicodecdepay fxfilter aibackgroundblur aioverlay aimetaconvert aimetapublish; do
     gst-inspect-1.0 "$element" >"$folder/out" 2>&1 || { echo "bad input: $element does not load without ONNX Runtime"; failed=1; }
   done
   for element in aicodecenc vjepa2classify "aienhance operations=denoise"; do

@@ -12,7 +12,7 @@ documented() {
 }
 
 registered() {
-  for plugin in aivideo aitransport aifx; do
+  for plugin in aivideo aitransport aifx aimeta; do
     # "  name: Long name"; typefinders are "  name: extensions" and have no Klass.
     gst-inspect-1.0 "target/gstreamer-1.0/libgst$plugin.so" |
       sed -n '/^  [a-z0-9]*: [A-Za-z]/p' | sed 's/^  \([a-z0-9]*\):.*/\1/' |

@@ -24,12 +24,16 @@ static REGISTRATION: Mutex<()> = Mutex::new(());
 /// Registers the meta once in the process. Two plugins may both contain this code; GStreamer's own
 /// table is asked, not a flag of this library.
 pub fn register() {
+    register_custom(CLASSIFICATION_META);
+}
+
+/// No tags: the metas say nothing about memory layout, size or colours, so that elements that
+/// convert these keep them.
+pub(crate) fn register_custom(name: &str) {
     // A poisoned lock protects nothing but the order of the two calls.
     let _guard = REGISTRATION.lock().unwrap_or_else(|e| e.into_inner());
-    if !CustomMeta::is_registered(CLASSIFICATION_META) {
-        // No tags: the meta says nothing about memory layout, size or colours, so that elements
-        // that convert these keep it.
-        CustomMeta::register_simple(CLASSIFICATION_META);
+    if !CustomMeta::is_registered(name) {
+        CustomMeta::register_simple(name);
     }
 }
 

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
+fn main() {
+    gst_plugin_version_helper::info()
+}
