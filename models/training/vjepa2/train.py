@@ -72,6 +72,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--drop", type=float, default=0.0, help="share of tokens left out in training")
     p.add_argument("--whole-from", type=int, default=1 << 30, help="step from which no token is left out")
+    p.add_argument("--init", help="begin with these weights (checkpoints/motion.pt), with a fresh optimiser")
     p.add_argument("--stop-after", type=int, default=0, help="leave after this many steps (tests)")
     a = p.parse_args()
 
@@ -81,6 +82,11 @@ def main():
     run.mkdir(parents=True, exist_ok=True)
     cfg = Config(classes=len(LABELS))
     model = MotionClassifier(cfg)
+    trained = 0
+    if a.init:
+        stored = torch.load(a.init, weights_only=True)
+        model.load_state_dict({k: v.float() for k, v in stored["model"].items()})
+        trained = stored["step"]
     muon, qkv, adam = [], [], []
     for name, q in model.named_parameters():
         inner = name.startswith(("layers.", "pool.", "cross.")) and q.ndim == 2
@@ -180,7 +186,7 @@ def main():
         if a.stop_after and step - first >= a.stop_after:
             checkpoint()
             return
-    save(run / "motion.pt", {"model": ema, "config": dataclasses.asdict(cfg), "step": step, "labels": LABELS})
+    save(run / "motion.pt", {"model": ema, "config": dataclasses.asdict(cfg), "step": trained + step, "labels": LABELS})
 
 
 if __name__ == "__main__":
