@@ -13,7 +13,7 @@ pub mod preprocess;
 pub mod scores;
 mod vjepa2classify;
 
-pub use vjepa2classify::{MESSAGE, Vjepa2Classify};
+pub use vjepa2classify::{MESSAGE, MODEL_MESSAGE, Vjepa2Classify};
 
 /// Registers every element of this crate.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a classifier needs to know about its model, from three places: the shapes in the ONNX
 //! file, its metadata, and a sidecar `NAME.json` beside `NAME.onnx`, which overrides the metadata.
+//! Where there is no sidecar, transformers' `config.json` and `video_preprocessor_config.json` in
+//! the same folder are one.
 //!
 //! | metadata and sidecar key | example | without it |
 //! |---|---|---|
@@ -11,6 +13,8 @@
 //! | `mean`, `std` | 0.485,0.456,0.406 | ImageNet's |
 //! | `frame-stride` | 2 | 4 |
 //! | `name` | vjepa2-motion | the file's name |
+
+mod transformers;
 
 use std::{
     fs,
@@ -235,7 +239,10 @@ fn sidecar(source: &ModelSource) -> Result<Option<(PathBuf, String)>, ModelError
     let path = model.with_extension("json");
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),
-        Err(err) if err.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
+            let folder = model.parent().unwrap_or(Path::new("."));
+            transformers::sidecar(folder)
+        }
         Err(err) => Err(ModelError::Sidecar {
             path,
             reason: err.to_string(),

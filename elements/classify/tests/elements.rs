@@ -5,6 +5,8 @@
 mod common;
 #[path = "elements/errors.rs"]
 mod errors;
+#[path = "elements/family.rs"]
+mod family;
 #[path = "elements/formats.rs"]
 mod formats;
 #[path = "elements/rhythm.rs"]
@@ -15,5 +17,7 @@ mod scenes;
 mod sharing;
 #[path = "elements/shipped.rs"]
 mod shipped;
+#[path = "elements/swap.rs"]
+mod swap;
 #[path = "../../core/tests/testmodel/mod.rs"]
 mod testmodel;

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,9 +10,8 @@ use std::{
 };
 
 use aivideo_core::{
-    engine::{Engine, EngineError, ModelSource, Outputs, Pending},
+    engine::{Engine, EngineError, Outputs, Pending},
     meta::{self, ClassificationResult},
-    settings::InferenceSettings,
     tensor::Tensor,
 };
 use glib::translate::IntoGlib;
@@ -26,15 +24,19 @@ use gst_base::{
     },
 };
 
-use super::frame;
+use super::{
+    frame,
+    settings::Settings,
+    swap::{Loaded, Loader},
+};
 use crate::{
-    clip::{Assembler, Clip, Continuity, Rhythm, Span},
+    clip::{Assembler, Clip, Continuity, Span},
     model::ClassifierModel,
     preprocess::Preprocessor,
-    scores,
+    scores::{self, Smoother},
 };
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "vjepa2classify",
         gst::DebugColorFlags::empty(),
@@ -42,66 +44,44 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-const DEFAULT_TOP_K: u32 = 5;
-const DEFAULT_THRESHOLD: f64 = 0.0;
-
-/// Bounds the frames that overlapping clips hold.
-const MAX_FRAME_STRIDE: u32 = 100;
-
-/// Clips of one element that wait for the model at once. A second one keeps the model busy while
-/// the first result is picked up; more would only be older when they come.
+/// Clips of one element that are with the model at once: one that runs and one that waits. A newer
+/// clip takes the place of the one that waits.
 const MAX_PENDING: usize = 2;
 
 /// How often a wait for a result looks whether the pipeline is flushing.
 const WAIT_STEP: Duration = Duration::from_millis(20);
 
-#[derive(Debug, Clone)]
-struct Settings {
-    inference: InferenceSettings,
-    top_k: u32,
-    threshold: f64,
-    /// 0: the model's.
-    frame_stride: u32,
-    /// 0: the length of a clip.
-    clip_stride: u32,
-    sync: bool,
-    labels_file: Option<PathBuf>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            inference: InferenceSettings::default(),
-            top_k: DEFAULT_TOP_K,
-            threshold: DEFAULT_THRESHOLD,
-            frame_stride: 0,
-            clip_stride: 0,
-            sync: false,
-            labels_file: None,
-        }
-    }
-}
-
-/// A clip that the model has been given.
+/// A clip that the model has been given. Fields are dropped in this order: see [`Loaded::retire`].
 struct Asked {
     pending: Pending,
+    model: Arc<ClassifierModel>,
     start: Option<u64>,
     end: Option<u64>,
+}
+
+/// What was asked, and what came of it.
+struct Answered {
+    model: Arc<ClassifierModel>,
+    start: Option<u64>,
+    end: Option<u64>,
+    answer: Result<Outputs, EngineError>,
 }
 
 struct Video {
     info: gst_video::VideoInfo,
     preprocessor: Preprocessor,
+    assembler: Assembler<Vec<f32>>,
 }
 
 /// Present between `start()` and `stop()`.
 struct State {
-    engine: Engine,
-    model: Arc<ClassifierModel>,
+    loaded: Loaded,
+    /// Takes over at the next frame.
+    next: Option<Loaded>,
     video: Option<Video>,
-    assembler: Assembler<Vec<f32>>,
     continuity: Continuity,
     asked: VecDeque<Asked>,
+    smoother: Smoother,
 }
 
 #[derive(Default)]
@@ -114,6 +94,8 @@ struct Counters {
     results: AtomicU64,
     /// Incomplete clips given up for a gap, a flush or new caps.
     restarts: AtomicU64,
+    /// Models that took over while playing.
+    swaps: AtomicU64,
 }
 
 #[derive(Default)]
@@ -122,6 +104,7 @@ pub struct Vjepa2Classify {
     state: Mutex<Option<State>>,
     counters: Counters,
     flushing: AtomicBool,
+    loader: Loader,
 }
 
 #[glib::object_subclass]
@@ -132,99 +115,25 @@ impl ObjectSubclass for Vjepa2Classify {
 }
 
 /// The lock, also after a panic of another thread: what is inside is replaced as a whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// The built-in model.
-fn default_model() -> ModelSource {
-    ModelSource::Embedded {
-        name: "vjepa2-motion",
-        bytes: include_bytes!("../../../../models/classify/vjepa2-motion.onnx"),
-    }
-}
-
 impl ObjectImpl for Vjepa2Classify {
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
-            let mut properties = vec![
-                glib::ParamSpecUInt::builder("top-k")
-                    .nick("Top k")
-                    .blurb("How many of the most probable classes a result names")
-                    .minimum(1)
-                    .maximum(1000)
-                    .default_value(DEFAULT_TOP_K)
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecDouble::builder("threshold")
-                    .nick("Threshold")
-                    .blurb(
-                        "Probability that a class needs to be named; a clip in which no class \
-                         reaches it gives no result",
-                    )
-                    .minimum(0.0)
-                    .maximum(1.0)
-                    .default_value(DEFAULT_THRESHOLD)
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecUInt::builder("frame-stride")
-                    .nick("Frame stride")
-                    .blurb("Distance between the frames of a clip, in frames (0 = as the model was trained)")
-                    .maximum(MAX_FRAME_STRIDE)
-                    .default_value(0)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("clip-stride")
-                    .nick("Clip stride")
-                    .blurb(
-                        "Distance between the starts of clips, in frames; less than a clip's \
-                         length makes them overlap (0 = the length of a clip)",
-                    )
-                    .maximum(1_000_000)
-                    .default_value(0)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecBoolean::builder("sync")
-                    .nick("Synchronous")
-                    .blurb(
-                        "Let the last frame of each clip wait for the clip's result and carry it \
-                         (for files); else the result rides on a later frame and clips are left \
-                         out when the model is busy (for live streams)",
-                    )
-                    .default_value(false)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecString::builder("labels-file")
-                    .nick("Labels file")
-                    .blurb("Text file with a label a line, instead of the labels in the model")
-                    .mutable_ready()
-                    .build(),
-            ];
-            properties.extend(InferenceSettings::properties());
-            properties
-        });
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(Settings::properties);
         PROPERTIES.as_ref()
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let mut settings = lock(&self.settings);
-        if settings.inference.set_property(pspec.name(), value) {
-            return;
+        let name = pspec.name();
+        if !lock(&self.settings).set_property(name, value) {
+            gst::warning!(CAT, imp = self, "no property {name}");
         }
-        // Types and ranges were checked against the specifications above.
-        match pspec.name() {
-            "top-k" => settings.top_k = value.get().unwrap_or(DEFAULT_TOP_K),
-            "threshold" => settings.threshold = value.get().unwrap_or(DEFAULT_THRESHOLD),
-            "frame-stride" => settings.frame_stride = value.get().unwrap_or(0),
-            "clip-stride" => settings.clip_stride = value.get().unwrap_or(0),
-            "sync" => settings.sync = value.get().unwrap_or(false),
-            "labels-file" => {
-                let path: Option<String> = value.get().unwrap_or(None);
-                settings.labels_file = path.filter(|path| !path.is_empty()).map(PathBuf::from);
-            }
-            name => gst::warning!(CAT, imp = self, "no property {name}"),
+        if name == "model-location" {
+            self.change_model();
         }
     }
 
@@ -232,23 +141,9 @@ impl ObjectImpl for Vjepa2Classify {
         if pspec.name() == "stats" {
             return self.stats().to_value();
         }
-        let settings = lock(&self.settings);
-        if let Some(value) = settings.inference.property(pspec.name()) {
-            return value;
-        }
-        match pspec.name() {
-            "top-k" => settings.top_k.to_value(),
-            "threshold" => settings.threshold.to_value(),
-            "frame-stride" => settings.frame_stride.to_value(),
-            "clip-stride" => settings.clip_stride.to_value(),
-            "sync" => settings.sync.to_value(),
-            "labels-file" => settings
-                .labels_file
-                .as_ref()
-                .map(|path| path.to_string_lossy().into_owned())
-                .to_value(),
-            _ => pspec.default_value().clone(),
-        }
+        lock(&self.settings)
+            .property(pspec.name())
+            .unwrap_or_else(|| pspec.default_value().clone())
     }
 
     fn constructed(&self) {
@@ -307,57 +202,32 @@ impl BaseTransformImpl for Vjepa2Classify {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         meta::register();
         let settings = lock(&self.settings).clone();
-        let source = settings.inference.model(default_model());
-        let engine =
-            Engine::acquire(&source, &settings.inference).map_err(|err| err.to_error_message())?;
-        let model = ClassifierModel::of_engine(&engine, &source, settings.labels_file.as_deref())
-            .map_err(|err| err.to_error_message())?;
-        for warning in engine.warnings() {
-            gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{warning}"]);
-        }
-        let frame_stride = match settings.frame_stride {
-            0 => model.frame_stride,
-            stride => stride as usize,
-        };
-        let clip_stride = match settings.clip_stride {
-            0 => model.frames * frame_stride,
-            stride => stride as usize,
-        };
-        gst::info!(
-            CAT,
-            imp = self,
-            "{}: {} frames of {} px, every {frame_stride}, a clip every {clip_stride}, on {}",
-            model.name,
-            model.frames,
-            model.preprocessing.size,
-            engine.device_in_use()
-        );
+        let loaded = Loaded::new(&settings)?;
+        self.announce(&loaded);
         for counter in [
             &self.counters.clips,
             &self.counters.dropped,
             &self.counters.results,
             &self.counters.restarts,
+            &self.counters.swaps,
         ] {
             counter.store(0, Ordering::Relaxed);
         }
         self.flushing.store(false, Ordering::SeqCst);
         *lock(&self.state) = Some(State {
-            assembler: Assembler::new(Rhythm {
-                frames: model.frames,
-                frame_stride,
-                clip_stride,
-            }),
-            engine,
-            model: Arc::new(model),
+            loaded,
+            next: None,
             video: None,
             continuity: Continuity::default(),
             asked: VecDeque::new(),
+            smoother: Smoother::default(),
         });
         Ok(())
     }
 
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         // Freed outside the lock: the last user of an engine waits for its thread.
+        self.loader.cancel();
         let state = lock(&self.state).take();
         drop(state);
         Ok(())
@@ -370,15 +240,14 @@ impl BaseTransformImpl for Vjepa2Classify {
         let Some(state) = guard.as_mut() else {
             return Err(gst::loggable_error!(CAT, "not started"));
         };
-        let preprocessor = Preprocessor::new(
-            &state.model.preprocessing,
-            info.width() as usize,
-            info.height() as usize,
-            frame::colour(&info),
-        )
-        .map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
+        let video = self
+            .video(info, &state.loaded.model)
+            .inspect_err(|err| {
+                gst::element_imp_error!(self, gst::StreamError::WrongType, ("{err}"));
+            })
+            .map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
         self.restart(state, "new caps");
-        state.video = Some(Video { info, preprocessor });
+        state.video = Some(video);
         Ok(())
     }
 
@@ -398,10 +267,11 @@ impl BaseTransformImpl for Vjepa2Classify {
         buffer: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let sync = lock(&self.settings).sync;
-        let (model, finished, waiting) = {
+        let (finished, waiting) = {
             let mut guard = lock(&self.state);
             let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
             let finished = take_finished(&mut state.asked);
+            self.swap(state)?;
             let clip = self.take_frame(state, buffer)?;
             let waiting = match clip {
                 Some(clip) if sync => Some(self.ask(state, clip)?),
@@ -411,15 +281,14 @@ impl BaseTransformImpl for Vjepa2Classify {
                 }
                 None => None,
             };
-            (state.model.clone(), finished, waiting)
+            (finished, waiting)
         };
-        for (start, end, answer) in finished {
-            self.report(&model, start, end, answer, Some(buffer))?;
+        for answered in finished {
+            self.report(answered, Some(buffer))?;
         }
         if let Some(asked) = waiting {
-            let (start, end) = (asked.start, asked.end);
-            let answer = self.wait(asked)?;
-            self.report(&model, start, end, answer, Some(buffer))?;
+            let answered = self.wait(asked)?;
+            self.report(answered, Some(buffer))?;
         }
         Ok(gst::FlowSuccess::Ok)
     }
@@ -456,22 +325,146 @@ impl BaseTransformImpl for Vjepa2Classify {
     }
 }
 
-type Answer = Result<Outputs, EngineError>;
-
 /// The answers that are there, oldest first.
-fn take_finished(asked: &mut VecDeque<Asked>) -> Vec<(Option<u64>, Option<u64>, Answer)> {
+fn take_finished(asked: &mut VecDeque<Asked>) -> Vec<Answered> {
     let mut finished = Vec::new();
     while let Some(oldest) = asked.front_mut() {
         let Some(answer) = oldest.pending.try_take() else {
             break;
         };
-        finished.push((oldest.start, oldest.end, answer));
-        asked.pop_front();
+        if let Some(Asked {
+            model, start, end, ..
+        }) = asked.pop_front()
+        {
+            finished.push(Answered {
+                model,
+                start,
+                end,
+                answer,
+            });
+        }
     }
     finished
 }
 
 impl Vjepa2Classify {
+    /// Says which model runs, and what could not be done as asked.
+    fn announce(&self, loaded: &Loaded) {
+        for warning in loaded.engine.warnings() {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ["{warning}"]);
+        }
+        gst::info!(
+            CAT,
+            imp = self,
+            "{}: {} frames of {} px, {} classes, on {}",
+            loaded.model.name,
+            loaded.model.frames,
+            loaded.model.preprocessing.size,
+            loaded.model.labels.len(),
+            loaded.engine.device_in_use()
+        );
+    }
+
+    /// Where the element is started: loads the model of the properties beside the one that runs.
+    fn change_model(&self) {
+        if lock(&self.state).is_none() {
+            return;
+        }
+        let settings = lock(&self.settings).clone();
+        let element = self.obj().downgrade();
+        let loading = self.loader.load(settings, move |loaded| {
+            let Some(element) = element.upgrade() else {
+                return;
+            };
+            let this = element.imp();
+            match loaded {
+                Ok(loaded) => {
+                    let mut loaded = Some(loaded);
+                    if let Some(state) = lock(&this.state).as_mut() {
+                        // One that was to be next and never ran goes at once, below.
+                        loaded = std::mem::replace(&mut state.next, loaded);
+                    }
+                    drop(loaded);
+                }
+                Err(err) => this.keep_model(&err),
+            }
+        });
+        if let Err(err) = loading {
+            let reason = gst::error_msg!(
+                gst::ResourceError::Failed,
+                ("no thread to load a model in: {err}")
+            );
+            self.keep_model(&reason);
+        }
+    }
+
+    /// A new model cannot be used: that is no reason to stop.
+    fn keep_model(&self, why: &gst::ErrorMessage) {
+        gst::element_imp_warning!(
+            self,
+            gst::ResourceError::Settings,
+            ("the model is not changed, the one before goes on: {why}")
+        );
+    }
+
+    /// Lets the model that was loaded meanwhile take over.
+    fn swap(&self, state: &mut State) -> Result<(), gst::FlowError> {
+        let Some(next) = state.next.take() else {
+            return Ok(());
+        };
+        let before = &state.loaded.model;
+        // Prepared frames serve the new model too if it wants the same ones.
+        let alike = before.preprocessing == next.model.preprocessing
+            && before.frames == next.model.frames
+            && before.frame_stride == next.model.frame_stride;
+        if !alike && let Some(info) = state.video.as_ref().map(|video| video.info.clone()) {
+            match self.video(info, &next.model) {
+                Ok(video) => {
+                    self.restart(state, "new model");
+                    state.video = Some(video);
+                }
+                Err(err) => {
+                    let err = gst::error_msg!(gst::StreamError::WrongType, ("{err}"));
+                    self.keep_model(&err);
+                    next.retire();
+                    return Ok(());
+                }
+            }
+        }
+        state.smoother.restart();
+        self.announce(&next);
+        self.counters.swaps.fetch_add(1, Ordering::Relaxed);
+        let structure = gst::Structure::builder(super::MODEL_MESSAGE)
+            .field("model", &next.model.name)
+            .field("sha256", next.engine.stats().model)
+            .build();
+        let message = gst::message::Element::builder(structure)
+            .src(&*self.obj())
+            .build();
+        // Refused only by an element without a bus.
+        let _ = self.obj().post_message(message);
+        std::mem::replace(&mut state.loaded, next).retire();
+        Ok(())
+    }
+
+    /// What frames of these caps need for this model.
+    fn video(&self, info: gst_video::VideoInfo, model: &ClassifierModel) -> Result<Video, String> {
+        let preprocessor = Preprocessor::new(
+            &model.preprocessing,
+            info.width() as usize,
+            info.height() as usize,
+            frame::colour(&info),
+        )
+        .map_err(|err| err.to_string())?;
+        let rhythm = lock(&self.settings).rhythm(model, Some(info.fps()))?;
+        gst::info!(CAT, imp = self, "{rhythm:?}");
+        Ok(Video {
+            info,
+            preprocessor,
+            assembler: Assembler::new(rhythm),
+        })
+    }
+
     /// Takes the frame into the clips; returns the clip that it completes.
     fn take_frame(
         &self,
@@ -484,10 +477,6 @@ impl Vjepa2Classify {
         if buffer.flags().contains(gst::BufferFlags::DISCONT) || !follows {
             self.restart(state, "discontinuity");
         }
-        if !state.assembler.wants_next() {
-            state.assembler.skip();
-            return Ok(None);
-        }
         let Some(video) = state.video.as_mut() else {
             gst::element_imp_error!(
                 self,
@@ -496,44 +485,54 @@ impl Vjepa2Classify {
             );
             return Err(gst::FlowError::NotNegotiated);
         };
-        let unreadable = |reason: String| {
-            gst::element_imp_error!(
-                self,
-                gst::ResourceError::Read,
-                ("the frame cannot be read: {reason}")
-            );
-            gst::FlowError::Error
-        };
-        let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &video.info)
-            .map_err(|_| {
-                unreadable(format!(
-                    "its {} bytes do not hold a frame of these caps",
-                    buffer.size()
-                ))
-            })?;
-        let pixels = frame::pixels(&mapped)
-            .ok_or_else(|| unreadable("its planes are not those of its format".to_string()))?;
-        let prepared = video
-            .preprocessor
-            .run(pixels)
-            .map_err(|err| unreadable(err.to_string()))?;
         let span = Span {
             start: pts,
             end: pts
                 .zip(duration)
                 .map(|(pts, duration)| pts.saturating_add(duration)),
         };
-        Ok(state.assembler.push(span, Arc::new(prepared)))
+        let Video {
+            info,
+            preprocessor,
+            assembler,
+        } = video;
+        assembler
+            .push(span, || {
+                let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info)
+                    .map_err(|_| {
+                        format!(
+                            "its {} bytes do not hold a frame of these caps",
+                            buffer.size()
+                        )
+                    })?;
+                let pixels = frame::pixels(&mapped)
+                    .ok_or_else(|| "its planes are not those of its format".to_string())?;
+                preprocessor
+                    .run(pixels)
+                    .map(Arc::new)
+                    .map_err(|err| err.to_string())
+            })
+            .map_err(|reason| {
+                gst::element_imp_error!(
+                    self,
+                    gst::ResourceError::Read,
+                    ("the frame cannot be read: {reason}")
+                );
+                gst::FlowError::Error
+            })
     }
 
     /// Gives up the clip under way.
     fn restart(&self, state: &mut State, why: &str) {
-        if state.assembler.held() > 0 {
-            gst::debug!(CAT, imp = self, "clip begun anew: {why}");
-            self.counters.restarts.fetch_add(1, Ordering::Relaxed);
+        if let Some(Video { assembler, .. }) = &mut state.video {
+            if !assembler.is_empty() {
+                gst::debug!(CAT, imp = self, "clip begun anew: {why}");
+                self.counters.restarts.fetch_add(1, Ordering::Relaxed);
+            }
+            assembler.restart();
         }
-        state.assembler.restart();
         state.continuity.reset();
+        state.smoother.restart();
     }
 
     /// The model's input for the clip.
@@ -549,10 +548,12 @@ impl Vjepa2Classify {
     /// Gives the clip to the model, waiting for room in its queue.
     fn ask(&self, state: &State, clip: Clip<Vec<f32>>) -> Result<Asked, gst::FlowError> {
         self.counters.clips.fetch_add(1, Ordering::Relaxed);
-        let tensor = Self::tensor(&state.model, &clip);
-        match state.engine.submit(vec![(&state.model.input, tensor)]) {
+        let Loaded { engine, model } = &state.loaded;
+        let tensor = Self::tensor(model, &clip);
+        match engine.submit(vec![(&model.input, tensor)]) {
             Ok(pending) => Ok(Asked {
                 pending,
+                model: model.clone(),
                 start: clip.start,
                 end: clip.end,
             }),
@@ -560,28 +561,30 @@ impl Vjepa2Classify {
         }
     }
 
-    /// Gives the clip to the model unless that is behind already.
+    /// Gives the clip to the model; when that is behind, instead of the clip that waits for it.
     fn try_ask(&self, state: &mut State, clip: Clip<Vec<f32>>) -> Result<(), gst::FlowError> {
         self.counters.clips.fetch_add(1, Ordering::Relaxed);
-        let pending = if state.asked.len() < MAX_PENDING {
-            let tensor = Self::tensor(&state.model, &clip);
-            state
-                .engine
-                .try_submit(vec![(&state.model.input, tensor)])
-                .map_err(|err| self.failed(&err))?
-        } else {
-            None
+        let left_out = || {
+            gst::debug!(CAT, imp = self, "clip left out: the model is busy");
+            self.counters.dropped.fetch_add(1, Ordering::Relaxed);
         };
+        if state.asked.len() >= MAX_PENDING {
+            state.asked.pop_back();
+            left_out();
+        }
+        let Loaded { engine, model } = &state.loaded;
+        let tensor = Self::tensor(model, &clip);
+        let pending = engine
+            .try_submit(vec![(&model.input, tensor)])
+            .map_err(|err| self.failed(&err))?;
         match pending {
             Some(pending) => state.asked.push_back(Asked {
                 pending,
+                model: model.clone(),
                 start: clip.start,
                 end: clip.end,
             }),
-            None => {
-                gst::debug!(CAT, imp = self, "clip left out: the model is busy");
-                self.counters.dropped.fetch_add(1, Ordering::Relaxed);
-            }
+            None => left_out(),
         }
         Ok(())
     }
@@ -592,10 +595,15 @@ impl Vjepa2Classify {
     }
 
     /// Waits for the answer, or until the pipeline flushes.
-    fn wait(&self, mut asked: Asked) -> Result<Answer, gst::FlowError> {
+    fn wait(&self, mut asked: Asked) -> Result<Answered, gst::FlowError> {
         loop {
             if let Some(answer) = asked.pending.wait_timeout(WAIT_STEP) {
-                return Ok(answer);
+                return Ok(Answered {
+                    model: asked.model,
+                    start: asked.start,
+                    end: asked.end,
+                    answer,
+                });
             }
             if self.flushing.load(Ordering::SeqCst) {
                 return Err(gst::FlowError::Flushing);
@@ -606,15 +614,22 @@ impl Vjepa2Classify {
     /// Attaches and posts what the model said of a clip. Called without locks.
     fn report(
         &self,
-        model: &ClassifierModel,
-        start: Option<u64>,
-        end: Option<u64>,
-        answer: Answer,
+        answered: Answered,
         buffer: Option<&mut gst::BufferRef>,
     ) -> Result<(), gst::FlowError> {
-        let (top_k, threshold) = {
+        let Answered {
+            model,
+            start,
+            end,
+            answer,
+        } = answered;
+        let (top_k, threshold, smoothing) = {
             let settings = lock(&self.settings);
-            (settings.top_k as usize, settings.threshold)
+            (
+                settings.top_k as usize,
+                settings.threshold,
+                settings.smoothing,
+            )
         };
         let outputs = answer.map_err(|err| self.failed(&err))?;
         let logits = outputs
@@ -635,7 +650,11 @@ impl Vjepa2Classify {
             );
             return Err(gst::FlowError::Error);
         };
-        let best = scores::best(&scores::softmax(logits), top_k, threshold);
+        let mut probabilities = scores::softmax(logits);
+        if let Some(state) = lock(&self.state).as_mut() {
+            state.smoother.add(&mut probabilities, smoothing);
+        }
+        let best = scores::best(&probabilities, top_k, threshold);
         if best.is_empty() {
             return Ok(());
         }
@@ -666,26 +685,24 @@ impl Vjepa2Classify {
 
     /// At the end of the stream: waits for the results that are still to come and posts them.
     fn finish(&self) {
-        let (model, asked) = {
-            let mut guard = lock(&self.state);
-            let Some(state) = guard.as_mut() else {
-                return;
-            };
-            (state.model.clone(), std::mem::take(&mut state.asked))
+        let asked = match lock(&self.state).as_mut() {
+            Some(state) => std::mem::take(&mut state.asked),
+            None => return,
         };
         for asked in asked {
-            let (start, end) = (asked.start, asked.end);
-            let Ok(answer) = self.wait(asked) else {
+            let Ok(answered) = self.wait(asked) else {
                 return;
             };
-            if self.report(&model, start, end, answer, None).is_err() {
+            if self.report(answered, None).is_err() {
                 return;
             }
         }
     }
 
     fn stats(&self) -> gst::Structure {
-        let engine = lock(&self.state).as_ref().map(|state| state.engine.clone());
+        let engine: Option<Engine> = lock(&self.state)
+            .as_ref()
+            .map(|state| state.loaded.engine.clone());
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed).to_send_value();
         engine
             .map(|engine| engine.stats())
@@ -695,6 +712,7 @@ impl Vjepa2Classify {
                 ("clips-dropped", count(&self.counters.dropped)),
                 ("results", count(&self.counters.results)),
                 ("restarts", count(&self.counters.restarts)),
+                ("model-swaps", count(&self.counters.swaps)),
             ])
     }
 }

@@ -15,17 +15,34 @@
 //! passes, as a custom meta `AiVideoClassificationMeta`, and is posted as an element message
 //! `vjepa2classify`; both have the fields `model`, `clip-start`, `clip-end` (timestamps of the
 //! clip's first frame and of the end of its last, in ns), `labels` and `scores`, best first. When
-//! the model cannot keep up, clips are left out (`clips-dropped` in `stats`), never frames. With
-//! `sync=true`, for files, the frame that completes a clip waits for its result and carries it.
+//! the model cannot keep up, a new clip takes the place of the one that waits for it
+//! (`clips-dropped` in `stats`); frames are never lost. With `sync=true`, for files, the frame that
+//! completes a clip waits for its result and carries it.
 //!
-//! A clip is every `frame-stride`-th frame; clips start every `clip-stride` frames. Gaps,
-//! discontinuities, seeks and new caps begin a new clip. A result in which no class reaches
+//! A clip is every `frame-stride`-th frame; clips start every `clip-stride` frames. With
+//! `frame-stride-time` and `clip-stride-time` the same goes by timestamps, so that cameras of any
+//! frame rate give the same clips:
+//!
+//! ```bash
+//! gst-launch-1.0 -m videotestsrc num-buffers=150 ! video/x-raw,framerate=50/1 ! \
+//!     vjepa2classify frame-stride-time=80000000 clip-stride-time=500000000 sync=true ! fakesink
+//! ```
+//!
+//! Gaps, discontinuities, seeks and new caps begin a new clip. `inference-interval=n` classifies
+//! every n-th clip; `smoothing` lets the results before count; a result in which no class reaches
 //! `threshold` is not reported.
+//!
+//! A new `model-location` while playing is loaded beside the model that runs and takes over between
+//! two frames; the old model answers the clips that it was given and is freed then. The element
+//! posts a message `vjepa2classify-model` with `model` and `sha256`. A model that cannot be used is
+//! a warning, and the old one goes on.
 
 use gst::prelude::*;
 
 mod frame;
 mod imp;
+mod settings;
+mod swap;
 
 glib::wrapper! {
     /// The element.
@@ -35,6 +52,9 @@ glib::wrapper! {
 
 /// Name of the structure in the element's messages.
 pub const MESSAGE: &str = "vjepa2classify";
+
+/// Name of the structure in the message that a new model has taken over.
+pub const MODEL_MESSAGE: &str = "vjepa2classify-model";
 
 pub(crate) fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     gst::Element::register(

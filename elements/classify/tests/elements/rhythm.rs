@@ -269,3 +269,153 @@ fn quality_of_service_never_skips_frames() {
     }
     assert_eq!(results, 2);
 }
+
+/// Pushes grey frames at these times (ms), the level telling the time; the clips that came out, as
+/// their first and last level.
+fn clips_at(properties: &[(&str, &str)], times: &[u64]) -> Vec<(u64, u64)> {
+    let model = probe();
+    let mut all = vec![("sync", "true")];
+    all.extend_from_slice(properties);
+    let mut bench = Bench::with_probe(&model, &all);
+    bench.caps("RGB", 16, 16);
+    let mut clips = Vec::new();
+    for time in times {
+        let mut frame = gst::Buffer::from_slice(vec![(time / 20) as u8; 16 * 16 * 3]);
+        let inner = frame.get_mut().unwrap();
+        inner.set_pts(gst::ClockTime::from_mseconds(*time));
+        for result in bench.pass(frame) {
+            let (first, last) = probed(&result);
+            clips.push((first.round() as u64 * 20, last.round() as u64 * 20));
+        }
+    }
+    clips
+}
+
+#[test]
+fn clips_by_time_do_not_depend_on_the_frame_rate() {
+    let strides = [
+        ("frame-stride-time", "100000000"),
+        ("clip-stride-time", "1000000000"),
+    ];
+    for step in [20, 50, 100] {
+        let times: Vec<u64> = (0..4000 / step).map(|i| i * step).collect();
+        assert_eq!(
+            clips_at(&strides, &times),
+            [(0, 1500), (1000, 2500), (2000, 3500)],
+            "a frame each {step} ms"
+        );
+    }
+    // A camera that gives 4 frames a second: the nearest of them, several times.
+    let times: Vec<u64> = (0..20).map(|i| i * 250).collect();
+    let clips = clips_at(&strides, &times);
+    assert!(clips.len() >= 3, "{clips:?}");
+    for (k, (first, last)) in clips.iter().enumerate() {
+        let start = k as u64 * 1000;
+        assert!(
+            first.abs_diff(start) <= 140 && last.abs_diff(start + 1500) <= 140,
+            "{clips:?}"
+        );
+    }
+}
+
+#[test]
+fn inference_interval_leaves_clips_out() {
+    let times: Vec<u64> = (0..100).map(|i| i * 40).collect();
+    let every = clips_at(&[("clip-stride", "16")], &times);
+    let third = clips_at(
+        &[("clip-stride", "16"), ("inference-interval", "3")],
+        &times,
+    );
+    assert_eq!(every.len(), 6);
+    assert_eq!(third, [every[0], every[3]]);
+}
+
+#[test]
+fn by_time_a_stream_without_a_rate_needs_both_strides() {
+    for (properties, works) in [
+        (&[("clip-stride-time", "1000000000")][..], false),
+        (
+            &[
+                ("clip-stride-time", "1000000000"),
+                ("frame-stride-time", "40000000"),
+            ],
+            true,
+        ),
+    ] {
+        let model = probe();
+        let mut bench = Bench::with_probe(&model, properties);
+        let mut caps = crate::common::caps("RGB", 16, 16);
+        caps.get_mut()
+            .unwrap()
+            .set("framerate", gst::Fraction::new(0, 1));
+        bench.harness.set_src_caps(caps);
+        assert_eq!(bench.harness.push(grey(1, 0)).is_ok(), works);
+        let error = bench.bus.pop_filtered(&[gst::MessageType::Error]);
+        assert_eq!(error.is_none(), works);
+        if let Some(gst::MessageView::Error(error)) = error.as_ref().map(|error| error.view()) {
+            let text = error.error().message().to_string();
+            assert!(text.contains("frame-stride-time"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn smoothing_lets_the_clips_before_count_until_a_discontinuity() {
+    let model = probe();
+    let mut bench = Bench::with_probe(
+        &model,
+        &[
+            ("sync", "true"),
+            ("clip-stride", "16"),
+            ("smoothing", "0.5"),
+        ],
+    );
+    bench.caps("RGB", 16, 16);
+    // Probability of "nothing" by brightness, without and with the past.
+    let nothing = |level: f64| 1.0 / (1.0 + 2.0 * (8.0 * level / 255.0).exp());
+    let mut seen = Vec::new();
+    for i in 0..48u64 {
+        let mut frame = grey(if i < 16 { 20 } else { 200 }, i);
+        if i == 32 {
+            frame
+                .get_mut()
+                .unwrap()
+                .set_flags(gst::BufferFlags::DISCONT);
+        }
+        for result in bench.pass(frame) {
+            let index = result.labels.iter().position(|l| l == "nothing").unwrap();
+            seen.push(result.scores[index]);
+        }
+    }
+    let want = [
+        nothing(20.0),
+        (nothing(20.0) + nothing(200.0)) / 2.0,
+        nothing(200.0),
+    ];
+    assert_eq!(seen.len(), 3);
+    for (seen, want) in seen.iter().zip(want) {
+        assert!((seen - want).abs() < 1e-3, "{seen} for {want}");
+    }
+}
+
+#[test]
+fn a_busy_model_gets_the_newest_clip() {
+    let mut bench = Bench::new(&[
+        ("clip-stride", "1"),
+        ("frame-stride", "1"),
+        ("num-threads", "1"),
+    ]);
+    bench.caps("RGB", 16, 16);
+    let last = 120u64;
+    for i in 0..last {
+        bench.pass(grey((i * 37 % 256) as u8, i));
+    }
+    assert!(bench.harness.push_event(gst::event::Eos::new()));
+    let posted = bench.posted();
+    assert!(bench.stat("clips-dropped") > 0, "the model was not busy");
+    assert_eq!(
+        posted.last().unwrap().clip_end,
+        last * STEP,
+        "what waits for the model is the newest clip, not the oldest"
+    );
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Several elements, one model.
 
+use std::sync::atomic::Ordering;
+
 use gst::prelude::*;
 
 use crate::common::{Bench, element, grey, probe, probed};
@@ -99,4 +101,55 @@ fn conflicting_settings_under_one_id_are_refused() {
         element.set_state(gst::State::Null).unwrap();
     }
     assert!(text.contains("in-conflict"), "{text}");
+}
+
+/// Sixteen cameras with a model that cannot serve them all: each gets its share, and what a frame
+/// of one waits does not depend on the others.
+#[test]
+fn every_stream_gets_its_share_of_a_busy_model() {
+    const STREAMS: usize = 16;
+    const EACH: usize = 6;
+    let total = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let barrier = std::sync::Arc::new(std::sync::Barrier::new(STREAMS));
+    let threads: Vec<_> = (0..STREAMS)
+        .map(|k| {
+            let (barrier, total) = (barrier.clone(), total.clone());
+            std::thread::spawn(move || {
+                let mut bench = Bench::new(&[
+                    ("clip-stride", "1"),
+                    ("frame-stride", "1"),
+                    ("model-instance-id", "sixteen-cameras"),
+                    ("batch-size", "4"),
+                ]);
+                bench.caps("RGB", 16, 16);
+                let mut results = 0;
+                barrier.wait();
+                let began = std::time::Instant::now();
+                let mut i = 0;
+                while total.load(Ordering::SeqCst) < STREAMS * EACH {
+                    assert!(began.elapsed().as_secs() < 60, "the streams are stuck");
+                    // The first camera is ten times as fast as the others.
+                    let pause = if k == 0 { 1 } else { 10 };
+                    std::thread::sleep(std::time::Duration::from_millis(pause));
+                    let carried = bench.pass(grey((i % 200) as u8, i)).len();
+                    total.fetch_add(carried, Ordering::SeqCst);
+                    results += carried;
+                    i += 1;
+                }
+                (results, bench.stat("clips-dropped"))
+            })
+        })
+        .collect();
+    let all: Vec<(usize, u64)> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+    let mut results: Vec<usize> = all.iter().map(|(results, _)| *results).collect();
+    eprintln!("results of each stream: {results:?}");
+    results.sort_unstable();
+    assert!(
+        all.iter().any(|(_, dropped)| *dropped > 0),
+        "the model was not busy"
+    );
+    assert!(
+        results[0] * 2 >= EACH && results[STREAMS - 1] <= EACH * 2,
+        "one stream lives at the expense of others: {results:?}"
+    );
 }

@@ -2,9 +2,10 @@
 //! Engines: a model loaded once, shared by its users, run by one worker thread.
 //!
 //! [`Engine::acquire`] gives the engine that fits the settings, loading the model if nobody has
-//! it yet; that can take minutes (TensorRT), so elements call it in `start()`. Requests go through
-//! a bounded queue; the worker joins compatible ones into batches. When the last user (engine
-//! handle or pending request) is gone, the worker ends and the model is freed.
+//! it yet; that can take minutes (TensorRT), so elements call it in `start()`. Each user's requests
+//! go through a bounded queue of its own; the worker takes from the users in turns and joins
+//! compatible requests into batches. When the last user (engine handle or pending request) is gone,
+//! the worker ends and the model is freed.
 //!
 //! `Session::run` of ONNX Runtime's bindings is exclusive, and its GPU providers are not safe
 //! under concurrent runs: hence one thread a model.
@@ -14,22 +15,25 @@ mod direct;
 mod message;
 mod oneshot;
 pub(crate) mod options;
+mod queue;
 mod registry;
 mod session;
 mod validate;
 mod worker;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
-
 use self::{
     batch::Batching,
     options::Options,
+    queue::{Refused, Sender},
     registry::Signature,
     session::{LoadedModel, ModelInfo},
     worker::{Answer, Job, Worker},
@@ -50,11 +54,14 @@ pub use crate::{
 /// Outputs of a model by name, in its order.
 pub type Outputs = Vec<(String, Tensor)>;
 
-/// A shared model. Cloning makes another user of the same one.
+/// A shared model. Clones are the same user: they share the user's turn and room in the queue.
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
+    user: u64,
 }
+
+static USERS: AtomicU64 = AtomicU64::new(0);
 
 /// What the users of one engine share.
 struct Shared {
@@ -91,6 +98,21 @@ impl worker::Model for LoadedModel {
 impl Engine {
     /// The engine for this model and these settings: one that others use already, or a new one.
     pub fn acquire(model: &ModelSource, settings: &InferenceSettings) -> Result<Self, EngineError> {
+        Self::acquire_as(model, settings, registry::Conflict::Refuse)
+    }
+
+    /// As [`Self::acquire`], for a user that changes its model: another model under the same
+    /// `model-instance-id` is not a conflict but its successor. From now on the id means the new
+    /// one; users of the old one keep it until they change too.
+    pub fn replace(model: &ModelSource, settings: &InferenceSettings) -> Result<Self, EngineError> {
+        Self::acquire_as(model, settings, registry::Conflict::ReplaceModel)
+    }
+
+    fn acquire_as(
+        model: &ModelSource,
+        settings: &InferenceSettings,
+        conflict: registry::Conflict,
+    ) -> Result<Self, EngineError> {
         let options = Options::new(settings)?;
         let bytes = model.load()?;
         let signature = Signature {
@@ -99,14 +121,18 @@ impl Engine {
             options: options.clone(),
         };
         let hash = signature.hash;
-        let shared = registry::acquire(settings.model_instance_id.as_deref(), signature, || {
+        let id = settings.model_instance_id.as_deref();
+        let shared = registry::acquire(id, signature, conflict, || {
             let (session, mut info) = session::load(model, &bytes, hash, &options)?;
             let (batching, warning) =
                 Batching::plan(options.batch_size, &info.inputs, &info.outputs);
             info.warnings.extend(warning);
             Shared::start(session, info, batching, options.batch_timeout).map(Arc::new)
         })?;
-        Ok(Self { shared })
+        Ok(Self {
+            shared,
+            user: USERS.fetch_add(1, Ordering::Relaxed),
+        })
     }
 
     pub fn inputs(&self) -> &[TensorInfo] {
@@ -142,29 +168,25 @@ impl Engine {
         self.submit(inputs)?.wait()
     }
 
-    /// Queues a request; blocks while the queue is full.
+    /// Queues a request; blocks while the user's room in the queue is full.
     pub fn submit(&self, inputs: Vec<(&str, Tensor)>) -> Result<Pending, EngineError> {
         let (job, pending) = self.job(inputs)?;
-        match self.shared.queue() {
-            Some(queue) => queue.send(job).map_err(|_| self.shared.stopped())?,
-            None => return Err(self.shared.stopped()),
+        match self.shared.queue().map(|queue| queue.send(job)) {
+            Some(Ok(())) => Ok(pending),
+            _ => Err(self.shared.stopped()),
         }
-        Ok(pending)
     }
 
-    /// Queues a request, or gives `None` (and drops it) when the queue is full.
+    /// Queues a request, or gives `None` (and drops it) when the user's room in the queue is full.
     pub fn try_submit(&self, inputs: Vec<(&str, Tensor)>) -> Result<Option<Pending>, EngineError> {
-        let Some(queue) = self.shared.queue() else {
-            return Err(self.shared.stopped());
-        };
         let (job, pending) = self.job(inputs)?;
-        match queue.try_send(job) {
-            Ok(()) => Ok(Some(pending)),
-            Err(TrySendError::Full(_)) => {
+        match self.shared.queue().map(|queue| queue.try_send(job)) {
+            Some(Ok(())) => Ok(Some(pending)),
+            Some(Err(Refused::Full)) => {
                 self.shared.counters.refused();
                 Ok(None)
             }
-            Err(TrySendError::Disconnected(_)) => Err(self.shared.stopped()),
+            Some(Err(Refused::Stopped)) | None => Err(self.shared.stopped()),
         }
     }
 
@@ -184,6 +206,12 @@ impl Engine {
         self.shared.counters.answered(duration, true);
     }
 
+    /// Whether nobody else, not even a pending request, uses the loaded model: dropping this handle
+    /// frees it.
+    pub fn is_last(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1
+    }
+
     /// Whether both handles use the same loaded model.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)
@@ -194,6 +222,7 @@ impl Engine {
         let inputs = validate::inputs(&info.origin, &info.inputs, self.shared.batching, inputs)?;
         let (reply, answer) = oneshot::channel();
         let job = Job {
+            user: self.user,
             inputs,
             submitted: Instant::now(),
             reply,
@@ -213,8 +242,8 @@ impl Shared {
         batching: Batching,
         timeout: Duration,
     ) -> Result<Self, EngineError> {
-        // Room for the batch that comes next while one runs.
-        let (sender, receiver) = bounded((2 * batching.limit()).max(4));
+        // Room, for each user, for the batch that comes next while one runs.
+        let (sender, receiver) = queue::channel((2 * batching.limit()).max(4));
         let counters = Arc::new(Counters::default());
         let worker = Worker {
             model,

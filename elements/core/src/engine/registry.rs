@@ -57,11 +57,21 @@ fn slot(key: &Key) -> Arc<Slot> {
     slots.entry(key.clone()).or_default().clone()
 }
 
+/// What another model under the same id means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conflict {
+    /// A mistake.
+    Refuse,
+    /// The one to be replaced, if all else agrees.
+    ReplaceModel,
+}
+
 /// The live engine for this id and signature, or the one that `build` makes. A failed build
 /// leaves nothing behind.
 pub(super) fn acquire(
     id: Option<&str>,
     signature: Signature,
+    on_conflict: Conflict,
     build: impl FnOnce() -> Result<Arc<Shared>, EngineError>,
 ) -> Result<Arc<Shared>, EngineError> {
     let key = match id {
@@ -73,10 +83,15 @@ pub(super) fn acquire(
     if let Some((existing, engine)) = place.as_ref()
         && let Some(engine) = engine.upgrade()
     {
-        return match conflict(id.unwrap_or_default(), existing, &signature) {
-            Some(err) => Err(err),
-            None => Ok(engine),
-        };
+        let successor = on_conflict == Conflict::ReplaceModel
+            && existing.options == signature.options
+            && *existing != signature;
+        if !successor {
+            return match conflict(id.unwrap_or_default(), existing, &signature) {
+                Some(err) => Err(err),
+                None => Ok(engine),
+            };
+        }
     }
     let engine = build()?;
     *place = Some((signature, Arc::downgrade(&engine)));

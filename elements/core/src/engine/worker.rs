@@ -8,11 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
 use super::{
     batch::{self, Batching, Inputs, Outputs},
     oneshot,
+    queue::{Receiver, Request},
 };
 use crate::{error::EngineError, stats::Counters};
 
@@ -28,9 +27,20 @@ pub(super) type Answer = Result<Outputs, EngineError>;
 
 /// One request.
 pub(super) struct Job {
+    pub user: u64,
     pub inputs: Inputs,
     pub submitted: Instant,
     pub reply: oneshot::Sender<Answer>,
+}
+
+impl Request for Job {
+    fn user(&self) -> u64 {
+        self.user
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_abandoned()
+    }
 }
 
 /// What the worker runs: the session, or a stand-in in tests.
@@ -56,12 +66,12 @@ impl<M: Model> Worker<M> {
             let first = match carried.take() {
                 Some(job) => job,
                 None => match self.queue.recv() {
-                    Ok(job) => job,
-                    Err(_) => return,
+                    Some(job) => job,
+                    None => return,
                 },
             };
-            if first.reply.is_abandoned() {
-                continue; // flushed
+            if first.is_abandoned() {
+                continue; // flushed while it was carried over
             }
             let jobs = self.gather(first, &mut carried);
             self.answer(jobs);
@@ -76,14 +86,9 @@ impl<M: Model> Worker<M> {
         let mut rows = batch::rows(&first.inputs);
         let mut jobs = vec![first];
         while rows < limit && self.batching != Batching::None {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let job = match self.queue.recv_timeout(left) {
-                Ok(job) => job,
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
+            let Some(job) = self.queue.recv_until(deadline) else {
+                break;
             };
-            if job.reply.is_abandoned() {
-                continue;
-            }
             let more = batch::rows(&job.inputs);
             if rows + more > limit || !batch::compatible(&jobs[0].inputs, &job.inputs) {
                 *carried = Some(job);
@@ -183,14 +188,17 @@ impl<M: Model> Worker<M> {
 
 #[cfg(test)]
 mod tests {
-    use crossbeam_channel::{Sender, bounded};
+    use std::sync::mpsc;
 
     use super::*;
-    use crate::tensor::Tensor;
+    use crate::{
+        engine::queue::{self, Sender},
+        tensor::Tensor,
+    };
 
     /// Doubles its input; panics at 13, fails at 99, gives one row for all at 1000.
     struct Doubler {
-        runs: Sender<usize>,
+        runs: mpsc::Sender<usize>,
     }
 
     impl Model for Doubler {
@@ -222,15 +230,15 @@ mod tests {
 
     struct Setup {
         queue: Sender<Job>,
-        runs: Receiver<usize>,
+        runs: mpsc::Receiver<usize>,
         counters: Arc<Counters>,
         thread: std::thread::JoinHandle<()>,
     }
 
     /// Sends the requests, then starts the worker: what is batched does not depend on timing.
     fn start(batching: Batching, requests: &[&[i32]]) -> (Setup, Vec<oneshot::Receiver<Answer>>) {
-        let (queue, receiver) = bounded(64);
-        let (runs_sender, runs) = bounded(64);
+        let (queue, receiver) = queue::channel(64);
+        let (runs_sender, runs) = mpsc::channel();
         let counters = Arc::new(Counters::default());
         let answers = requests.iter().map(|values| send(&queue, values)).collect();
         let worker = Worker {
@@ -254,6 +262,7 @@ mod tests {
         let (reply, answer) = oneshot::channel();
         queue
             .send(Job {
+                user: 0,
                 inputs: vec![Tensor::i32([values.len()], values.to_vec())],
                 submitted: Instant::now(),
                 reply,
@@ -346,12 +355,12 @@ mod tests {
 
     #[test]
     fn abandoned_requests_are_skipped() {
-        let (queue, receiver) = bounded(8);
+        let (queue, receiver) = queue::channel(8);
         drop(send(&queue, &[1]));
         let kept = send(&queue, &[2]);
         drop(send(&queue, &[3]));
         drop(queue);
-        let (runs_sender, runs) = bounded(8);
+        let (runs_sender, runs) = mpsc::channel();
         Worker {
             model: Doubler { runs: runs_sender },
             queue: receiver,

@@ -504,3 +504,68 @@ fn results_do_not_depend_on_threads_or_optimization() {
         assert!(worst <= Some(1), "{worst:?}"); // rounding of a float sum
     }
 }
+
+#[test]
+fn a_user_that_asks_often_does_not_delay_the_others() {
+    let (greedy, request) = slow_engine("fair");
+    // Another user of the same model: handles from `acquire`, not clones, are users.
+    let (modest, _) = slow_engine("fair");
+    assert!(greedy.is_same(&modest));
+    let mut first: Vec<Pending> = (0..4)
+        .filter_map(|_| greedy.try_submit(request()).unwrap())
+        .collect();
+    assert_eq!(first.len(), 4);
+    let other = modest
+        .try_submit(request())
+        .unwrap()
+        .expect("room of its own");
+    let before = greedy.stats().frames;
+    other.wait().unwrap();
+    assert!(
+        greedy.stats().frames - before <= 3,
+        "served after the run in progress and one of the other's, not after all"
+    );
+    assert!(first.last_mut().unwrap().try_take().is_none());
+}
+
+#[test]
+fn an_id_can_get_another_model() {
+    let settings = named("replaced");
+    let old = acquire(testmodel::add(1.0, FREE), &settings).unwrap();
+    let file = |value| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        std::fs::write(&path, testmodel::add(value, FREE)).unwrap();
+        (ModelSource::File(path), folder)
+    };
+    let (next, _folder) = file(2.0);
+    assert!(
+        Engine::acquire(&next, &settings).is_err(),
+        "two models under one id"
+    );
+    let new = Engine::replace(&next, &settings).unwrap();
+    assert!(!new.is_same(&old));
+    assert!(
+        Engine::acquire(&next, &settings).unwrap().is_same(&new),
+        "the id is the new one's"
+    );
+    assert!(Engine::replace(&next, &settings).unwrap().is_same(&new));
+    let one = |engine: &Engine| {
+        let outputs = engine
+            .run(vec![("x", Tensor::f32([1, 2], vec![0.0; 2]))])
+            .unwrap();
+        outputs[0].1.as_f32().unwrap()[0]
+    };
+    assert_eq!(
+        (one(&old), one(&new)),
+        (1.0, 2.0),
+        "the old one serves its users"
+    );
+    assert!(old.is_last());
+    let mut other = settings.clone();
+    other.num_threads = 3;
+    assert!(
+        Engine::replace(&next, &other).is_err(),
+        "settings still have to agree"
+    );
+}
