@@ -9,6 +9,7 @@
 //! * [`frame`], [`deep`]: what passes through a chain;
 //! * [`cuts`]: is a picture the first of a scene?
 //! * [`tables`]: colours replaced by table; [`hdr`]: light, and between its ranges;
+//! * [`stabilize`]: what a shaken camera did, and how to undo it;
 //! * [`noise`]: how much noise a picture carries;
 //! * [`chroma`]: chroma at twice the size.
 
@@ -24,6 +25,7 @@ pub mod hdr;
 pub mod noise;
 pub mod operations;
 pub mod spec;
+pub mod stabilize;
 pub mod tables;
 
 #[cfg(test)]

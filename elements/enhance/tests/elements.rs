@@ -3,6 +3,7 @@
 
 mod audio;
 mod hdr;
+mod motion;
 mod support;
 
 use gst::prelude::*;

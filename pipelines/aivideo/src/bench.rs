@@ -18,6 +18,8 @@ use crate::{environment, gstrun};
 enum Part {
     /// Effects at 4K on one core, beside those of ffmpeg, frei0r and GStreamer
     Fx(crate::fx::bench::Options),
+    /// What each enhancement is worth on real media, beside its peers
+    Enhance(crate::enhance::Options),
 }
 
 #[derive(Args)]
@@ -98,8 +100,10 @@ const NEEDED: &[&str] = &[
 ];
 
 pub fn run(options: &Options) -> Result<()> {
-    if let Some(Part::Fx(options)) = &options.part {
-        return crate::fx::bench::run(options);
+    match &options.part {
+        Some(Part::Fx(options)) => return crate::fx::bench::run(options),
+        Some(Part::Enhance(options)) => return crate::enhance::run(options),
+        None => {}
     }
     gst::init().context("GStreamer does not start")?;
     let video = match &options.video {

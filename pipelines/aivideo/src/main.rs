@@ -6,6 +6,7 @@ mod bench;
 mod codecs;
 mod compare;
 mod demo;
+mod enhance;
 mod environment;
 mod ffmpeg;
 mod fx;

@@ -772,7 +772,9 @@ impl BaseTransformImpl for AiEnhance {
         inbuf: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         self.adopt_next();
-        if is_discont {
+        // Not `is_discont`: the base class says that until a frame comes out, which with a
+        // look-ahead would then never happen before the end.
+        if inbuf.flags().contains(gst::BufferFlags::DISCONT) {
             self.drain()?;
             self.reset();
         }

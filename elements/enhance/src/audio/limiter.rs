@@ -18,7 +18,7 @@ const ATTACK: f64 = 0.005;
 /// Time constant with which it comes back.
 const RELEASE: f64 = 0.1;
 /// The ceiling is kept by this much, for the curve between interpolated points.
-const MARGIN_DB: f64 = 0.1;
+const MARGIN_DB: f64 = 0.2;
 
 pub struct Limiter {
     channels: usize,

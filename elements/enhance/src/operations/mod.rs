@@ -9,6 +9,7 @@ mod denoise;
 mod hdr;
 mod ports;
 mod spare;
+mod stabilize;
 mod upscale;
 
 use aivideo_core::{
@@ -24,11 +25,16 @@ use crate::{
 pub use denoise::Denoise;
 pub use hdr::Hdr;
 pub use spare::Spare;
+pub use stabilize::Stabilize;
 pub use upscale::Upscale;
 
 /// Every operation that exists, by name.
-pub const OPERATIONS: &[&Definition] =
-    &[&denoise::DEFINITION, &upscale::DEFINITION, &hdr::DEFINITION];
+pub const OPERATIONS: &[&Definition] = &[
+    &denoise::DEFINITION,
+    &stabilize::DEFINITION,
+    &upscale::DEFINITION,
+    &hdr::DEFINITION,
+];
 
 /// Names that people look for here and that are other elements.
 pub const ELSEWHERE: &[(&str, &str)] = &[
@@ -43,10 +49,6 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     (
         "audio_enhancement",
         "sound is enhanced by the element aiaudioenhance; put it into the branch with the sound",
-    ),
-    (
-        "stabilization",
-        "this build has no stabilisation in aienhance",
     ),
     (
         "color_enhancement",
