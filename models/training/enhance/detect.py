@@ -25,7 +25,7 @@ from detect_data import COCO, letterbox, nms
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = os.path.normpath(os.path.join(HERE, "..", "..", "enhance"))
 RUN = os.path.join(HERE, "runs", "detect")
-WIDTH, HEIGHT = 384, 224
+WIDTH, HEIGHT = 320, 192
 SURE = 0.35
 # The classes of which YOLOX-nano found 24 or more boxes of score 0.5 in train/.
 CLASSES = "person bottle cup chair bird dining_table bed sports_ball tie kite airplane car".replace(" ", ",").replace("_", " ").split(",")
@@ -42,6 +42,7 @@ class Boxes:
         index = {COCO.index(name): i for i, name in enumerate(CLASSES)}
         boxes, owners = data["boxes"], data["owners"]
         self.rows = []
+        self.kept = [None] * len(self.jpegs)
         for n in range(len(self.jpegs)):
             rows = boxes[owners == n]
             known = np.array([index.get(int(c), -1) for c in rows[:, 5]], np.float32)
@@ -56,6 +57,18 @@ class Boxes:
 
     def picture(self, n):
         return cv2.imdecode(self.jpegs[n], cv2.IMREAD_COLOR), self.rows[n].copy()
+
+    def small(self, n, side=448):
+        """The same, shrunk and kept: decoding would cost as much as the net."""
+        if self.kept[n] is None:
+            bgr, rows = self.picture(n)
+            scale = min(1.0, side / max(bgr.shape[:2]))
+            if scale < 1:
+                bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                rows[:, :4] *= scale
+            self.kept[n] = bgr, rows
+        bgr, rows = self.kept[n]
+        return bgr, rows.copy()
 
 
 def place(bgr, rows, canvas, out, x0, y0, w, h, scale, chance):
@@ -94,11 +107,11 @@ def sample(boxes, weights, chance):
         x = int(chance.uniform(0.3, 0.7) * WIDTH)
         y = int(chance.uniform(0.3, 0.7) * HEIGHT)
         for n, (x0, y0, w, h) in zip(picks, [(0, 0, x, y), (x, 0, WIDTH - x, y), (0, y, x, HEIGHT - y), (x, y, WIDTH - x, HEIGHT - y)]):
-            bgr, rows = boxes.picture(n)
+            bgr, rows = boxes.small(n)
             fit = min(w / bgr.shape[1], h / bgr.shape[0])
             place(bgr, rows, canvas, out, x0, y0, w, h, fit * np.exp(chance.uniform(-0.1, 0.7)), chance)
     else:
-        bgr, rows = boxes.picture(picks[0])
+        bgr, rows = boxes.small(picks[0])
         fit = min(WIDTH / bgr.shape[1], HEIGHT / bgr.shape[0])
         place(bgr, rows, canvas, out, 0, 0, WIDTH, HEIGHT, fit * np.exp(chance.uniform(-0.5, 0.6)), chance)
     x = canvas[..., ::-1].astype(np.float32)
@@ -212,9 +225,9 @@ def train(args):
         torch.save(state, last + ".tmp")
         os.replace(last + ".tmp", last)
 
-    while spent() < args.minutes:
-        # Warm-up, then a cosine over the time that is planned in all.
-        done = min((minutes + spent()) / args.total_minutes, 1.0)
+    while spent() < args.minutes and step < args.total_steps:
+        # Warm-up, then a cosine over the steps that are planned in all.
+        done = min(step / args.total_steps, 1.0)
         rate = 2e-3 * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -227,7 +240,7 @@ def train(args):
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
         optimiser.step()
         step += 1
-        decay = min(0.998, step / (step + 20))
+        decay = min(0.998, step / (step + 20.0))
         with torch.no_grad():
             for a, b in zip(average.state_dict().values(), net.state_dict().values()):
                 a.lerp_(b, 1 - decay) if a.dtype.is_floating_point else a.copy_(b)
@@ -309,7 +322,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     t = commands.add_parser("train")
     t.add_argument("--minutes", type=float, default=18, help="of this call")
-    t.add_argument("--total-minutes", type=float, default=30, help="that the learning rate falls over")
+    t.add_argument("--total-steps", type=int, default=3000, help="that the learning rate falls over")
     t.add_argument("--batch", type=int, default=16)
     t.add_argument("--threads", type=int, default=2)
     commands.add_parser("eval")

@@ -32,7 +32,7 @@ class Block(nn.Module):
 
 
 class Detector(nn.Module):
-    def __init__(self, classes, widths=(16, 32, 64, 128, 192), neck=64):
+    def __init__(self, classes, widths=(16, 24, 48, 96, 128), neck=48):
         super().__init__()
         a, b, c, d, e = widths
         self.classes = classes

@@ -205,8 +205,8 @@ fn noise(bench: &Bench) -> Result<Figures> {
                 "SNR",
                 "mixed",
                 "aiaudioenhance",
-                "afftdn",
                 "afftdn nr=20 tn=1",
+                "afftdn nr=20, noise level given",
             ]
             .map(String::from)
             .to_vec(),
