@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap deps build check-video demo test bench check deny models-verify install uninstall
+.PHONY: help bootstrap deps build check-video demo test test-analytics bench check deny models-verify install uninstall
 
 PREFIX ?= /usr/local
 # The directory GStreamer reads on this machine; `make install PLUGINDIR=...` overrides it.
@@ -38,6 +38,9 @@ demo: check-video build ## the main job on a real clip (VIDEO=path for your own)
 
 test: build ## every test that needs nothing but this clone
 	@set -e; . ./env.sh; scripts/test.sh
+
+test-analytics: bootstrap ## the feature `analytics` (needs GStreamer 1.24): plugins and tests
+	@set -e; . ./env.sh; scripts/test-analytics.sh
 
 bench: build ## speed of each element, and its overhead over the bare call
 	@set -e; . ./env.sh; target/release/aivideo bench

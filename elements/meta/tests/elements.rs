@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The metas and the elements on real pipelines.
 
+#[cfg(feature = "analytics")]
+#[path = "elements/analytics.rs"]
+mod analytics;
 #[path = "elements/broker.rs"]
 mod broker;
 #[path = "elements/convert.rs"]
