@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap deps build check-video demo test test-analytics bench check deny models-verify install uninstall
+.PHONY: help bootstrap deps build check-video demo test soak test-analytics bench check deny models-verify install uninstall
 
 PREFIX ?= /usr/local
 # The directory GStreamer reads on this machine; `make install PLUGINDIR=...` overrides it.
@@ -17,7 +17,7 @@ help: ## this list
 	@echo "make TARGET"
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "variables: VIDEO=clip (demo), DEMO_OUT=dir (demo), PREFIX=, PLUGINDIR=, DESTDIR= (install)"
+	@echo "variables: VIDEO=clip (demo), DEMO_OUT=dir (demo), SOAK=\"--minutes 60\", PREFIX=, PLUGINDIR=, DESTDIR= (install)"
 
 bootstrap deps: ## install what is missing: apt packages, Rust, ONNX Runtime, ffmpeg, clips
 	@scripts/bootstrap.sh
@@ -38,6 +38,9 @@ demo: check-video build ## the main job on a real clip (VIDEO=path for your own)
 
 test: build ## every test that needs nothing but this clone
 	@set -e; . ./env.sh; scripts/test.sh
+
+soak: build ## eight RTSP cameras that drop and return, ten minutes: does anything hang or leak?
+	@set -e; . ./env.sh; target/release/aivideo-cameras soak --clip "$${AIVIDEO_DEPS:-.deps}/clips/bikes.mp4" $(SOAK)
 
 test-analytics: bootstrap ## the feature `analytics` (needs GStreamer 1.24): plugins and tests
 	@set -e; . ./env.sh; scripts/test-analytics.sh
@@ -64,7 +67,7 @@ install: build ## copy plugins, program and ONNX Runtime (PREFIX, PLUGINDIR, DES
 	for name in $(PLUGINS); do \
 	  install -m 755 "target/release/libgst$$name.so" "$(DESTDIR)$(PLUGINDIR)/"; \
 	done; \
-	install -m 755 target/release/aivideo "$(DESTDIR)$(PREFIX)/bin/"; \
+	install -m 755 target/release/aivideo target/release/aivideo-cameras "$(DESTDIR)$(PREFIX)/bin/"; \
 	install -d "$(DESTDIR)$(PRESETDIR)"; \
 	install -m 644 plugins/*/presets/*.prs "$(DESTDIR)$(PRESETDIR)/"; \
 	. ./env.sh; \
@@ -75,4 +78,4 @@ install: build ## copy plugins, program and ONNX Runtime (PREFIX, PLUGINDIR, DES
 uninstall: ## remove what install copied
 	@for name in $(PLUGINS); do rm -f "$(DESTDIR)$(PLUGINDIR)/libgst$$name.so"; done; \
 	for file in plugins/*/presets/*.prs; do rm -f "$(DESTDIR)$(PRESETDIR)/$$(basename $$file)"; done; \
-	rm -f "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1" "$(DESTDIR)$(PREFIX)/bin/aivideo"
+	rm -f "$(DESTDIR)$(PLUGINDIR)/libonnxruntime.so.1" "$(DESTDIR)$(PREFIX)/bin/aivideo" "$(DESTDIR)$(PREFIX)/bin/aivideo-cameras"
