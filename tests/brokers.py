@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""aimetapublish with brokers that others wrote: Eclipse Mosquitto and librdkafka's mock of Kafka.
+
+    apt-get install mosquitto mosquitto-clients; pip install confluent-kafka
+    . ./env.sh; python3 tests/brokers.py
+
+The tests in elements/meta speak with a small broker of their own; this is the proof that it is not
+only that one which understands us. What is not installed is left out and said.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+FRAMES = 240
+SOURCE = (
+    f"videotestsrc num-buffers={FRAMES} is-live=true pattern=ball ! "
+    "video/x-raw,width=64,height=64,framerate=40/1 ! aimetaconvert add-empty-results=true ! video/x-raw ! "
+)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def publish(settings):
+    line = f"gst-launch-1.0 {SOURCE} aimetapublish drain-timeout=20000 {settings} ! fakesink"
+    return subprocess.Popen(line.split(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=90)
+    if process.returncode != 0:
+        sys.exit(f"gst-launch-1.0 ended with {process.returncode}:\n{output}")
+    return output
+
+
+def times(lines):
+    return [json.loads(line)["timestamp"] for line in lines]
+
+
+def mosquitto(qos, restart):
+    port, folder = free_port(), tempfile.mkdtemp()
+    config = f"{folder}/mosquitto.conf"
+    with open(config, "w", encoding="ascii") as file:
+        # Messages for a subscriber that is away are kept, and outlive the broker.
+        file.write(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n"
+            f"persistence true\npersistence_location {folder}/\nuser root\n"
+        )
+    start = lambda: subprocess.Popen(  # noqa: E731
+        ["mosquitto", "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    broker = start()
+    time.sleep(1)
+    listen = ["mosquitto_sub", "-p", str(port), "-t", "site/#", "-q", "1", "-i", "reader", "-c"]
+    subscriber = subprocess.Popen(listen + ["-W", "40"], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    sender = publish(f"method=mqtt address=127.0.0.1:{port} topic=site/gate mqtt-qos={qos}")
+    if restart:
+        time.sleep(3)
+        broker.terminate()
+        broker.wait()
+        time.sleep(1)
+        broker = start()
+    output = finish(sender)
+    lines, end = [], time.monotonic() + 30
+    while len(set(lines)) < FRAMES and time.monotonic() < end:
+        line = subscriber.stdout.readline()
+        if not line:
+            break
+        lines.append(line)
+    subscriber.kill()
+    broker.terminate()
+    broker.wait()
+    shutil.rmtree(folder)
+    seen = sorted(set(times(lines)))
+    if len(seen) != FRAMES:
+        sys.exit(f"Mosquitto: {len(seen)} of {FRAMES} lines arrived\n{output}")
+    if restart and "Nothing can be published" not in output:
+        sys.exit(f"Mosquitto: the loss of the broker is not said\n{output}")
+    what = "restarted meanwhile" if restart else "always there"
+    print(f"Mosquitto, qos {qos}, {what}: all of {FRAMES} lines, {len(lines) - FRAMES} twice")
+
+
+def kafka():
+    from confluent_kafka import Consumer, Producer
+
+    mock = Producer({"test.mock.num.brokers": 3, "bootstrap.servers": ""})
+    brokers = mock.list_topics(timeout=20).brokers.values()
+    address = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
+    # The mock makes a topic when it is first written to.
+    mock.produce("results", b"first")
+    mock.flush(20)
+    finish(publish(f"method=kafka address={address} topic=results kafka-key=camera-1"))
+    reader = Consumer(
+        {"bootstrap.servers": address, "group.id": "test", "auto.offset.reset": "earliest"}
+    )
+    reader.subscribe(["results"])
+    records, end = [], time.monotonic() + 60
+    while len(records) < FRAMES and time.monotonic() < end:
+        record = reader.poll(1)
+        if record is not None and record.error() is None and record.key() is not None:
+            records.append(record)
+    reader.close()
+    partitions = {record.partition() for record in records}
+    seen = times(record.value() for record in records)
+    if len(seen) != FRAMES or seen != sorted(seen) or len(partitions) != 1:
+        sys.exit(f"Kafka: {len(seen)} of {FRAMES} lines in partitions {partitions}, ordered: {seen == sorted(seen)}")
+    if {record.key() for record in records} != {b"camera-1"}:
+        sys.exit("Kafka: another key arrived")
+    print(f"Kafka (librdkafka's mock, 3 brokers): all of {FRAMES} lines, in order, in partition {partitions.pop()}")
+
+
+def main():
+    if shutil.which("mosquitto") and shutil.which("mosquitto_sub"):
+        for qos, restart in [(0, False), (1, False), (1, True)]:
+            mosquitto(qos, restart)
+    else:
+        print("SKIP: mosquitto and mosquitto-clients are not installed")
+    try:
+        import confluent_kafka  # noqa: F401
+    except ImportError:
+        print("SKIP: confluent-kafka is not installed")
+    else:
+        kafka()
+
+
+main()
