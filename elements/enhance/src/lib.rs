@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Enhancement of video: the element [`aienhance`], and the operations it chains.
-//! Enhancement of sound: [`aiaudioenhance`], which needs no ONNX Runtime.
+//! Enhancement of sound: [`aiaudioenhance`]; scenes: [`aiscene`]. Neither needs ONNX Runtime.
 //!
 //! * [`audio`]: noise reduction, loudness, true peaks;
 //! * [`spec`]: the `operations` text;
@@ -9,12 +9,14 @@
 //! * [`frame`], [`deep`]: what passes through a chain;
 //! * [`cuts`]: is a picture the first of a scene?
 //! * [`tables`]: colours replaced by table; [`hdr`]: light, and between its ranges;
+//! * [`scene`]: where scenes begin, and lists of them;
 //! * [`stabilize`]: what a shaken camera did, and how to undo it;
 //! * [`noise`]: how much noise a picture carries;
 //! * [`chroma`]: chroma at twice the size.
 
 pub mod aiaudioenhance;
 pub mod aienhance;
+pub mod aiscene;
 pub mod audio;
 pub mod chain;
 pub mod chroma;
@@ -24,6 +26,7 @@ pub mod frame;
 pub mod hdr;
 pub mod noise;
 pub mod operations;
+pub mod scene;
 pub mod spec;
 pub mod stabilize;
 pub mod tables;
@@ -34,5 +37,6 @@ mod testing;
 /// Registers every element of this crate.
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     aienhance::register(plugin)?;
-    aiaudioenhance::register(plugin)
+    aiaudioenhance::register(plugin)?;
+    aiscene::register(plugin)
 }

@@ -4,6 +4,7 @@
 mod audio;
 mod hdr;
 mod motion;
+mod scenes;
 mod support;
 
 use gst::prelude::*;
