@@ -17,7 +17,7 @@
 //! When a scene ends, an element message `aivideo-scene` tells what was found: `index`, `start`,
 //! `end`, `representative` (stream times; the picture that stands for the scene), `start-frame`,
 //! `end-frame`, `strength`, `labels` with `label-scores` (of `vjepa2classify` in front of it) and
-//! `objects` with `object-counts` (of `aidetect` in front of it; the mean number in a picture). At
+//! `objects` with `object-counts` (of a detector in front of it; the mean number in a picture). At
 //! the end of the stream the list is written to `json-location`, and as a CMX 3600 edit decision
 //! list to `edl-location`; with both unset nothing is written.
 //!

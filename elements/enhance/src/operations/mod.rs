@@ -38,10 +38,7 @@ pub const OPERATIONS: &[&Definition] = &[
 
 /// Names that people look for here and that are other elements.
 pub const ELSEWHERE: &[(&str, &str)] = &[
-    (
-        "object_detection",
-        "objects are found by the element aidetect; write \"aidetect\" in front of or behind aienhance",
-    ),
+    ("object_detection", "this build has no object detection"),
     (
         "scene_analysis",
         "scenes are found by the element aiscene; write \"aiscene\" in front of aienhance",
