@@ -11,7 +11,7 @@
 //! * [`tables`]: colours replaced by table; [`hdr`]: light, and between its ranges;
 //! * [`scene`]: where scenes begin, and lists of them;
 //! * [`stabilize`]: what a shaken camera did, and how to undo it;
-//! * [`noise`]: how much noise a picture carries;
+//! * [`noise`]: how much noise a picture carries; [`temporal`]: what stands still is averaged;
 //! * [`chroma`]: chroma at twice the size.
 
 pub mod aiaudioenhance;
@@ -30,6 +30,7 @@ pub mod scene;
 pub mod spec;
 pub mod stabilize;
 pub mod tables;
+pub mod temporal;
 
 #[cfg(test)]
 mod testing;

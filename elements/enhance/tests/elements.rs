@@ -2,9 +2,11 @@
 //! `aienhance` as a pipeline sees it.
 
 mod audio;
+mod color;
 mod hdr;
 mod motion;
 mod scenes;
+mod nets;
 mod support;
 
 use gst::prelude::*;
@@ -526,5 +528,36 @@ fn a_number_changes_from_frame_to_frame_and_the_text_wins() {
         }
         let wanted = if moves { [15.0, 30.0, 0.0] } else { [15.0; 3] };
         assert_eq!(sigmas, wanted, "{operations}");
+    }
+}
+
+#[test]
+fn cuts_leave_no_ghosts_and_still_pictures_get_cleaner() {
+    let (one, two) = (leaves(160, 96, 5), leaves(160, 96, 9));
+    let frames: Vec<_> = (0..12u64)
+        .map(|i| add_noise(if i < 6 { &one } else { &two }, 20.0, 100 + i))
+        .collect();
+    let run = |operations: &str| -> Vec<Picture> {
+        let mut h = harness(operations);
+        h.set_src_caps(caps_of(VideoFormat::I420, 160, 96));
+        frames
+            .iter()
+            .map(|frame| {
+                let out = h
+                    .push_and_pull(buffer_of(frame, VideoFormat::I420, 0))
+                    .expect("a frame");
+                picture_of(&out, &out_caps(&mut h))
+            })
+            .collect()
+    };
+    let alone = run("denoise:strength=20:temporal=0");
+    let mixed = run("denoise:strength=20:temporal=0.7");
+    // The first frame of either scene owes nothing to another one.
+    assert!(mixed[0] == alone[0]);
+    assert!(mixed[6] == alone[6], "the first scene shows in the second");
+    for (at, clean) in [(5, &one), (11, &two)] {
+        let (alone, mixed) = (psnr(&alone[at].y, &clean.y), psnr(&mixed[at].y, &clean.y));
+        println!("frame {at}: {alone:.2} dB alone, {mixed:.2} dB with the frames before");
+        assert!(mixed > alone + 0.3, "frame {at}: {alone} {mixed}");
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     frame::{Frame, Picture},
     noise::{self, Follower},
     spec::{Kind, Param, Values},
+    temporal::Temporal,
 };
 
 const NAME: &str = "denoise";
@@ -43,6 +44,16 @@ pub const DEFINITION: Definition = Definition {
             name: "chroma",
             blurb: "The same of chroma; auto: measured, or half of a given strength",
             kind: LEVEL,
+        },
+        Param {
+            name: "temporal",
+            blurb: "How much of the last picture is mixed in where nothing moves",
+            kind: Kind::Number {
+                min: 0.0,
+                max: 0.9,
+                default: 0.6,
+                auto: false,
+            },
         },
         Param {
             name: "model",
@@ -82,6 +93,7 @@ fn build(values: &Values, build: &Build) -> Built {
     let model = build.model(values, default_model());
     let level = |name| Level::new(values.number(name));
     let mut step = Denoise::new(level("strength"), level("chroma"), &model, build.inference)?;
+    step.mixing = values.number("temporal") as f32;
     step.chroma_follows = !values.is_given("chroma");
     Ok(Box::new(step))
 }
@@ -102,6 +114,9 @@ pub struct Denoise {
     chroma: Level,
     /// With a given strength, half of that is meant for chroma unless something else is said.
     chroma_follows: bool,
+    temporal: Temporal,
+    /// Largest weight of the last picture.
+    mixing: f32,
     luma_level: Follower,
     chroma_level: Follower,
     /// Used on the latest picture: luma, chroma.
@@ -143,6 +158,8 @@ impl Denoise {
             strength,
             chroma,
             chroma_follows: true,
+            temporal: Temporal::default(),
+            mixing: 0.0,
             luma_level: Follower::default(),
             chroma_level: Follower::default(),
             sigma: (0.0, 0.0),
@@ -229,7 +246,7 @@ impl Operation for Denoise {
     }
 
     fn remembers(&self) -> bool {
-        self.strength == Level::Auto
+        true
     }
 
     fn wants_cuts(&self) -> bool {
@@ -247,7 +264,13 @@ impl Operation for Denoise {
         if cut {
             self.reset();
         }
-        let picture = self.clean(picture, spare)?;
+        let bypassed = self.bypassed;
+        let mut picture = self.clean(picture, spare)?;
+        if self.bypassed == bypassed {
+            self.temporal.apply(&mut picture, self.mixing, self.sigma);
+        } else {
+            self.temporal.reset();
+        }
         Ok(Some(Frame {
             picture: Picture::Eight(picture),
             cut,
@@ -258,11 +281,13 @@ impl Operation for Denoise {
         match parameter {
             "strength" => self.strength = Level::new(value),
             "chroma" => self.chroma = Level::new(value),
+            "temporal" => self.mixing = value as f32,
             _ => {}
         }
     }
 
     fn reset(&mut self) {
+        self.temporal.reset();
         self.luma_level.reset();
         self.chroma_level.reset();
     }
@@ -272,6 +297,7 @@ impl Operation for Denoise {
             ("denoise-sigma", f64::from(self.sigma.0)),
             ("denoise-sigma-chroma", f64::from(self.sigma.1)),
             ("denoise-bypassed", self.bypassed as f64),
+            ("denoise-still", self.temporal.still),
         ]
     }
 

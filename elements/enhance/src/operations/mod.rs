@@ -5,8 +5,11 @@
 //! implements [`Operation`]; [`OPERATIONS`] lists the definitions, and everything else (text,
 //! properties of the element, documentation of both, latency, caps) follows from them.
 
+mod color;
 mod denoise;
 mod hdr;
+mod image_net;
+mod net;
 mod ports;
 mod spare;
 mod stabilize;
@@ -22,8 +25,10 @@ use crate::{
     spec::{Param, Values},
 };
 
+pub use color::Color;
 pub use denoise::Denoise;
 pub use hdr::Hdr;
+pub use image_net::ImageNet;
 pub use spare::Spare;
 pub use stabilize::Stabilize;
 pub use upscale::Upscale;
@@ -32,7 +37,9 @@ pub use upscale::Upscale;
 pub const OPERATIONS: &[&Definition] = &[
     &denoise::DEFINITION,
     &stabilize::DEFINITION,
+    &color::DEFINITION,
     &upscale::DEFINITION,
+    &net::DEFINITION,
     &hdr::DEFINITION,
 ];
 
@@ -46,10 +53,6 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     (
         "audio_enhancement",
         "sound is enhanced by the element aiaudioenhance; put it into the branch with the sound",
-    ),
-    (
-        "color_enhancement",
-        "this build has no colour enhancement in aienhance",
     ),
 ];
 

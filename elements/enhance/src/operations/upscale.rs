@@ -10,7 +10,8 @@ use aivideo_core::{
 };
 
 use super::{
-    Build, Built, Definition, EnhanceError, Operation, Spare,
+    Build, Built, Definition, EnhanceError, ImageNet, Operation, Spare,
+    net::{Net, RANGE},
     ports::{Port, check_ports, crop, expect_plane, pad_into},
 };
 use crate::{
@@ -42,14 +43,52 @@ pub const DEFINITION: Definition = Definition {
             blurb: "ONNX file instead of the built-in net",
             kind: Kind::Path,
         },
+        RANGE,
     ],
     build,
 };
 
 fn build(values: &Values, build: &Build) -> Built {
+    let factor: u32 = values.choice("factor").parse().unwrap_or(2);
     let model = build.model(values, default_model());
-    let factor = values.choice("factor").parse().unwrap_or(2);
-    Ok(Box::new(Upscale::new(factor, &model, build.inference)?))
+    let own = match &model {
+        ModelSource::File(_) => Upscale::new(factor, &model, build.inference),
+        _ => return Ok(Box::new(Upscale::new(factor, &model, build.inference)?)),
+    };
+    match own {
+        Ok(own) => Ok(Box::new(own)),
+        // Not one of ours: any other net that enlarges.
+        Err(EnhanceError::Model { .. }) => {
+            let white = values.choice("range").parse().unwrap_or(1.0);
+            let net = ImageNet::new(NAME, &model, build.inference, white)?;
+            let scale = net.scale() as u32;
+            let wanted = if values.is_given("factor") {
+                factor
+            } else {
+                scale
+            };
+            let passes = (1..=3).find(|n| scale.pow(*n) == wanted);
+            match passes {
+                Some(passes) if scale > 1 => Ok(Box::new(Net {
+                    net,
+                    name: NAME,
+                    passes,
+                    format: Format::default(),
+                })),
+                _ => Err(EnhanceError::Model {
+                    operation: NAME,
+                    model: model.describe(),
+                    reason: format!("it enlarges {scale} times"),
+                    cure: if scale == 1 {
+                        "nets that keep the size run as net:model=<path>"
+                    } else {
+                        "leave factor= out, or give a net for the factor"
+                    },
+                }),
+            }
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The net that comes with the plugin.

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Colour: white balance, a predicted colour table, a given one, and local contrast.
+//!
+//! The first three become one table of luma and chroma, made anew when they have moved; contrast is
+//! done on luma behind it. All of it follows the picture slowly and starts again at cuts.
+
+mod balance;
+mod clahe;
+mod look;
+
+use aivideo_color::{cube::Cube, table::ColorTable};
+use aivideo_core::{engine::Engine, pixels::Yuv420};
+
+use super::{Build, Built, Definition, EnhanceError, Measurement, Operation, Spare};
+use crate::{
+    frame::{Colour, Depth, Format, Frame, Picture},
+    spec::{Kind, Param, Values},
+    tables,
+};
+use clahe::Clahe;
+use look::{Look, SIDE, identity};
+
+const NAME: &str = "color";
+/// Entries along an axis of the table that pixels are looked up in.
+const SIZE: usize = 33;
+/// Frames from one prediction to the next; in between the table moves on towards the last.
+const INTERVAL: u32 = 4;
+/// Share of the way to what was measured or predicted, a frame.
+const RATE: f32 = 0.08;
+/// Movement of any colour, of 1, from which the table is made anew.
+const MOVED: f32 = 1.0 / 512.0;
+
+const fn share(default: f64) -> Kind {
+    Kind::Number {
+        min: 0.0,
+        max: 1.0,
+        default,
+        auto: false,
+    }
+}
+
+pub const DEFINITION: Definition = Definition {
+    name: NAME,
+    preset: Some("color_enhancement"),
+    nick: "Colour",
+    blurb: "White balance, a colour table predicted for the picture, a .cube table, and local contrast",
+    params: &[
+        Param {
+            name: "look",
+            blurb: "How much of the colour table that the net predicts",
+            kind: share(0.7),
+        },
+        Param {
+            name: "white-balance",
+            blurb: "How much of the light's colour is taken out",
+            kind: share(0.3),
+        },
+        Param {
+            name: "contrast",
+            blurb: "How much local contrast is raised",
+            kind: share(0.2),
+        },
+        Param {
+            name: "lut",
+            blurb: ".cube file of one or three dimensions that is applied last",
+            kind: Kind::Path,
+        },
+        Param {
+            name: "lut-amount",
+            blurb: "How much of that table",
+            kind: share(1.0),
+        },
+        Param {
+            name: "model",
+            blurb: "ONNX file instead of the built-in net",
+            kind: Kind::Path,
+        },
+    ],
+    build,
+};
+
+fn build(values: &Values, build: &Build) -> Built {
+    let lut = match values.path("lut") {
+        None => None,
+        Some(path) => Some(Cube::read(&path).map_err(|error| EnhanceError::Values {
+            operation: NAME,
+            problem: format!("lut: {error}"),
+        })?),
+    };
+    let model = build.model(values, look::default_model());
+    let amount = |name| values.number(name) as f32;
+    Ok(Box::new(Color {
+        amounts: Amounts {
+            look: amount("look"),
+            balance: amount("white-balance"),
+            contrast: amount("contrast"),
+            lut: amount("lut-amount"),
+        },
+        lut,
+        net: Look::new(NAME, &model, build.inference)?,
+        format: Format::default(),
+        state: None,
+        clahe: Clahe::default(),
+        table: None,
+        last: [1.0; 3],
+    }))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Amounts {
+    look: f32,
+    balance: f32,
+    contrast: f32,
+    lut: f32,
+}
+
+/// What follows the picture.
+struct State {
+    /// Gains of linear red, green and blue: where they are, and where they go.
+    gains: [f32; 3],
+    /// The predicted table, likewise.
+    look: Cube,
+    wanted: Vec<[f32; 3]>,
+    age: u32,
+}
+
+/// The table in use, and what it was made from.
+struct Made {
+    table: ColorTable,
+    amounts: Amounts,
+    colour: Colour,
+    gains: [f32; 3],
+    look: Vec<[f32; 3]>,
+}
+
+pub struct Color {
+    amounts: Amounts,
+    lut: Option<Cube>,
+    net: Look,
+    format: Format,
+    state: Option<State>,
+    clahe: Clahe,
+    table: Option<Made>,
+    /// Gains measured on the latest picture.
+    last: [f32; 3],
+}
+
+/// Red, green and blue of `SIDE` x `SIDE` fields of a picture.
+pub fn thumbnail(picture: &Yuv420, colour: Colour) -> Vec<[f32; 3]> {
+    let (w, h) = (picture.width, picture.height);
+    let (cw, ch) = (picture.chroma_width(), picture.chroma_height());
+    // A few samples of each field.
+    const SAMPLES: usize = 4;
+    let mean = |plane: &[u8], width: usize, height: usize, x: usize, y: usize, samples: usize| {
+        let mut sum = 0u32;
+        for j in 0..samples {
+            let row = (y * samples + j) * height / (SIDE * samples);
+            for i in 0..samples {
+                let column = (x * samples + i) * width / (SIDE * samples);
+                sum += u32::from(plane[row * width + column]);
+            }
+        }
+        f64::from(sum) / (255 * samples * samples) as f64
+    };
+    if w == 0 || h == 0 {
+        return vec![[0.0; 3]; SIDE * SIDE];
+    }
+    (0..SIDE * SIDE)
+        .map(|i| {
+            let (x, y) = (i % SIDE, i / SIDE);
+            let yuv = [
+                mean(&picture.y, w, h, x, y, SAMPLES),
+                mean(&picture.u, cw, ch, x, y, SAMPLES / 2),
+                mean(&picture.v, cw, ch, x, y, SAMPLES / 2),
+            ];
+            tables::to_rgb(colour, Depth::Eight, yuv).map(|v| v.clamp(0.0, 1.0) as f32)
+        })
+        .collect()
+}
+
+fn toward(from: &mut [f32; 3], to: &[f32; 3]) {
+    for (from, to) in from.iter_mut().zip(to) {
+        *from += RATE * (to - *from);
+    }
+}
+
+impl Color {
+    /// Measures and predicts, and moves on towards it.
+    fn follow(&mut self, picture: &Yuv420) -> Result<(), EnhanceError> {
+        let due = match &self.state {
+            Some(state) => state.age >= INTERVAL,
+            None => true,
+        };
+        let balance = self.amounts.balance > 0.0;
+        let small = (due || balance).then(|| thumbnail(picture, self.format.colour));
+        if let Some(small) = &small
+            && balance
+        {
+            self.last = balance::gains(small).unwrap_or([1.0; 3]);
+        }
+        let predicted = match &small {
+            Some(small) if due && self.amounts.look > 0.0 => Some(self.net.predict(NAME, small)?),
+            _ => None,
+        };
+        match &mut self.state {
+            Some(state) => {
+                if due {
+                    state.age = 0;
+                }
+                if let Some(table) = predicted {
+                    state.wanted = table;
+                }
+                toward(&mut state.gains, &self.last);
+                for (entry, wanted) in state.look.entries.iter_mut().zip(&state.wanted) {
+                    toward(entry, wanted);
+                }
+                state.age += 1;
+            }
+            None => {
+                let mut look = identity();
+                let wanted = predicted.unwrap_or_else(|| look.entries.clone());
+                look.entries.clone_from(&wanted);
+                self.state = Some(State {
+                    gains: self.last,
+                    look,
+                    wanted,
+                    age: 1,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the table anew where anything has moved enough to be seen.
+    fn remake(&mut self) {
+        let Some(state) = &self.state else { return };
+        let amounts = Amounts {
+            contrast: 0.0,
+            ..self.amounts
+        };
+        let far = |a: &[f32; 3], b: &[f32; 3]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > MOVED);
+        let stands = self.table.as_ref().is_some_and(|made| {
+            made.amounts == amounts
+                && made.colour == self.format.colour
+                && !far(&made.gains, &state.gains)
+                && !made
+                    .look
+                    .iter()
+                    .zip(&state.look.entries)
+                    .any(|(a, b)| far(a, b))
+        });
+        if stands {
+            return;
+        }
+        let gains = state
+            .gains
+            .map(|gain| f64::from(gain.powf(amounts.balance / 2.2)));
+        let mix = |own: [f32; 3], new: [f32; 3], amount: f32| {
+            std::array::from_fn(|c| own[c] + amount * (new[c] - own[c]))
+        };
+        let side = (self.format.colour, Depth::Eight);
+        let table = tables::bake(SIZE, side, side, |rgb| {
+            let inside = rgb.map(|v| v.clamp(0.0, 1.0));
+            let mut c: [f32; 3] = std::array::from_fn(|c| (inside[c] * gains[c]).min(1.0) as f32);
+            if amounts.look > 0.0 {
+                c = mix(c, state.look.sample(c), amounts.look);
+            }
+            if let Some(lut) = &self.lut {
+                c = mix(c, lut.sample(c), amounts.lut);
+            }
+            // Colours that no display shows move as the nearest one that it does.
+            std::array::from_fn(|i| rgb[i] + f64::from(c[i].clamp(0.0, 1.0)) - inside[i])
+        });
+        self.table = Some(Made {
+            table,
+            amounts,
+            colour: self.format.colour,
+            gains: state.gains,
+            look: state.look.entries.clone(),
+        });
+    }
+}
+
+impl Operation for Color {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn output(&self, input: &Format) -> Result<Format, String> {
+        if input.depth != Depth::Eight {
+            return Err(super::EIGHT_BITS.into());
+        }
+        Ok(*input)
+    }
+
+    fn remembers(&self) -> bool {
+        true
+    }
+
+    fn wants_cuts(&self) -> bool {
+        true
+    }
+
+    fn start(&mut self, input: &Format) {
+        self.format = *input;
+        self.reset();
+    }
+
+    fn process(&mut self, frame: Frame, spare: &mut Spare) -> Result<Option<Frame>, EnhanceError> {
+        if frame.cut {
+            self.reset();
+        }
+        let Picture::Eight(picture) = &frame.picture else {
+            return Err(super::not_eight(NAME));
+        };
+        self.follow(picture)?;
+        self.remake();
+        let mut out = match &self.table {
+            Some(made) => tables::apply(
+                &made.table,
+                &frame.picture,
+                Depth::Eight,
+                self.format.siting,
+                spare,
+            ),
+            None => frame.picture.clone(),
+        };
+        if let Picture::Eight(old) = frame.picture {
+            spare.give_picture(old);
+        }
+        if let Picture::Eight(picture) = &mut out {
+            let range = if self.format.colour.full_range {
+                (0, 255)
+            } else {
+                (16, 235)
+            };
+            self.clahe
+                .apply(&mut picture.y, picture.width, self.amounts.contrast, range);
+        }
+        Ok(Some(Frame {
+            picture: out,
+            ..frame
+        }))
+    }
+
+    fn reset(&mut self) {
+        self.state = None;
+        self.clahe.reset();
+    }
+
+    fn set(&mut self, parameter: &str, value: f64) {
+        let value = value as f32;
+        match parameter {
+            "look" => self.amounts.look = value,
+            "white-balance" => self.amounts.balance = value,
+            "contrast" => self.amounts.contrast = value,
+            "lut-amount" => self.amounts.lut = value,
+            _ => {}
+        }
+    }
+
+    fn measurements(&self) -> Vec<Measurement> {
+        let change = self.state.as_ref().map_or(0.0, |state| {
+            let plain = identity();
+            let sum: f32 = state
+                .look
+                .entries
+                .iter()
+                .zip(&plain.entries)
+                .flat_map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a - b).abs()))
+                .sum();
+            f64::from(sum) / (3 * plain.entries.len()) as f64
+        });
+        vec![
+            ("color-light-red", f64::from(1.0 / self.last[0])),
+            ("color-light-green", f64::from(1.0 / self.last[1])),
+            ("color-light-blue", f64::from(1.0 / self.last[2])),
+            ("color-look-change", change),
+        ]
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        Some(&self.net.engine)
+    }
+}
