@@ -14,8 +14,12 @@ use crate::progress::Steps;
 use crate::rawclip::RawClip;
 use crate::{environment, gstrun};
 
+mod classify;
+
 #[derive(Subcommand)]
 enum Part {
+    /// The classifier beside transformers on a true-size model, and many cameras at once
+    Classify(classify::Options),
     /// Effects at 4K on one core, beside those of ffmpeg, frei0r and GStreamer
     Fx(crate::fx::bench::Options),
     /// What each enhancement is worth on real media, beside its peers
@@ -101,6 +105,7 @@ const NEEDED: &[&str] = &[
 
 pub fn run(options: &Options) -> Result<()> {
     match &options.part {
+        Some(Part::Classify(options)) => return classify::run(options),
         Some(Part::Fx(options)) => return crate::fx::bench::run(options),
         Some(Part::Enhance(options)) => return crate::enhance::run(options),
         None => {}

@@ -47,7 +47,7 @@ struct Watch {
 }
 
 /// Processor time of this process until now.
-fn cpu_seconds() -> f64 {
+pub fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
@@ -90,7 +90,8 @@ impl FrameWriter {
         for plane in 0..frame.n_planes() {
             let data = frame.plane_data(plane)?;
             let stride = usize::try_from(frame.plane_stride()[plane as usize])?;
-            let width = frame.comp_width(plane) as usize;
+            // Components of one plane lie between each other.
+            let width = frame.comp_width(plane) as usize * frame.comp_pstride(plane) as usize;
             for row in data.chunks(stride).take(frame.comp_height(plane) as usize) {
                 let row = row.get(..width).context("a frame that is too small")?;
                 self.file.write_all(row)?;
@@ -100,7 +101,7 @@ impl FrameWriter {
     }
 }
 
-/// Runs `description`, and writes the I420 frames that reach its sink called `frames` to `raw`.
+/// Runs `description`, and writes the frames that reach its sink called `frames` to `raw`.
 pub fn run_to_file(
     description: &str,
     measured: &str,
