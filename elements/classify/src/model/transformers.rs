@@ -121,6 +121,8 @@ fn check(processor: &Map<String, Value>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CONFIG: &str = r#"{"model_type": "vjepa2", "frames_per_clip": 16, "crop_size": 64,
@@ -136,6 +138,44 @@ mod tests {
         sidecar(folder.path())
             .map(|found| found.map(|(_, text)| serde_json::from_str(&text).unwrap()))
             .map_err(|err| err.to_string())
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(|n| json!(n)),
+            any::<f64>().prop_map(|n| json!(n)),
+            ".{0,6}".prop_map(Value::String),
+        ];
+        leaf.prop_recursive(3, 12, 4, |inner| {
+            let key = prop_oneof![Just("shortest_edge".to_string()), "[0-9]{1,2}"];
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                prop::collection::btree_map(key, inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// Whatever the files say: entries or an error that names the file.
+        #[test]
+        fn nothing_in_the_files_panics(
+            config in prop::collection::btree_map(
+                prop::sample::select(vec!["frames_per_clip", "crop_size", "id2label"]), any_json(), 0..4),
+            processor in prop::collection::btree_map(
+                prop::sample::select(vec!["size", "resample", "rescale_factor", "image_mean", "do_resize"]),
+                any_json(), 0..6),
+        ) {
+            let mut config = config;
+            config.insert("model_type", json!("vjepa2"));
+            let (config, processor) = (json!(config).to_string(), json!(processor).to_string());
+            match found(&[("config.json", &config), (PROCESSORS[0], &processor)]) {
+                Ok(entries) => prop_assert!(entries.is_some()),
+                Err(err) => prop_assert!(err.contains("config.json"), "{err}"),
+            }
+        }
     }
 
     #[test]
