@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::anchors::{self, ANCHORS, Anchor, Conditions, gop_frames};
 use crate::ffmpeg::{Ffmpeg, Took};
+use crate::gstrun::Timing;
+use crate::hybrid::{self, Hybrid};
 use crate::rawclip::RawClip;
 use crate::{ours, psnr};
 
@@ -20,7 +22,14 @@ pub enum Codec {
     /// Ours, with properties of aicodecenc beside the quality.
     Ours(Vec<String>),
     Anchor(&'static Anchor),
+    /// A standard stream of ours, restored or not.
+    Hybrid(Hybrid),
+    /// A standard stream of another's encoder, restored.
+    Restored(&'static Anchor),
 }
+
+/// Behind an anchor's name: its stream is decoded and restored by our elements.
+const RESTORED: &str = "+restore";
 
 /// The conditions that all encodes of a run share.
 pub struct Bench {
@@ -57,11 +66,19 @@ impl Codec {
         let id = parts.next().unwrap_or_default();
         let codec = if id == OURS {
             Self::Ours(Vec::new())
+        } else if let Some(hybrid) = Hybrid::parse(id) {
+            Self::Hybrid(hybrid)
+        } else if let Some(anchor) = id.strip_suffix(RESTORED).and_then(anchors::find) {
+            Self::Restored(anchor)
         } else if let Some(anchor) = anchors::find(id) {
             Self::Anchor(anchor)
         } else {
             let known: Vec<&str> = ANCHORS.iter().map(|anchor| anchor.id).collect();
-            bail!("no codec {id:?}; there are {OURS}, {}", known.join(", "));
+            bail!(
+                "no codec {id:?}; there are {OURS}, {}, {}, and {RESTORED} behind one of the latter",
+                known.join(", "),
+                hybrid::ids().join(", ")
+            );
         };
         let mut value = None;
         let mut properties = Vec::new();
@@ -79,7 +96,9 @@ impl Codec {
                             })?,
                     );
                 }
-                Some(_) if id == OURS => properties.push(part.to_owned()),
+                Some(_) if id == OURS || matches!(codec, Self::Hybrid(_)) => {
+                    properties.push(part.to_owned());
+                }
                 _ => bail!(
                     "{spec}: {part:?} is nothing that {id} takes; it takes {}=NUMBER",
                     codec.parameter()
@@ -88,7 +107,11 @@ impl Codec {
         }
         Ok(match codec {
             Self::Ours(_) => (Self::Ours(properties), value),
-            anchor => (anchor, value),
+            Self::Hybrid(mut hybrid) => {
+                properties.iter().for_each(|property| hybrid.add(property));
+                (Self::Hybrid(hybrid), value)
+            }
+            other => (other, value),
         })
     }
 
@@ -97,6 +120,8 @@ impl Codec {
             Self::Ours(properties) if properties.is_empty() => OURS.into(),
             Self::Ours(properties) => format!("{OURS}:{}", properties.join(":")),
             Self::Anchor(anchor) => anchor.id.into(),
+            Self::Hybrid(hybrid) => hybrid.id(),
+            Self::Restored(anchor) => format!("{}{RESTORED}", anchor.id),
         }
     }
 
@@ -105,32 +130,53 @@ impl Codec {
             Self::Ours(properties) if properties.is_empty() => OURS.into(),
             Self::Ours(properties) => format!("{OURS}, {}", properties.join(", ")),
             Self::Anchor(anchor) => anchor.name.into(),
+            Self::Hybrid(hybrid) => hybrid.name(),
+            Self::Restored(anchor) => format!("{}, restored", anchor.name),
         }
     }
 
+    /// Whether it is what the others are compared with.
     pub fn is_ours(&self) -> bool {
-        matches!(self, Self::Ours(_))
+        match self {
+            Self::Ours(_) | Self::Restored(_) => true,
+            Self::Hybrid(hybrid) => hybrid.restored,
+            Self::Anchor(_) => false,
+        }
+    }
+
+    /// Whether elements of ours take part.
+    pub fn needs_elements(&self) -> bool {
+        !matches!(self, Self::Anchor(_))
+    }
+
+    /// The encoder of ffmpeg that it takes.
+    pub fn encoder(&self) -> Option<&'static Anchor> {
+        match self {
+            Self::Anchor(anchor) | Self::Restored(anchor) => Some(anchor),
+            Self::Ours(_) | Self::Hybrid(_) => None,
+        }
     }
 
     /// What the codec calls its quality.
     pub fn parameter(&self) -> &'static str {
         match self {
-            Self::Ours(_) => "quality",
-            Self::Anchor(anchor) => anchor.parameter(),
+            Self::Ours(_) | Self::Hybrid(_) => "quality",
+            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.parameter(),
         }
     }
 
     pub fn whole(&self) -> bool {
         match self {
-            Self::Ours(_) => true,
-            Self::Anchor(anchor) => anchor.whole(),
+            Self::Ours(_) | Self::Hybrid(_) => true,
+            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.whole(),
         }
     }
 
     pub fn limits(&self) -> (f64, f64) {
         match self {
             Self::Ours(_) => (0.0, 63.0),
-            Self::Anchor(anchor) => anchor.limits(),
+            Self::Hybrid(_) => (0.0, 100.0),
+            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.limits(),
         }
     }
 
@@ -138,7 +184,8 @@ impl Codec {
     pub fn slopes(&self) -> (f64, f64) {
         match self {
             Self::Ours(_) => (0.035, 0.12),
-            Self::Anchor(anchor) => anchor.slopes(),
+            Self::Hybrid(_) => (0.045, 0.2),
+            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.slopes(),
         }
     }
 
@@ -146,7 +193,8 @@ impl Codec {
     pub fn ladder(&self, points: usize) -> Vec<f64> {
         let (from, to) = match self {
             Self::Ours(_) => (2.0, 62.0),
-            Self::Anchor(anchor) => anchor.ladder(),
+            Self::Hybrid(_) => (8.0, 68.0),
+            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.ladder(),
         };
         (0..points)
             .map(|i| {
@@ -160,14 +208,17 @@ impl Codec {
     pub fn speeds(&self) -> (f64, f64) {
         match self {
             Self::Ours(_) => (7.0, 11.0),
+            Self::Hybrid(_) => (2.0, 20.0),
             Self::Anchor(anchor) => (anchor.speed, 60.0),
+            Self::Restored(anchor) => (anchor.speed, 20.0),
         }
     }
 
     fn extension(&self) -> &'static str {
         match self {
             Self::Ours(_) => "aic",
-            Self::Anchor(anchor) => anchor.format(),
+            Self::Hybrid(_) => "mkv",
+            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.format(),
         }
     }
 
@@ -202,8 +253,20 @@ impl Codec {
     pub fn options(&self, bench: &Bench, clip: &RawClip) -> String {
         match self {
             Self::Ours(_) => self.settings(bench, clip, None).text(),
+            Self::Hybrid(hybrid) => hybrid.text(gop_frames(clip, bench.gop_seconds), "N"),
             Self::Anchor(anchor) => anchor.options(clip, bench.conditions()),
+            Self::Restored(anchor) => {
+                let options = anchor.options(clip, bench.conditions());
+                format!("{options}, decoded by aihybriddec")
+            }
         }
+    }
+}
+
+fn took(timing: &Timing) -> Took {
+    Took {
+        seconds: timing.seconds,
+        cpu_seconds: timing.cpu_seconds,
     }
 }
 
@@ -220,12 +283,13 @@ impl Bench {
             Codec::Ours(_) => {
                 let settings = codec.settings(self, clip, Some(value));
                 let timing = ours::encode(clip, &settings, stream, |_| ())?;
-                Ok(Took {
-                    seconds: timing.seconds,
-                    cpu_seconds: timing.cpu_seconds,
-                })
+                Ok(took(&timing))
             }
-            Codec::Anchor(anchor) => anchor
+            Codec::Hybrid(hybrid) => {
+                let gop = gop_frames(clip, self.gop_seconds);
+                Ok(took(&hybrid.encode(clip, gop, value, stream)?))
+            }
+            Codec::Anchor(anchor) | Codec::Restored(anchor) => anchor
                 .encode(&self.ffmpeg, clip, self.conditions(), value, stream)
                 .with_context(|| format!("encoding with {}", anchor.encoder())),
         }
@@ -236,6 +300,7 @@ impl Bench {
         &self,
         codec: &Codec,
         clip: &RawClip,
+        value: f64,
         stream: &Path,
         raw: &Path,
     ) -> Result<(Took, u64)> {
@@ -243,11 +308,15 @@ impl Bench {
             Codec::Ours(_) => {
                 let settings = codec.settings(self, clip, None);
                 let timing = ours::decode(stream, &settings, raw, |_| ())?;
-                let took = Took {
-                    seconds: timing.seconds,
-                    cpu_seconds: timing.cpu_seconds,
-                };
-                Ok((took, timing.bytes_in))
+                Ok((took(&timing), timing.bytes_in))
+            }
+            Codec::Hybrid(hybrid) => {
+                let timing = hybrid.decode(stream, self.threads, raw)?;
+                Ok((took(&timing), timing.bytes_in))
+            }
+            Codec::Restored(anchor) => {
+                let timing = hybrid::restore(anchor, value, stream, self.threads, raw)?;
+                Ok((took(&timing), std::fs::metadata(stream)?.len()))
             }
             Codec::Anchor(anchor) => {
                 let deep = anchor.encoder() == "libvvenc";
@@ -296,7 +365,7 @@ impl Bench {
         decoded: &Path,
     ) -> Result<Measured> {
         let encoding = self.encode(codec, clip, value, stream)?;
-        let (decoding, bytes) = self.decode(codec, clip, stream, decoded)?;
+        let (decoding, bytes) = self.decode(codec, clip, value, stream, decoded)?;
         self.judge(clip, decoded, bytes, stream, Some(encoding), decoding)
     }
 
@@ -395,6 +464,8 @@ mod tests {
             ("x265-medium:crf=99", "from 1 to 51"),
             ("aicodec:quality=high", "from 0 to 63"),
             ("aicodec:zero", "takes quality=NUMBER"),
+            ("hybrid-slow", "hybrid-low-delay, hybrid-low-delay-plain"),
+            ("svtav1-p5+restore:crf=99", "from 2 to 63"),
         ] {
             let error = format!("{:#}", Codec::parse(spec).unwrap_err());
             assert!(error.contains(words), "{spec}: {error}");
@@ -403,7 +474,13 @@ mod tests {
 
     #[test]
     fn ladders_reach_from_end_to_end() {
-        for spec in ["aicodec", "x265-medium", "svtav1-p5", "vvenc-medium"] {
+        for spec in [
+            "aicodec",
+            "x265-medium",
+            "svtav1-p5",
+            "vvenc-medium",
+            "hybrid-file",
+        ] {
             let codec = Codec::parse(spec).unwrap().0;
             for count in [4, 5, 8] {
                 let ladder = codec.ladder(count);

@@ -15,7 +15,7 @@ use crate::rawclip::RawClip;
 use crate::rd::clips::{self, Clip, Found, Shape};
 use crate::rd::{parse_size, stills, store};
 use crate::search::Search;
-use crate::{environment, interrupt, ours, psnr};
+use crate::{environment, hybrid, interrupt, ours, psnr};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -173,7 +173,7 @@ fn check(wanted: &[Wanted], bench: &Bench) -> Result<()> {
     let has = bench.ffmpeg.encoders()?;
     for one in wanted {
         match one {
-            Wanted::Encode(Codec::Anchor(anchor), _)
+            Wanted::Encode(Codec::Anchor(anchor) | Codec::Restored(anchor), _)
                 if !has.iter().any(|name| name == anchor.encoder()) =>
             {
                 bail!(
@@ -185,6 +185,9 @@ fn check(wanted: &[Wanted], bench: &Bench) -> Result<()> {
             Wanted::Encode(Codec::Ours(properties), _) => {
                 environment::require_elements(ours::NEEDED)?;
                 ours::check_properties(properties)?;
+            }
+            Wanted::Encode(Codec::Hybrid(_) | Codec::Restored(_), _) => {
+                environment::require_elements(hybrid::NEEDED)?;
             }
             Wanted::File(file) if is_aic(file) => {
                 environment::require_elements(&["aicodecparse", "aicodecdec"])?;
@@ -277,7 +280,7 @@ fn matched(
             bail!("interrupted");
         }
         bench.encode(codec, clip, value, stream)?;
-        let (_, bytes) = bench.decode(codec, clip, stream, decoded)?;
+        let (_, bytes) = bench.decode(codec, clip, value, stream, decoded)?;
         let value_found = match matching {
             Match::Bitrate => (bytes as f64 * 8.0 / 1000.0 * clip.rate() / clip.frames as f64).ln(),
             Match::Psnr => {

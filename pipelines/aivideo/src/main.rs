@@ -12,6 +12,7 @@ mod ffmpeg;
 mod fx;
 mod gstrun;
 mod html;
+mod hybrid;
 mod interrupt;
 mod loss;
 mod models;

@@ -5,6 +5,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     aivideo_classify::register(Some(plugin))?;
     aivideo_enhance::register(Some(plugin))?;
     aivideo_fx::register_inference(Some(plugin))?;
+    aivideo_hybrid::register(Some(plugin))?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::codecs::{self, Bench, Codec};
 use crate::ffmpeg::Ffmpeg;
-use crate::{environment, interrupt, ours};
+use crate::{environment, hybrid, interrupt, ours};
 use class::Class;
 use clips::{Clip, Shape};
 use plan::{Estimate, Preset, Progress};
@@ -220,21 +220,28 @@ fn plan(options: &Options) -> Result<Plan> {
     let ffmpeg = Ffmpeg::new(environment::ffmpeg()?);
     let has = ffmpeg.encoders()?;
     for codec in &codecs {
-        match codec {
-            Codec::Anchor(anchor) if !has.iter().any(|name| name == anchor.encoder()) => bail!(
+        if let Some(anchor) = codec.encoder()
+            && !has.iter().any(|name| name == anchor.encoder())
+        {
+            bail!(
                 "this ffmpeg ({}) has no {}: take the one that `make bootstrap` fetches, or leave {} out of --codecs",
                 ffmpeg.program().display(),
                 anchor.encoder(),
                 anchor.id
-            ),
+            );
+        }
+        match codec {
             Codec::Ours(properties) => {
                 environment::require_elements(ours::NEEDED)?;
                 ours::check_properties(properties)?;
             }
+            Codec::Hybrid(_) | Codec::Restored(_) => {
+                environment::require_elements(hybrid::NEEDED)?;
+            }
             Codec::Anchor(_) => {}
         }
     }
-    let with_ours = codecs.iter().any(Codec::is_ours);
+    let with_ours = codecs.iter().any(Codec::needs_elements);
     let model = options.codec_model.as_deref();
     let models = environment::root().ok().map(|root| root.join("models"));
     let frames = options.frames.or(preset.frames()).filter(|n| *n > 0);
@@ -405,7 +412,11 @@ fn key(plan: &Plan, clip: &Clip, codec: &Codec, value: f64) -> Result<String> {
         options: codec.options(&plan.bench, &clip.raw),
         value,
         threads: plan.bench.threads,
-        build: if codec.is_ours() { &plan.build } else { "" },
+        build: if codec.needs_elements() {
+            &plan.build
+        } else {
+            ""
+        },
         ffmpeg: &plan.ffmpeg,
     }
     .key()
@@ -443,7 +454,7 @@ fn encode_all(run: &mut Run, store: &Store, progress: &mut Progress) -> Result<(
 /// The next parameter that brings an anchor's Y-PSNR closer to the ends of ours.
 fn extension(run: &Run, clip: &Clip, codec: &Codec, values: &[f64]) -> Option<f64> {
     let subjects = summary::subjects(&run.plan.codecs);
-    if subjects.iter().any(|subject| subject.id() == codec.id()) || codec.is_ours() {
+    if subjects.iter().any(|subject| subject.id() == codec.id()) || codec.needs_elements() {
         return None;
     }
     let range = |codec: &Codec| {

@@ -99,6 +99,13 @@ pub fn list() {
     for anchor in ANCHORS {
         println!("  {:<20} {}", anchor.id, anchor.name);
     }
+    println!(
+        "  {:<20} one of the former, decoded and restored by aihybriddec",
+        "NAME+restore"
+    );
+    for id in crate::hybrid::ids() {
+        println!("  {id:<20} the hybrid profile; properties follow: {id}:base=h265");
+    }
     println!("\npresets");
     for preset in Preset::value_variants() {
         let frames = preset

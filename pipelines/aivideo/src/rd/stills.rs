@@ -105,7 +105,7 @@ fn row(run: &mut Run, clip: &Clip, store: &Store, progress: &mut Progress) -> Re
         |_| Ok(clip.raw.clone()),
     )?];
     for (codec, cell) in shown {
-        let key = cell.key.clone();
+        let (key, value) = (cell.key.clone(), cell.value);
         let stream = store.cells().join(&cell.stream);
         stills.push(pictures(
             &run.plan.bench,
@@ -119,7 +119,7 @@ fn row(run: &mut Run, clip: &Clip, store: &Store, progress: &mut Progress) -> Re
             |target| {
                 run.plan
                     .bench
-                    .decode(&codec, &clip.raw, &stream, target)
+                    .decode(&codec, &clip.raw, value, &stream, target)
                     .map(|_| RawClip {
                         path: target.to_path_buf(),
                         ..clip.raw.clone()

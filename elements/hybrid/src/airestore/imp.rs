@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use aivideo_core::settings::InferenceSettings;
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::subclass::prelude::*;
+use gst_video::prelude::*;
+use gst_video::subclass::prelude::*;
+
+use super::Base;
+use crate::carriage;
+use crate::hint::{self, Hint};
+use crate::restore::{Condition, Depth, Picture, RestoreError, Restorer};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "airestore",
+        gst::DebugColorFlags::empty(),
+        Some("Restoration of coded video"),
+    )
+});
+
+const FORMATS: [gst_video::VideoFormat; 4] = [
+    gst_video::VideoFormat::I420,
+    gst_video::VideoFormat::Nv12,
+    gst_video::VideoFormat::I42010le,
+    gst_video::VideoFormat::P01010le,
+];
+
+#[derive(Clone)]
+struct Settings {
+    strength: f64,
+    quality: f64,
+    base: Base,
+    inference: InferenceSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            strength: 1.0,
+            quality: -1.0,
+            base: Base::Auto,
+            inference: InferenceSettings::default(),
+        }
+    }
+}
+
+struct State {
+    restorer: Restorer,
+    /// With the height that is coded.
+    hint: Option<(Hint, Option<usize>)>,
+    /// True when the stream was made for another net.
+    foreign: bool,
+    restored: u64,
+    passed: u64,
+}
+
+#[derive(Default)]
+pub struct AiRestore {
+    settings: Mutex<Settings>,
+    state: Mutex<Option<State>>,
+}
+
+/// A panic of another thread leaves plain values behind: they can be used.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The properties, also those of the decoder around it.
+pub fn properties() -> Vec<glib::ParamSpec> {
+    let default = Settings::default();
+    let mut specs = vec![
+        glib::ParamSpecDouble::builder("strength")
+            .nick("Strength")
+            .blurb("Share of what the net changes; 0 passes frames through")
+            .minimum(0.0)
+            .maximum(1.0)
+            .default_value(default.strength)
+            .controllable()
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecDouble::builder("quality")
+            .nick("Quality")
+            .blurb(
+                "The stream's constant quantiser (CRF, CQ) over the largest there is, 51 or \
+                 63 for AV1; -1 for what the stream says, else unknown",
+            )
+            .minimum(-1.0)
+            .maximum(1.0)
+            .default_value(default.quality)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("base", default.base)
+            .nick("Base")
+            .blurb("What made the stream; counts together with quality")
+            .mutable_playing()
+            .build(),
+    ];
+    specs.extend(InferenceSettings::properties());
+    specs
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for AiRestore {
+    const NAME: &'static str = "GstAiRestore";
+    type Type = super::AiRestore;
+    type ParentType = gst_video::VideoFilter;
+}
+
+impl ObjectImpl for AiRestore {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(properties);
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let mut settings = lock(&self.settings);
+        match pspec.name() {
+            "strength" => settings.strength = value.get().unwrap_or(settings.strength),
+            "quality" => settings.quality = value.get().unwrap_or(settings.quality),
+            "base" => settings.base = value.get().unwrap_or(settings.base),
+            name => {
+                if !settings.inference.set_property(name, value) {
+                    gst::error!(CAT, imp = self, "{name} cannot be {value:?}");
+                }
+            }
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            let state = lock(&self.state);
+            let stats = match state.as_ref() {
+                Some(state) => {
+                    let mut extra = vec![
+                        ("frames-restored", state.restored.to_send_value()),
+                        ("frames-passed", state.passed.to_send_value()),
+                    ];
+                    if let Some((hint, coded)) = &state.hint {
+                        let coded = coded.and_then(|height| i32::try_from(height).ok());
+                        let structure = carriage::structure(hint, coded);
+                        extra.push(("hint", structure.to_send_value()));
+                    }
+                    state.restorer.engine().stats().to_structure(&extra)
+                }
+                None => gst::Structure::new_empty("aivideo-stats"),
+            };
+            return stats.to_value();
+        }
+        let settings = lock(&self.settings);
+        match pspec.name() {
+            "strength" => settings.strength.to_value(),
+            "quality" => settings.quality.to_value(),
+            "base" => settings.base.to_value(),
+            name => settings
+                .inference
+                .property(name)
+                .unwrap_or_else(|| pspec.default_value().clone()),
+        }
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        // The net remembers the picture before: none may be left out.
+        self.obj().set_qos(false);
+    }
+}
+
+impl GstObjectImpl for AiRestore {}
+
+impl ElementImpl for AiRestore {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Restoration of coded video",
+                "Filter/Effect/Video",
+                "Takes artefacts of AV1, H.265 and H.264 coding out of decoded video, by a net",
+                "The gst-aivideo developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let caps = gst_video::VideoCapsBuilder::new()
+                .format_list(FORMATS)
+                .build();
+            [
+                ("sink", gst::PadDirection::Sink),
+                ("src", gst::PadDirection::Src),
+            ]
+            .into_iter()
+            .filter_map(|(name, direction)| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
+            })
+            .collect()
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseTransformImpl for AiRestore {
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::AlwaysInPlace;
+    const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+    const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let restorer = Restorer::load(&settings.inference).map_err(|error| match &error {
+            RestoreError::Engine(error) => error.to_error_message(),
+            RestoreError::Model { .. } => {
+                gst::error_msg!(gst::ResourceError::Failed, ("{error}"))
+            }
+        })?;
+        for warning in restorer.engine().warnings() {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
+        }
+        *lock(&self.state) = Some(State {
+            restorer,
+            hint: None,
+            foreign: false,
+            restored: 0,
+            passed: 0,
+        });
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        *lock(&self.state) = None;
+        Ok(())
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        match event.view() {
+            gst::EventView::FlushStop(_) => {
+                if let Some(state) = lock(&self.state).as_mut() {
+                    state.restorer.reset();
+                }
+            }
+            gst::EventView::CustomDownstreamSticky(custom) => {
+                let hint = custom.structure().and_then(carriage::from_structure);
+                if let Some((hint, coded_height)) = hint {
+                    self.take_hint(hint, coded_height);
+                }
+            }
+            _ => {}
+        }
+        self.parent_sink_event(event)
+    }
+
+    fn before_transform(&self, inbuf: &gst::BufferRef) {
+        let obj = self.obj();
+        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
+        let time = inbuf
+            .pts()
+            .zip(segment)
+            .and_then(|(pts, segment)| segment.to_stream_time(pts));
+        if let Some(time) = time
+            && let Err(error) = obj.sync_values(time)
+        {
+            gst::warning!(CAT, imp = self, "Cannot follow the controllers: {error}");
+        }
+        let strength = lock(&self.settings).strength;
+        let mut guard = lock(&self.state);
+        let Some(state) = guard.as_mut() else { return };
+        let nothing = strength < 1.0 / 512.0 || state.foreign;
+        if nothing {
+            state.passed += 1;
+        }
+        if nothing || inbuf.flags().contains(gst::BufferFlags::DISCONT) {
+            state.restorer.reset();
+        }
+        drop(guard);
+        if obj.is_passthrough() != nothing {
+            obj.set_passthrough(nothing);
+        }
+    }
+}
+
+impl VideoFilterImpl for AiRestore {
+    fn set_info(
+        &self,
+        _incaps: &gst::Caps,
+        _in_info: &gst_video::VideoInfo,
+        _outcaps: &gst::Caps,
+        _out_info: &gst_video::VideoInfo,
+    ) -> Result<(), gst::LoggableError> {
+        if let Some(state) = lock(&self.state).as_mut() {
+            state.restorer.reset();
+        }
+        Ok(())
+    }
+
+    fn transform_frame_ip(
+        &self,
+        frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let settings = lock(&self.settings).clone();
+        let mut guard = lock(&self.state);
+        let Some(state) = guard.as_mut() else {
+            return Err(gst::FlowError::Flushing);
+        };
+        let condition = condition(&settings, state.hint.as_ref(), frame.height() as usize);
+        let result = match picture(frame) {
+            Some(mut picture) => state
+                .restorer
+                .run(&mut picture, condition, settings.strength)
+                .map_err(|error| error.to_string()),
+            None => Err("Cannot read the frame: its planes are smaller than its caps say".into()),
+        };
+        state.restored += u64::from(result.is_ok());
+        drop(guard);
+        result.map(|()| gst::FlowSuccess::Ok).map_err(|error| {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
+            gst::FlowError::Error
+        })
+    }
+}
+
+impl AiRestore {
+    fn take_hint(&self, hint: Hint, coded_height: Option<usize>) {
+        let mut guard = lock(&self.state);
+        let Some(state) = guard.as_mut() else { return };
+        let own = state.restorer.model_id();
+        let foreign = hint.model != own;
+        let news = foreign && !state.foreign;
+        state.foreign = foreign;
+        state.hint = Some((hint, coded_height));
+        drop(guard);
+        if news {
+            let hex = |id: [u8; 8]| id.map(|byte| format!("{byte:02x}")).concat();
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Decode,
+                (
+                    "The stream was made for the net {}, and this is {}: pictures pass as they are; \
+                     use the encoder's version, or model-location with its net",
+                    hex(hint.model),
+                    hex(own)
+                )
+            );
+        }
+    }
+}
+
+fn condition(
+    settings: &Settings,
+    hint: Option<&(Hint, Option<usize>)>,
+    height: usize,
+) -> Condition {
+    if settings.quality >= 0.0 {
+        let base = match settings.base {
+            Base::Auto => hint.map(|(hint, _)| hint.base).unwrap_or_default(),
+            Base::Av1 => hint::Base::Av1,
+            Base::H265 => hint::Base::H265,
+            Base::H264 => hint::Base::H264,
+        };
+        return Condition::new(settings.quality, 1.0, base);
+    }
+    hint.map_or(Condition::default(), |(hint, coded)| {
+        Condition::of_hint(hint, coded.unwrap_or(height))
+    })
+}
+
+/// The planes of a frame; None where memory is too short.
+fn picture<'a>(
+    frame: &'a mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+) -> Option<Picture<'a>> {
+    let (format, width, height) = (frame.format(), frame.width(), frame.height());
+    let depth = match format {
+        gst_video::VideoFormat::I42010le => Depth::Ten { upper: false },
+        gst_video::VideoFormat::P01010le => Depth::Ten { upper: true },
+        _ => Depth::Eight,
+    };
+    let count = frame.n_planes() as usize;
+    let strides: Vec<usize> = frame
+        .plane_stride()
+        .iter()
+        .map(|stride| usize::try_from(*stride).unwrap_or(0))
+        .collect();
+    let planes = frame.planes_data_mut().into_iter().zip(strides);
+    Picture::new(
+        planes.take(count).collect(),
+        depth,
+        width as usize,
+        height as usize,
+    )
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+/**
+ * element-airestore:
+ * @short_description: takes coding artefacts out of decoded video, by a net
+ *
+ * Restores what an AV1, H.265 or H.264 encoder lost, in place and without delay, after any decoder.
+ * The net sees the picture and the one that it restored before. In streams of `aihybridenc`, which
+ * `aihybriddec` plays, it knows the quantiser, the standard and the scale from the stream; in others
+ * it judges by what it sees, or `quality` and `base` say.
+ *
+ * Ten bits stay ten bits: the net works on the upper eight, and what it changes is added.
+ *
+ * ## Example
+ *
+ * |[
+ * gst-launch-1.0 filesrc location=.deps/clips/bikes.mp4 ! decodebin ! videoconvert ! airestore ! videoconvert ! autovideosink
+ * ]|
+ */
+use gst::glib;
+use gst::prelude::*;
+
+mod imp;
+pub use imp::properties;
+
+glib::wrapper! {
+    pub struct AiRestore(ObjectSubclass<imp::AiRestore>)
+        @extends gst_video::VideoFilter, gst_base::BaseTransform, gst::Element, gst::Object;
+}
+
+/// What made the stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstAiRestoreBase")]
+#[repr(i32)]
+pub enum Base {
+    #[default]
+    #[enum_value(name = "What the stream says, else unknown", nick = "auto")]
+    Auto,
+    #[enum_value(name = "AV1", nick = "av1")]
+    Av1,
+    #[enum_value(name = "H.265", nick = "h265")]
+    H265,
+    #[enum_value(name = "H.264", nick = "h264")]
+    H264,
+}
+
+pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
+    Base::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    gst::Element::register(
+        plugin,
+        "airestore",
+        gst::Rank::NONE,
+        AiRestore::static_type(),
+    )
+}

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The restoration net on pictures of 4:2:0, eight or ten bits deep.
+
+use aivideo_core::{
+    engine::Engine,
+    error::EngineError,
+    model::ModelSource,
+    settings::InferenceSettings,
+    tensor::{ElementType, Tensor},
+};
+use thiserror::Error;
+
+use crate::hint::{Base, Hint};
+
+/// The net takes luma in blocks of this side.
+const MULTIPLE: usize = 8;
+
+/// The net that comes with the plugin.
+pub fn default_model() -> ModelSource {
+    ModelSource::Embedded {
+        name: "restore/restore.onnx",
+        bytes: include_bytes!("../../../models/restore/restore.onnx"),
+    }
+}
+
+/// What streams made for a net call it: the first bytes of its SHA-256.
+pub fn model_id(hash: &[u8; 32]) -> [u8; 8] {
+    std::array::from_fn(|i| hash[i])
+}
+
+#[derive(Clone, Debug, Error)]
+pub enum RestoreError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(
+        "{model} is no restoration net: {reason}; use one that models/training/restore made, or leave model-location empty"
+    )]
+    Model { model: String, reason: String },
+}
+
+/// What the net is told of a stream; zeros for what is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Condition([f32; 4]);
+
+impl Condition {
+    /// Of a quantiser of 0 to 1, the part of the shown size that is coded, and the standard.
+    pub fn new(quality: f64, scale: f64, base: Base) -> Self {
+        let base = match base {
+            Base::Unknown => 0.0,
+            Base::Av1 => 1.0,
+            Base::H265 | Base::H264 => -1.0,
+        };
+        let scale = -scale.clamp(0.25, 1.0).log2();
+        Self([quality.clamp(0.0, 1.0) as f32, 1.0, scale as f32, base])
+    }
+
+    /// The net has learnt to know all or nothing.
+    pub fn of_hint(hint: &Hint, coded_height: usize) -> Self {
+        match hint.quality {
+            Some(quality) if hint.height > 0 => Self::new(
+                quality,
+                coded_height as f64 / f64::from(hint.height),
+                hint.base,
+            ),
+            _ => Self::default(),
+        }
+    }
+}
+
+/// How samples lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    Eight,
+    /// Two bytes, the lowest first, of which the upper ten bits count when true, else the lower.
+    Ten {
+        upper: bool,
+    },
+}
+
+/// Where the samples of a component lie.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    plane: usize,
+    /// Of the first sample in a row, and from a sample to the next, in bytes.
+    offset: usize,
+    step: usize,
+    width: usize,
+    height: usize,
+}
+
+/// A picture of 4:2:0 in memory: planes of luma and chroma, the latter apart or interleaved.
+pub struct Picture<'a> {
+    /// With the bytes from a row to the next.
+    planes: Vec<(&'a mut [u8], usize)>,
+    components: [Layout; 3],
+    depth: Depth,
+}
+
+impl<'a> Picture<'a> {
+    /// None where a plane is smaller than it must be.
+    pub fn new(
+        planes: Vec<(&'a mut [u8], usize)>,
+        depth: Depth,
+        width: usize,
+        height: usize,
+    ) -> Option<Self> {
+        let bytes = if depth == Depth::Eight { 1 } else { 2 };
+        let apart = planes.len() >= 3;
+        let component = |plane, offset, step, width, height| Layout {
+            plane,
+            offset,
+            step,
+            width,
+            height,
+        };
+        let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
+        let components = [
+            component(0, 0, bytes, width, height),
+            match apart {
+                true => component(1, 0, bytes, cw, ch),
+                false => component(1, 0, 2 * bytes, cw, ch),
+            },
+            match apart {
+                true => component(2, 0, bytes, cw, ch),
+                false => component(1, bytes, 2 * bytes, cw, ch),
+            },
+        ];
+        let fits = |layout: &Layout| {
+            let Some((data, stride)) = planes.get(layout.plane) else {
+                return false;
+            };
+            let row = layout.width.saturating_sub(1) * layout.step + layout.offset + bytes;
+            let before = layout.height.saturating_sub(1).saturating_mul(*stride);
+            row <= *stride && before.saturating_add(row) <= data.len()
+        };
+        components.iter().all(fits).then_some(Self {
+            planes,
+            components,
+            depth,
+        })
+    }
+
+    /// Eight bits of every sample, the last of a row and the last row repeated up to a size.
+    fn read(&self, component: usize, (width, height): (usize, usize), out: &mut [u8]) {
+        let layout = self.components[component];
+        let (data, stride) = &self.planes[layout.plane];
+        for (y, line) in out.chunks_exact_mut(width).take(height).enumerate() {
+            let row = &data[y.min(layout.height - 1) * stride + layout.offset..];
+            let n = layout.width;
+            match self.depth {
+                Depth::Eight if layout.step == 1 => line[..n].copy_from_slice(&row[..n]),
+                Depth::Eight => {
+                    for (out, sample) in line[..n].iter_mut().zip(row.iter().step_by(layout.step)) {
+                        *out = *sample;
+                    }
+                }
+                Depth::Ten { upper } => {
+                    for (out, sample) in line[..n].iter_mut().zip(row.chunks(layout.step)) {
+                        *out = ((ten(sample, upper) + 2) >> 2).min(255) as u8;
+                    }
+                }
+            }
+            let last = line[n - 1];
+            line[n..].fill(last);
+        }
+    }
+
+    /// Moves every sample by what the net changed in its eight bits, times a share of 256.
+    fn change(&mut self, component: usize, width: usize, old: &[u8], new: &[u8], share: i32) {
+        let (layout, depth) = (self.components[component], self.depth);
+        let (data, stride) = &mut self.planes[layout.plane];
+        let lines = old.chunks_exact(width).zip(new.chunks_exact(width));
+        for (y, (old, new)) in lines.take(layout.height).enumerate() {
+            let (old, new) = (&old[..layout.width], &new[..layout.width]);
+            let row = &mut data[y * *stride + layout.offset..];
+            let moved = |(old, new): (&u8, &u8)| (i32::from(*new) - i32::from(*old)) * share;
+            match depth {
+                Depth::Eight if layout.step == 1 && share == 256 => {
+                    row[..layout.width].copy_from_slice(new);
+                }
+                Depth::Eight => {
+                    let samples = row.iter_mut().step_by(layout.step);
+                    for (sample, (old, new)) in samples.zip(old.iter().zip(new)) {
+                        let value = i32::from(*old) + ((moved((old, new)) + 128) >> 8);
+                        *sample = value.clamp(0, 255) as u8;
+                    }
+                }
+                Depth::Ten { upper } => {
+                    let samples = row.chunks_mut(layout.step);
+                    for (sample, pair) in samples.zip(old.iter().zip(new)) {
+                        let value = i32::from(ten(sample, upper)) + ((moved(pair) + 32) >> 6);
+                        let value = (value.clamp(0, 1023) as u16) << if upper { 6 } else { 0 };
+                        sample[..2].copy_from_slice(&value.to_le_bytes());
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn ten(sample: &[u8], upper: bool) -> u16 {
+    let value = u16::from_le_bytes([sample[0], sample.get(1).copied().unwrap_or(0)]);
+    if upper { value >> 6 } else { value & 1023 }
+}
+
+/// A net and the picture that it restored last.
+pub struct Restorer {
+    engine: Engine,
+    model: String,
+    before: Option<Planes>,
+}
+
+/// Luma and both chroma planes, padded.
+struct Planes {
+    width: usize,
+    height: usize,
+    y: Vec<u8>,
+    uv: Vec<u8>,
+}
+
+impl Restorer {
+    pub fn load(settings: &InferenceSettings) -> Result<Self, RestoreError> {
+        let source = settings.model(default_model());
+        let model = source.describe();
+        let engine = Engine::acquire(&source, settings)?;
+        let check = |infos: &[aivideo_core::tensor::TensorInfo], names: &[(&str, ElementType)]| {
+            for (name, ty) in names {
+                match infos.iter().find(|info| info.name == *name) {
+                    None => return Err(format!("it has no {name:?}")),
+                    Some(info) if info.ty != *ty => return Err(format!("its {name:?} is {info}")),
+                    Some(_) => {}
+                }
+            }
+            match infos.len() == names.len() {
+                true => Ok(()),
+                false => Err(format!(
+                    "it has {} tensors where {} are due",
+                    infos.len(),
+                    names.len()
+                )),
+            }
+        };
+        let byte = ElementType::U8;
+        let inputs = [
+            ("y", byte),
+            ("uv", byte),
+            ("y_before", byte),
+            ("uv_before", byte),
+            ("condition", ElementType::F32),
+        ];
+        check(engine.inputs(), &inputs)
+            .and_then(|()| check(engine.outputs(), &[("y_out", byte), ("uv_out", byte)]))
+            .map_err(|reason| RestoreError::Model {
+                model: model.clone(),
+                reason,
+            })?;
+        Ok(Self {
+            engine,
+            model,
+            before: None,
+        })
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub fn model_id(&self) -> [u8; 8] {
+        model_id(self.engine.model_hash())
+    }
+
+    /// The next picture does not follow the one before.
+    pub fn reset(&mut self) {
+        self.before = None;
+    }
+
+    /// Restores a picture in place; a strength of 1 takes all that the net says.
+    pub fn run(
+        &mut self,
+        picture: &mut Picture,
+        condition: Condition,
+        strength: f64,
+    ) -> Result<(), RestoreError> {
+        let luma = picture.components[0];
+        if luma.width == 0 || luma.height == 0 {
+            return Ok(());
+        }
+        let (width, height) = (
+            luma.width.next_multiple_of(MULTIPLE),
+            luma.height.next_multiple_of(MULTIPLE),
+        );
+        let (cw, ch) = (width / 2, height / 2);
+        let mut y = vec![0; width * height];
+        let mut uv = vec![0; 2 * cw * ch];
+        picture.read(0, (width, height), &mut y);
+        let (u, v) = uv.split_at_mut(cw * ch);
+        picture.read(1, (cw, ch), u);
+        picture.read(2, (cw, ch), v);
+
+        let before = self
+            .before
+            .take()
+            .filter(|before| (before.width, before.height) == (width, height));
+        let (y_before, uv_before) = match before {
+            Some(before) => (before.y, before.uv),
+            None => (y.clone(), uv.clone()),
+        };
+        let luma_shape = [1, 1, height, width];
+        let chroma_shape = [1, 2, ch, cw];
+        let mut outputs = self.engine.run(vec![
+            ("y", Tensor::u8(luma_shape, y.clone())),
+            ("uv", Tensor::u8(chroma_shape, uv.clone())),
+            ("y_before", Tensor::u8(luma_shape, y_before)),
+            ("uv_before", Tensor::u8(chroma_shape, uv_before)),
+            ("condition", Tensor::f32([4], condition.0.to_vec())),
+        ])?;
+        let mut take = |name: &str, shape: [usize; 4]| {
+            let wrong = |reason| RestoreError::Model {
+                model: self.model.clone(),
+                reason,
+            };
+            let at = outputs.iter().position(|(known, _)| known == name);
+            let (_, tensor) =
+                outputs.swap_remove(at.ok_or_else(|| wrong(format!("it gave no {name:?}")))?);
+            if tensor.shape != shape {
+                return Err(wrong(format!(
+                    "{name:?} came as {:?}, not {shape:?}",
+                    tensor.shape
+                )));
+            }
+            Ok::<_, RestoreError>(tensor.into_u8()?)
+        };
+        let (y_new, uv_new) = (take("y_out", luma_shape)?, take("uv_out", chroma_shape)?);
+        let share = (strength.clamp(0.0, 1.0) * 256.0).round() as i32;
+        let plane = cw * ch;
+        picture.change(0, width, &y, &y_new, share);
+        picture.change(1, cw, &uv[..plane], &uv_new[..plane], share);
+        picture.change(2, cw, &uv[plane..], &uv_new[plane..], share);
+        self.before = Some(Planes {
+            width,
+            height,
+            y: y_new,
+            uv: uv_new,
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture of 3 by 3, its luma from the bytes, the chroma gray.
+    fn with_luma(luma: &mut [u8], chroma: &mut [u8], depth: Depth, f: impl FnOnce(&mut Picture)) {
+        let stride = luma.len() / 3;
+        let planes = vec![(luma, stride), (chroma, stride + 3)];
+        f(&mut Picture::new(planes, depth, 3, 3).unwrap());
+    }
+
+    #[test]
+    fn samples_are_read_in_every_layout_and_the_border_is_repeated() {
+        let mut eight: Vec<u8> = (0..21).collect();
+        let mut chroma: Vec<u8> = (0..20).collect();
+        let mut out = [0; 32];
+        with_luma(&mut eight, &mut chroma, Depth::Eight, |picture| {
+            picture.read(0, (8, 4), &mut out);
+            assert_eq!(out[..8], [0, 1, 2, 2, 2, 2, 2, 2]);
+            assert_eq!(out[8..16], [7, 8, 9, 9, 9, 9, 9, 9]);
+            assert_eq!(out[24..], out[16..24]);
+            picture.read(2, (4, 2), &mut out);
+            assert_eq!(out[..8], [1, 3, 3, 3, 11, 13, 13, 13]);
+        });
+        for upper in [false, true] {
+            let mut luma: Vec<u8> = (0..9u16)
+                .map(|i| (100 + 4 * i) << if upper { 6 } else { 0 })
+                .flat_map(u16::to_le_bytes)
+                .collect();
+            with_luma(&mut luma, &mut [0; 18], Depth::Ten { upper }, |picture| {
+                picture.read(0, (8, 4), &mut out);
+                assert_eq!(out[..4], [25, 26, 27, 27]);
+            });
+        }
+    }
+
+    #[test]
+    fn ten_bits_keep_what_eight_do_not_have() {
+        for upper in [false, true] {
+            let shift = if upper { 6 } else { 0 };
+            let values = [401u16, 402, 1022, 3, 0, 1023, 512, 513, 514];
+            let mut data: Vec<u8> = values
+                .iter()
+                .flat_map(|v| (v << shift).to_le_bytes())
+                .collect();
+            with_luma(&mut data, &mut [0; 18], Depth::Ten { upper }, |picture| {
+                let mut old = [0; 24];
+                picture.read(0, (8, 3), &mut old);
+                let new = old.map(|v| v.saturating_add(2));
+                picture.change(0, 8, &old, &new, 256);
+            });
+            let got: Vec<u16> = data.chunks(2).map(|pair| ten(pair, upper)).collect();
+            assert_eq!(got[..2], [409, 410]);
+            assert_eq!(got[6..], [520, 521, 522]);
+            assert!(got.iter().all(|v| *v <= 1023));
+        }
+    }
+
+    #[test]
+    fn half_the_strength_is_half_the_change_and_the_rest_stays() {
+        let (mut luma, mut chroma) = ([100u8; 9], [90u8; 12]);
+        with_luma(&mut luma, &mut chroma, Depth::Eight, |picture| {
+            picture.change(0, 8, &[100; 24], &[120; 24], 128);
+            picture.change(2, 4, &[90; 8], &[80; 8], 256);
+        });
+        assert_eq!(luma, [110; 9]);
+        assert_eq!(chroma[..4], [90, 80, 90, 80]);
+    }
+
+    #[test]
+    fn memory_that_is_too_short_is_refused() {
+        let short = |luma: usize, chroma: usize| {
+            let (mut luma, mut chroma) = (vec![0; luma], vec![0; chroma]);
+            let planes = vec![(luma.as_mut_slice(), 4), (chroma.as_mut_slice(), 4)];
+            Picture::new(planes, Depth::Eight, 3, 3).is_none()
+        };
+        assert!(!short(11, 8) && short(10, 8) && short(11, 7) && short(0, 0));
+    }
+
+    #[test]
+    fn hints_become_conditions() {
+        let mut hint = Hint {
+            model: [0; 8],
+            base: Base::Av1,
+            quality: Some(0.5),
+            width: 1280,
+            height: 720,
+            noise: None,
+        };
+        assert_eq!(
+            Condition::of_hint(&hint, 360),
+            Condition([0.5, 1.0, 1.0, 1.0])
+        );
+        hint.quality = None;
+        assert_eq!(Condition::of_hint(&hint, 360), Condition::default());
+    }
+}

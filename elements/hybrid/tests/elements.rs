@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The elements in pipelines: standard encoders and decoders of the system, and a restoration net.
+
+#[path = "elements/restore.rs"]
+mod restore;
+#[path = "elements/streams.rs"]
+mod streams;
+#[path = "../../core/tests/testmodel/mod.rs"]
+mod testmodel;
+
+fn init() {
+    static INIT: std::sync::Once = std::sync::Once::new();
+    INIT.call_once(|| {
+        gst::init().expect("GStreamer");
+        aivideo_hybrid::register(None).expect("registers");
+    });
+}
+
+fn available(names: &[&str]) -> bool {
+    let missing: Vec<&&str> = names
+        .iter()
+        .filter(|name| gst::ElementFactory::find(name).is_none())
+        .collect();
+    if !missing.is_empty() {
+        eprintln!("skipped: {missing:?} are not installed");
+    }
+    missing.is_empty()
+}
