@@ -74,13 +74,7 @@ pub fn run(options: &Options) -> Result<()> {
         bail!("cannot start again with the leaks tracer: {error}");
     }
     gst::init().context("GStreamer does not start")?;
-    for name in [
-        "rtspsrc",
-        "rtph264depay",
-        "h264parse",
-        "avdec_h264",
-        "watchdog",
-    ] {
+    for name in ["rtspsrc", "rtph264depay", "h264parse", "avdec_h264"] {
         if gst::ElementFactory::find(name).is_none() {
             bail!("the element {name} is missing: run `make bootstrap`, then `. ./env.sh`");
         }

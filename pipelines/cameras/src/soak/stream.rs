@@ -10,8 +10,9 @@ use gst::prelude::*;
 
 /// Between attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A camera that says nothing for so long is lost.
-const SILENCE_MS: u32 = 4000;
+/// A camera that sends nothing for so long is lost: neither rtspsrc nor the network says so when it
+/// hangs between its answer to PLAY and the first packet.
+const SILENCE: Duration = Duration::from_secs(6);
 /// A pipeline that needs longer to stop hangs.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -64,8 +65,8 @@ pub struct Stream {
 impl Stream {
     pub fn start(url: &str, elements: &str) -> Result<Self> {
         let line = format!(
-            "rtspsrc location={url} protocols=tcp latency=100 ! rtph264depay ! h264parse ! avdec_h264 max-threads=1 ! \
-             watchdog timeout={SILENCE_MS} ! videoconvert ! {elements} ! fakesink name=end sync=false"
+            "rtspsrc location={url} protocols=tcp latency=100 tcp-timeout=5000000 ! rtph264depay ! h264parse ! avdec_h264 max-threads=1 ! \
+             videoconvert ! {elements} ! fakesink name=end sync=false"
         );
         // Said at once rather than again and again.
         drop(pipeline(&line)?);
@@ -172,10 +173,15 @@ fn once(line: &str, shared: &Arc<Shared>) -> Result<()> {
     let bus = pipeline.bus().context("no bus")?;
     let _ = pipeline.set_state(gst::State::Playing);
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
-    while !shared.stop.load(Ordering::Relaxed) {
+    let (mut seen, mut since) = (before, Instant::now());
+    while !shared.stop.load(Ordering::Relaxed) && since.elapsed() < SILENCE {
         let step = gst::ClockTime::from_mseconds(200);
         if bus.timed_pop_filtered(step, &kinds).is_some() {
             break;
+        }
+        let frames = shared.frames.load(Ordering::Relaxed);
+        if frames != seen {
+            (seen, since) = (frames, Instant::now());
         }
     }
     {
