@@ -48,7 +48,8 @@ pub const DEFINITION: Definition = Definition {
         Param {
             name: "look",
             blurb: "How much of the colour table that the net predicts",
-            kind: share(0.7),
+            // The net that ships is hardly trained and makes pictures worse.
+            kind: share(0.0),
         },
         Param {
             name: "white-balance",
