@@ -2,8 +2,11 @@
 //! `aivideo bench enhance`: what each enhancement is worth on real media, beside its peers in the
 //! same run. Each part is a module that returns tables and gates.
 
+mod light;
+mod pictures;
 mod shake;
 mod sound;
+mod stills;
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +22,7 @@ pub struct Options {
     /// Folder with train/, val/ and benchmark/ (default: ../shared/data beside the clone)
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Only parts whose name contains this: sound, stabilize
+    /// Only parts whose name contains this: upscale, denoise, color, hdr, stabilize, sound
     #[arg(long)]
     only: Option<String>,
     /// Keep the media that were made, in this folder
@@ -78,7 +81,14 @@ pub struct Figures {
 
 type Part = (&'static str, fn(&Bench) -> Result<Figures>);
 
-const PARTS: &[Part] = &[("sound", sound::run), ("stabilize", shake::run)];
+const PARTS: &[Part] = &[
+    ("upscale", pictures::upscale),
+    ("denoise", pictures::denoise),
+    ("color", light::color),
+    ("hdr", light::hdr),
+    ("stabilize", shake::run),
+    ("sound", sound::run),
+];
 
 #[derive(Serialize)]
 struct Report {
@@ -149,6 +159,9 @@ pub fn run(options: &Options) -> Result<()> {
 fn print(figures: &Figures) {
     for table in &figures.tables {
         println!("\n{}\n{}\n", table.title, table.conditions);
+        if table.columns.is_empty() {
+            continue;
+        }
         println!("| {} |", table.columns.join(" | "));
         println!("|{}", "---|".repeat(table.columns.len()));
         for row in &table.rows {

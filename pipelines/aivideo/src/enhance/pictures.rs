@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Upscaling on Set5 and Set14, noise reduction on BSD68, and the speed of both.
+
+use anyhow::Result;
+
+use super::stills::{self, Plane};
+use super::{Bench, Figures, Gate, Table};
+
+const FOOTAGE: &str = "val/video/flutter__videos__bee.mp4";
+
+fn skipped(bench: &Bench, set: &str) -> Table {
+    Table {
+        title: set.to_owned(),
+        conditions: format!(
+            "SKIPPED: {} is not there (--data names the folder with benchmark/)",
+            bench.data.join("benchmark").join(set).display()
+        ),
+        columns: Vec::new(),
+        rows: Vec::new(),
+    }
+}
+
+fn gate(what: &str, value: f64, wanted: f64, unit: &str) -> Gate {
+    Gate {
+        what: what.to_owned(),
+        value: format!("{value:.2} {unit}"),
+        wanted: format!("at least {wanted} {unit}"),
+        met: value >= wanted,
+    }
+}
+
+/// Filters of ffmpeg that enlarge, for a size.
+fn scalers(w: usize, h: usize) -> [(&'static str, String); 4] {
+    [
+        (
+            "swscale bicubic",
+            format!("scale={w}:{h}:flags=bicubic+accurate_rnd"),
+        ),
+        (
+            "swscale lanczos",
+            format!("scale={w}:{h}:flags=lanczos+accurate_rnd"),
+        ),
+        (
+            "zscale bicubic",
+            format!("zscale=w={w}:h={h}:filter=bicubic"),
+        ),
+        (
+            "zscale lanczos",
+            format!("zscale=w={w}:h={h}:filter=lanczos"),
+        ),
+    ]
+}
+
+pub fn upscale(bench: &Bench) -> Result<Figures> {
+    let mut figures = Figures::default();
+    let mut rows = Vec::new();
+    for set in ["Set5", "Set14"] {
+        let Some(files) = stills::set(bench, set)? else {
+            figures.tables.push(skipped(bench, set));
+            continue;
+        };
+        let mut results: Vec<Vec<f64>> = vec![Vec::new(); 5];
+        for file in &files {
+            let large = stills::read(bench, file)?.even();
+            let truth = large.luma();
+            let small = large.half().luma();
+            let clip = stills::clip(bench, "still.i420", &[&small])?;
+            let out = stills::ours(bench, &clip, "upscale", 2)?;
+            results[0].push(stills::psnr(&out[0], &truth, 2));
+            let peers = scalers(2 * small.width, 2 * small.height);
+            for (result, (_, filter)) in results[1..].iter_mut().zip(peers) {
+                let out = stills::theirs(bench, &clip, &filter, 2)?;
+                result.push(stills::psnr(&out[0], &truth, 2));
+            }
+        }
+        let means: Vec<f64> = results.iter().map(|r| stills::mean(r)).collect();
+        let mut row = vec![format!("{set}, {} pictures", files.len())];
+        row.extend(means.iter().map(|v| format!("{v:.2}")));
+        rows.push(row);
+        if set == "Set5" {
+            figures
+                .gates
+                .push(gate("upscale x2, Set5, PSNR-Y", means[0], 36.5, "dB"));
+        }
+    }
+    if !rows.is_empty() {
+        let names = scalers(0, 0).map(|(name, _)| name.to_owned());
+        figures.tables.push(Table {
+            title: "Upscaling, twice the size, PSNR-Y in dB".into(),
+            conditions: "RGB shrunk by antialiased bicubic and rounded, BT.601 luma of 8 bits at both ends, border of 2 left out; every peer in the same run".into(),
+            columns: ["set".to_owned(), "aienhance".to_owned()].into_iter().chain(names).collect(),
+            rows,
+        });
+    }
+    let clip = stills::footage(bench, FOOTAGE, (640, 360), 120)?;
+    let ours = stills::speed_of_ours(&clip, "upscale")?;
+    let mut rows = vec![stills::speed_row("aienhance upscale", ours)];
+    for (name, filter) in scalers(1280, 720) {
+        rows.push(stills::speed_row(
+            name,
+            stills::speed_of_theirs(bench, &clip, &filter, 2)?,
+        ));
+    }
+    figures.tables.push(Table {
+        title: "Upscaling, 640x360 to 1280x720".into(),
+        conditions: format!("{} frames of {FOOTAGE}, I420", clip.frames),
+        columns: stills::speed_columns(),
+        rows,
+    });
+    figures
+        .gates
+        .push(gate("upscale 360p to 720p", ours.0, 60.0, "frames/s"));
+    Ok(figures)
+}
+
+/// nlmeans and hqdn3d take a strength that is no noise level: the best of a few counts.
+const PEERS: &[(&str, &[&str])] = &[
+    ("nlmeans", &["nlmeans=s=6", "nlmeans=s=10", "nlmeans=s=14"]),
+    (
+        "hqdn3d",
+        &["hqdn3d=8:8:0:0", "hqdn3d=14:14:0:0", "hqdn3d=24:24:0:0"],
+    ),
+];
+
+pub fn denoise(bench: &Bench) -> Result<Figures> {
+    let mut figures = Figures::default();
+    match stills::set(bench, "BSD68")? {
+        None => figures.tables.push(skipped(bench, "BSD68")),
+        Some(files) => {
+            let clean = files
+                .iter()
+                .map(|file| Ok(stills::read(bench, file)?.grey()))
+                .collect::<Result<Vec<Plane>>>()?;
+            let mut rows = Vec::new();
+            for sigma in [15.0, 25.0, 50.0] {
+                let row = bsd(bench, &clean, sigma)?;
+                if sigma == 25.0 {
+                    figures
+                        .gates
+                        .push(gate("denoise, BSD68, sigma 25, 8 bit", row[1], 28.6, "dB"));
+                }
+                let mut cells = vec![format!("sigma {sigma}")];
+                cells.extend(row.iter().map(|v| format!("{v:.2}")));
+                rows.push(cells);
+            }
+            figures.tables.push(Table {
+                title: "Noise reduction on BSD68, PSNR in dB".into(),
+                conditions: format!("{} grey pictures, Gaussian noise rounded and clipped to 8 bits, each picture alone (temporal=0); peers at the best of three strengths, in the same run", clean.len()),
+                columns: ["noise", "noisy", "aienhance", "nlmeans", "hqdn3d"].map(str::to_owned).to_vec(),
+                rows,
+            });
+        }
+    }
+    let clip = stills::footage(bench, FOOTAGE, (1280, 720), 60)?;
+    let ours = stills::speed_of_ours(&clip, "denoise:strength=20")?;
+    let mut rows = vec![stills::speed_row("aienhance denoise:strength=20", ours)];
+    for (name, filter) in [("nlmeans", "nlmeans=s=10"), ("hqdn3d", "hqdn3d")] {
+        rows.push(stills::speed_row(
+            name,
+            stills::speed_of_theirs(bench, &clip, filter, 2)?,
+        ));
+    }
+    figures.tables.push(Table {
+        title: "Noise reduction, 1280x720".into(),
+        conditions: format!("{} frames of {FOOTAGE}, I420", clip.frames),
+        columns: stills::speed_columns(),
+        rows,
+    });
+    figures
+        .gates
+        .push(gate("denoise 720p", ours.0, 25.0, "frames/s"));
+    Ok(figures)
+}
+
+/// Noisy, ours, and the peers.
+fn bsd(bench: &Bench, clean: &[Plane], sigma: f64) -> Result<Vec<f64>> {
+    let mut sums = vec![Vec::new(); 2];
+    let mut peers: Vec<Vec<Vec<f64>>> = PEERS
+        .iter()
+        .map(|(_, filters)| vec![Vec::new(); filters.len()])
+        .collect();
+    let mut sizes: Vec<(usize, usize)> = clean.iter().map(|p| (p.width, p.height)).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    for size in sizes {
+        let group: Vec<(usize, &Plane)> = clean
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| (p.width, p.height) == size)
+            .collect();
+        let noisy: Vec<Plane> = group
+            .iter()
+            .map(|(i, p)| stills::noisy(p, sigma, *i as u64 + 1))
+            .collect();
+        let clip = stills::clip(bench, "bsd.i420", &noisy.iter().collect::<Vec<_>>())?;
+        let operations = format!("denoise:strength={sigma}:chroma=0:temporal=0");
+        let out = stills::ours(bench, &clip, &operations, 1)?;
+        for (((_, clean), noisy), out) in group.iter().zip(&noisy).zip(&out) {
+            sums[0].push(stills::psnr(noisy, clean, 0));
+            sums[1].push(stills::psnr(out, clean, 0));
+        }
+        for ((_, filters), results) in PEERS.iter().zip(&mut peers) {
+            for (filter, result) in filters.iter().zip(results) {
+                let out = stills::theirs(bench, &clip, filter, 1)?;
+                for ((_, clean), out) in group.iter().zip(&out) {
+                    result.push(stills::psnr(out, clean, 0));
+                }
+            }
+        }
+    }
+    let mut row: Vec<f64> = sums.iter().map(|v| stills::mean(v)).collect();
+    for results in peers {
+        let best = results.iter().map(|r| stills::mean(r)).fold(0.0, f64::max);
+        row.push(best);
+    }
+    Ok(row)
+}
