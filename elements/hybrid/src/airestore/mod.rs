@@ -8,6 +8,9 @@
  * `aihybriddec` plays, it knows the quantiser, the standard and the scale from the stream; in others
  * it judges by what it sees, or `quality` and `base` say.
  *
+ * The built-in net is at the start of its training and changes next to nothing; `model-location`
+ * takes a better one.
+ *
  * Ten bits stay ten bits: the net works on the upper eight, and what it changes is added.
  *
  * ## Example
