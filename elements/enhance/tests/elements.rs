@@ -5,8 +5,8 @@ mod audio;
 mod color;
 mod hdr;
 mod motion;
-mod scenes;
 mod nets;
+mod scenes;
 mod support;
 
 use gst::prelude::*;
