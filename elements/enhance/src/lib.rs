@@ -9,12 +9,14 @@
 //! * [`frame`], [`deep`]: what passes through a chain;
 //! * [`cuts`]: is a picture the first of a scene?
 //! * [`tables`]: colours replaced by table; [`hdr`]: light, and between its ranges;
+//! * [`detect`]: objects, and the same object over time;
 //! * [`scene`]: where scenes begin, and lists of them;
 //! * [`stabilize`]: what a shaken camera did, and how to undo it;
 //! * [`noise`]: how much noise a picture carries; [`temporal`]: what stands still is averaged;
 //! * [`chroma`]: chroma at twice the size.
 
 pub mod aiaudioenhance;
+pub mod aidetect;
 pub mod aienhance;
 pub mod aiscene;
 pub mod audio;
@@ -22,6 +24,7 @@ pub mod chain;
 pub mod chroma;
 pub mod cuts;
 pub mod deep;
+pub mod detect;
 pub mod frame;
 pub mod hdr;
 pub mod noise;
@@ -39,5 +42,6 @@ mod testing;
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     aienhance::register(plugin)?;
     aiaudioenhance::register(plugin)?;
-    aiscene::register(plugin)
+    aiscene::register(plugin)?;
+    aidetect::register(plugin)
 }

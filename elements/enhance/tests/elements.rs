@@ -6,6 +6,7 @@ mod color;
 mod hdr;
 mod motion;
 mod nets;
+mod objects;
 mod scenes;
 mod support;
 

@@ -2,6 +2,7 @@
 //! `aivideo`: the demo, the shipped models and the speed of the elements, for people.
 
 mod anchors;
+mod autoedit;
 mod bench;
 mod codecs;
 mod compare;
@@ -52,6 +53,8 @@ enum Command {
     Bench(bench::Options),
     /// Sends clips over a lossy RTP path, and measures what is shown, beside H.264 and H.265
     Loss(loss::Options),
+    /// Finds the scenes of a clip, and cuts it to those that are chosen
+    Autoedit(autoedit::Options),
     /// Video effects: lists them, draws a gallery of them, switches them for hours
     Fx(fx::Options),
 }
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Models(options) => models::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Loss(options) => loss::run(&options),
+        Command::Autoedit(options) => autoedit::run(&options),
         Command::Fx(options) => fx::run(&options),
     };
     match result {

@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: Apache-2.0
+
+use std::{
+    path::PathBuf,
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+};
+
+use aivideo_core::{model::ModelSource, pixels::Yuv420, settings::InferenceSettings};
+use aivideo_meta::Detection;
+use glib::prelude::*;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::{prelude::*, subclass::prelude::*};
+
+use crate::{
+    detect::{
+        DetectError, Detector,
+        sidecar::Sidecar,
+        track::{Tracked, Tracker},
+    },
+    frame::Gamut,
+};
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "aidetect",
+        gst::DebugColorFlags::empty(),
+        Some("Object detection"),
+    )
+});
+
+/// Name of the message with a picture's objects.
+const OBJECTS: &str = "aivideo-objects";
+
+#[derive(Debug, Clone)]
+struct Settings {
+    /// Below 0: what the sidecar says.
+    threshold: f32,
+    nms_threshold: f32,
+    sidecar_location: Option<PathBuf>,
+    labels_file: Option<PathBuf>,
+    inference_interval: u32,
+    tracking: bool,
+    max_age: u32,
+    post_messages: bool,
+    inference: InferenceSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            threshold: -1.0,
+            nms_threshold: -1.0,
+            sidecar_location: None,
+            labels_file: None,
+            inference_interval: 1,
+            tracking: true,
+            max_age: 30,
+            post_messages: false,
+            inference: InferenceSettings::default(),
+        }
+    }
+}
+
+struct State {
+    detector: Detector,
+    tracker: Tracker,
+    info: Option<gst_video::VideoInfo>,
+    picture: Yuv420,
+    /// Pictures since the start or a jump, and in all; pictures that were looked at; objects.
+    since: u64,
+    frames: u64,
+    looked: u64,
+    objects: u64,
+    last: usize,
+}
+
+#[derive(Default)]
+pub struct AiDetect {
+    settings: Mutex<Settings>,
+    state: Mutex<Option<State>>,
+}
+
+/// A panic of another thread leaves plain values behind: they can be used.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn load(settings: &Settings) -> Result<Detector, DetectError> {
+    let inference = &settings.inference;
+    let Some(path) = &inference.model_location else {
+        return Err(DetectError::NoModel);
+    };
+    let mut sidecar = match &settings.sidecar_location {
+        Some(sidecar) => Sidecar::read(sidecar)?,
+        None => Sidecar::read(&Sidecar::beside(path))?,
+    };
+    let model = ModelSource::File(path.clone());
+    if let Some(path) = &settings.labels_file {
+        sidecar.read_labels(path)?;
+    }
+    Detector::load(&model, sidecar, inference)
+}
+
+fn error_message(error: &DetectError) -> gst::ErrorMessage {
+    match error {
+        DetectError::Engine(error) => error.to_error_message(),
+        DetectError::Sidecar { .. } | DetectError::NoModel => {
+            gst::error_msg!(gst::ResourceError::Settings, ("{error}"))
+        }
+        DetectError::Model { .. } => gst::error_msg!(gst::ResourceError::Failed, ("{error}")),
+    }
+}
+
+fn colour_of(info: &gst_video::VideoInfo) -> (Gamut, bool) {
+    let colorimetry = info.colorimetry();
+    let gamut = match colorimetry.matrix() {
+        gst_video::VideoColorMatrix::Bt709 => Gamut::Bt709,
+        gst_video::VideoColorMatrix::Bt2020 => Gamut::Bt2020,
+        gst_video::VideoColorMatrix::Bt601 => Gamut::Bt601,
+        // GStreamer's own guess where nothing is said.
+        _ if info.height() >= 720 => Gamut::Bt709,
+        _ => Gamut::Bt601,
+    };
+    (
+        gamut,
+        colorimetry.range() == gst_video::VideoColorRange::Range0_255,
+    )
+}
+
+/// A box in whole pixels of the picture.
+fn region(tracked: &Tracked, label: String, size: (u32, u32)) -> Detection {
+    let o = &tracked.object;
+    let side = |value: f32, most: u32| (value.round().max(0.0) as u32).min(most);
+    let (x, y) = (side(o.x0, size.0), side(o.y0, size.1));
+    Detection {
+        label,
+        label_id: i32::try_from(o.class).ok(),
+        confidence: Some(f64::from(o.score)),
+        x,
+        y,
+        width: side(o.x1, size.0).saturating_sub(x),
+        height: side(o.y1, size.1).saturating_sub(y),
+        object_id: tracked.id,
+        attributes: Vec::new(),
+    }
+}
+
+impl AiDetect {
+    fn stats(&self) -> gst::Structure {
+        match lock(&self.state).as_ref() {
+            Some(state) => state.detector.engine().stats().to_structure(&[
+                ("frames", state.frames.to_send_value()),
+                ("frames-analyzed", state.looked.to_send_value()),
+                ("objects", state.objects.to_send_value()),
+                ("objects-last", (state.last as u64).to_send_value()),
+            ]),
+            None => gst::Structure::new_empty("aivideo-stats"),
+        }
+    }
+
+    fn look(&self, buffer: &gst::BufferRef) -> Result<Vec<Detection>, gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let mut guard = lock(&self.state);
+        let not_ready = || gst::error_msg!(gst::CoreError::Negotiation, ("a picture before caps"));
+        let state = guard.as_mut().ok_or_else(not_ready)?;
+        let info = state.info.as_ref().ok_or_else(not_ready)?;
+        let size = (info.width(), info.height());
+        let interval = u64::from(settings.inference_interval.max(1));
+        let due = state.since.is_multiple_of(interval);
+        state.since += 1;
+        state.frames += 1;
+        let tracked = if due {
+            let frame =
+                gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| {
+                    gst::error_msg!(
+                        gst::StreamError::Format,
+                        (
+                            "a buffer of {} bytes cannot be read as a picture",
+                            buffer.size()
+                        )
+                    )
+                })?;
+            state
+                .picture
+                .read_frame(&frame)
+                .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
+            let or = |value: f32, other: f32| if value < 0.0 { other } else { value };
+            let sidecar = state.detector.sidecar();
+            let threshold = or(settings.threshold, sidecar.threshold);
+            let overlap = or(settings.nms_threshold, sidecar.nms_threshold);
+            let found = state
+                .detector
+                .find(&state.picture, colour_of(info), threshold, overlap)
+                .map_err(|error| error_message(&error))?;
+            state.looked += 1;
+            if settings.tracking {
+                state.tracker.update(&found)
+            } else {
+                found
+                    .into_iter()
+                    .map(|object| Tracked { object, id: None })
+                    .collect()
+            }
+        } else if settings.tracking {
+            state.tracker.predict()
+        } else {
+            Vec::new()
+        };
+        let detections: Vec<Detection> = tracked
+            .iter()
+            .map(|t| region(t, state.detector.label(t.object.class), size))
+            .filter(|d| d.width > 0 && d.height > 0)
+            .collect();
+        state.objects += detections.len() as u64;
+        state.last = detections.len();
+        Ok(detections)
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for AiDetect {
+    const NAME: &'static str = "GstAiDetect";
+    type Type = super::AiDetect;
+    type ParentType = gst_base::BaseTransform;
+}
+
+impl ObjectImpl for AiDetect {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let default = Settings::default();
+            let share = |name, nick, blurb| {
+                glib::ParamSpecFloat::builder(name)
+                    .nick(nick)
+                    .blurb(blurb)
+                    .minimum(-1.0)
+                    .maximum(1.0)
+                    .default_value(-1.0)
+                    .controllable()
+                    .mutable_playing()
+                    .build()
+            };
+            let path = |name, nick, blurb| {
+                glib::ParamSpecString::builder(name)
+                    .nick(nick)
+                    .blurb(blurb)
+                    .mutable_ready()
+                    .build()
+            };
+            let mut specs = vec![
+                share(
+                    "threshold",
+                    "Threshold",
+                    "Least confidence of an object, 0 to 1; -1: what the model's sidecar says",
+                ),
+                share(
+                    "nms-threshold",
+                    "Suppression threshold",
+                    "Overlap (intersection over union) beyond which the less sure of two boxes of a class is dropped; -1: what the model's sidecar says",
+                ),
+                path(
+                    "sidecar-location",
+                    "Sidecar location",
+                    "JSON file that says what the model takes and gives (default: beside model-location, .json for .onnx)",
+                ),
+                path(
+                    "labels-file",
+                    "Labels file",
+                    "Names of the classes, one a line, in place of the sidecar's",
+                ),
+                glib::ParamSpecUInt::builder("inference-interval")
+                    .nick("Inference interval")
+                    .blurb("The model looks at every so many-th picture; objects that are followed are moved on in between")
+                    .minimum(1)
+                    .maximum(1000)
+                    .default_value(default.inference_interval)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoolean::builder("tracking")
+                    .nick("Tracking")
+                    .blurb("Follow objects, and number them")
+                    .default_value(default.tracking)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt::builder("max-age")
+                    .nick("Maximum age")
+                    .blurb("Pictures that an object may be out of sight before its number is given up")
+                    .maximum(10_000)
+                    .default_value(default.max_age)
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecBoolean::builder("post-messages")
+                    .nick("Post messages")
+                    .blurb("Post an element message aivideo-objects for each picture with objects")
+                    .default_value(default.post_messages)
+                    .mutable_playing()
+                    .build(),
+            ];
+            specs.extend(InferenceSettings::properties());
+            specs
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let mut settings = lock(&self.settings);
+        let s = &mut *settings;
+        let path = || {
+            let text: Option<String> = value.get().ok().flatten();
+            text.filter(|text| !text.is_empty()).map(PathBuf::from)
+        };
+        match pspec.name() {
+            "threshold" => s.threshold = value.get().unwrap_or(s.threshold),
+            "nms-threshold" => s.nms_threshold = value.get().unwrap_or(s.nms_threshold),
+            "sidecar-location" => s.sidecar_location = path(),
+            "labels-file" => s.labels_file = path(),
+            "inference-interval" => {
+                s.inference_interval = value.get().unwrap_or(s.inference_interval);
+            }
+            "tracking" => s.tracking = value.get().unwrap_or(s.tracking),
+            "max-age" => s.max_age = value.get().unwrap_or(s.max_age),
+            "post-messages" => s.post_messages = value.get().unwrap_or(s.post_messages),
+            name => {
+                if !s.inference.set_property(name, value) {
+                    gst::error!(CAT, imp = self, "{name} cannot be {value:?}");
+                }
+            }
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            return self.stats().to_value();
+        }
+        let settings = lock(&self.settings);
+        let text = |path: &Option<PathBuf>| {
+            let text = path
+                .as_ref()
+                .map(|path| path.to_string_lossy().into_owned());
+            text.to_value()
+        };
+        match pspec.name() {
+            "threshold" => settings.threshold.to_value(),
+            "nms-threshold" => settings.nms_threshold.to_value(),
+            "sidecar-location" => text(&settings.sidecar_location),
+            "labels-file" => text(&settings.labels_file),
+            "inference-interval" => settings.inference_interval.to_value(),
+            "tracking" => settings.tracking.to_value(),
+            "max-age" => settings.max_age.to_value(),
+            "post-messages" => settings.post_messages.to_value(),
+            name => settings
+                .inference
+                .property(name)
+                .unwrap_or_else(|| pspec.default_value().clone()),
+        }
+    }
+}
+
+impl GstObjectImpl for AiDetect {}
+
+impl ElementImpl for AiDetect {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Object detection",
+                "Filter/Analyzer/Video",
+                "Finds and follows objects by a YOLOX or D-FINE model, as regions of interest; needs model-location",
+                "The gst-aivideo developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let caps = gst_video::VideoCapsBuilder::new()
+                .format_list([
+                    gst_video::VideoFormat::I420,
+                    gst_video::VideoFormat::Nv12,
+                    gst_video::VideoFormat::Yv12,
+                    gst_video::VideoFormat::Nv21,
+                ])
+                .build();
+            [
+                ("src", gst::PadDirection::Src),
+                ("sink", gst::PadDirection::Sink),
+            ]
+            .into_iter()
+            .filter_map(|(name, direction)| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
+            })
+            .collect()
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseTransformImpl for AiDetect {
+    const MODE: gst_base::subclass::BaseTransformMode =
+        gst_base::subclass::BaseTransformMode::AlwaysInPlace;
+    const PASSTHROUGH_ON_SAME_CAPS: bool = false;
+    const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = lock(&self.settings).clone();
+        let detector = load(&settings).map_err(|error| error_message(&error))?;
+        for warning in detector.engine().warnings() {
+            gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
+        }
+        *lock(&self.state) = Some(State {
+            detector,
+            tracker: Tracker::new(settings.max_age),
+            info: None,
+            picture: Yuv420::new(0, 0),
+            since: 0,
+            frames: 0,
+            looked: 0,
+            objects: 0,
+            last: 0,
+        });
+        Ok(())
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        *lock(&self.state) = None;
+        Ok(())
+    }
+
+    fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        let info = gst_video::VideoInfo::from_caps(incaps)
+            .map_err(|_| gst::loggable_error!(CAT, "{incaps} is no raw video"))?;
+        if let Some(state) = lock(&self.state).as_mut() {
+            state.picture = Yuv420::new(info.width() as usize, info.height() as usize);
+            state.info = Some(info);
+            state.tracker.reset();
+            state.since = 0;
+        }
+        Ok(())
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        if event.type_() == gst::EventType::FlushStop
+            && let Some(state) = lock(&self.state).as_mut()
+        {
+            state.tracker.reset();
+            state.since = 0;
+        }
+        self.parent_sink_event(event)
+    }
+
+    fn transform_ip(
+        &self,
+        buffer: &mut gst::BufferRef,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let obj = self.obj();
+        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
+        let time = buffer
+            .pts()
+            .zip(segment)
+            .and_then(|(pts, segment)| segment.to_stream_time(pts));
+        if let Some(time) = time
+            && let Err(error) = obj.sync_values(time)
+        {
+            gst::warning!(CAT, imp = self, "cannot follow the controllers: {error}");
+        }
+        let detections = self.look(buffer).map_err(|message| {
+            self.post_error_message(message);
+            gst::FlowError::Error
+        })?;
+        let size = {
+            let guard = lock(&self.state);
+            let info = guard.as_ref().and_then(|state| state.info.as_ref());
+            info.map(|info| (info.width(), info.height()))
+                .ok_or(gst::FlowError::NotNegotiated)?
+        };
+        for detection in &detections {
+            if let Err(error) = detection.attach(buffer, size) {
+                gst::warning!(CAT, imp = self, "no meta: {error}");
+            }
+        }
+        if lock(&self.settings).post_messages && !detections.is_empty() {
+            let objects = detections.iter().map(|d| {
+                let mut object = gst::Structure::builder("object")
+                    .field("label", &d.label)
+                    .field("confidence", d.confidence.unwrap_or_default())
+                    .field("x", d.x)
+                    .field("y", d.y)
+                    .field("w", d.width)
+                    .field("h", d.height)
+                    .build();
+                if let Some(id) = d.object_id {
+                    object.set("object-id", id);
+                }
+                object
+            });
+            let mut structure = gst::Structure::builder(OBJECTS)
+                .field("objects", gst::Array::new(objects))
+                .build();
+            if let Some(time) = time {
+                structure.set("stream-time", time);
+            }
+            let message = gst::message::Element::builder(structure).src(&*obj).build();
+            let _ = obj.post_message(message);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+}
