@@ -47,6 +47,7 @@ refuses "classifier with a denoiser's model" "is not a video classifier" $source
 refuses "unknown operation" "denoise" $source ! aienhance operations=magic ! fakesink
 refuses "unknown effect" "posterize" $source ! fxfilter effects=magic ! fakesink
 refuses "one level" "num-levels" $source ! fxfilter effects=posterize:num-levels=1 ! fakesink
+refuses "a detector without a model" "model-location" $source ! aidetect ! fakesink
 refuses "results to nowhere" "needs file-path" $source ! aimetapublish method=file ! fakesink
 refuses "an odd broker" "not a port" $source ! aimetapublish method=mqtt address=a:b topic=c ! fakesink
 refuses "tags that are none" "not JSON" $source ! aimetaconvert tags={ ! fakesink
@@ -63,7 +64,7 @@ unset ORT_DYLIB_PATH
 if ldconfig -p 2>/dev/null | grep -q libonnxruntime; then
   echo "SKIP: no library: the system has one of its own"
 else
-  for element in aicodecenc aicodecdec vjepa2classify aienhance aicodecparse rtpaicodecpay rtpaicodecdepay fxfilter aibackgroundblur aioverlay aimetaconvert aimetapublish; do
+  for element in aicodecenc aicodecdec vjepa2classify aienhance aicodecparse rtpaicodecpay rtpaicodecdepay fxfilter aibackgroundblur aidetect aiscene aiaudioenhance aihybridenc aihybriddec airestore aioverlay aimetaconvert aimetapublish; do
     gst-inspect-1.0 "$element" >"$folder/out" 2>&1 || { echo "bad input: $element does not load without ONNX Runtime"; failed=1; }
   done
   for element in aicodecenc vjepa2classify "aienhance operations=denoise"; do
