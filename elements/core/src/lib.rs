@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Parts shared by the gst-aivideo elements.
 //!
-//! * [`pixels`]: pictures whatever their strides and chroma layout. Needs nothing else.
+//! * [`pixels`]: pictures whatever their strides and chroma layout. Needs nothing else;
+//! * [`control`]: properties that follow controllers.
 //!
 //! With the feature `onnx` (on by default):
 //! * [`runtime`]: finding and loading ONNX Runtime, once a process;
@@ -14,6 +15,7 @@
 //! * [`meta`]: the classification result that rides on buffers;
 //! * [`error`]: what went wrong, as a GStreamer error message.
 
+pub mod control;
 pub mod pixels;
 
 #[cfg(feature = "onnx")]

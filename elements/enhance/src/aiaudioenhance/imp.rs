@@ -565,16 +565,7 @@ impl BaseTransformImpl for AiAudioEnhance {
             return Ok(GenerateOutputSuccess::NoOutput);
         };
         let obj = self.obj();
-        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
-        let time = buffer
-            .pts()
-            .zip(segment)
-            .and_then(|(pts, segment)| segment.to_stream_time(pts));
-        if let Some(time) = time
-            && let Err(error) = obj.sync_values(time)
-        {
-            gst::warning!(CAT, imp = self, "cannot follow the controllers: {error}");
-        }
+        aivideo_core::control::follow(*CAT, &*obj, &buffer);
         self.follow_settings()?;
         Ok(match self.take(&buffer)? {
             Some(buffer) => GenerateOutputSuccess::Buffer(buffer),

@@ -10,7 +10,7 @@ use aivideo_meta::Detection;
 use glib::prelude::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_base::{prelude::*, subclass::prelude::*};
+use gst_base::subclass::prelude::*;
 
 use crate::{
     detect::{
@@ -453,16 +453,7 @@ impl BaseTransformImpl for AiDetect {
         buffer: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let obj = self.obj();
-        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
-        let time = buffer
-            .pts()
-            .zip(segment)
-            .and_then(|(pts, segment)| segment.to_stream_time(pts));
-        if let Some(time) = time
-            && let Err(error) = obj.sync_values(time)
-        {
-            gst::warning!(CAT, imp = self, "cannot follow the controllers: {error}");
-        }
+        let time = aivideo_core::control::follow(*CAT, &*obj, buffer);
         let detections = self.look(buffer).map_err(|message| {
             self.post_error_message(message);
             gst::FlowError::Error

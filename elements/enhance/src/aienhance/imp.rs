@@ -280,10 +280,7 @@ impl AiEnhance {
     }
 
     /// Gives the chain values that properties or control bindings have set.
-    fn take_numbers(&self, stream_time: Option<gst::ClockTime>) {
-        if let Some(time) = stream_time {
-            let _ = self.obj().sync_values(time);
-        }
+    fn take_numbers(&self) {
         let settings = lock(&self.settings).clone();
         let mut guard = lock(&self.state);
         let Some(state) = &mut *guard else { return };
@@ -778,12 +775,8 @@ impl BaseTransformImpl for AiEnhance {
             self.drain()?;
             self.reset();
         }
-        let stream_time = inbuf.pts().and_then(|pts| {
-            let segment = self.obj().segment();
-            let segment = segment.downcast_ref::<gst::ClockTime>()?;
-            segment.to_stream_time(pts)
-        });
-        self.take_numbers(stream_time);
+        aivideo_core::control::follow(*CAT, &*self.obj(), &inbuf);
+        self.take_numbers();
         self.parent_submit_input_buffer(is_discont, inbuf)
     }
 

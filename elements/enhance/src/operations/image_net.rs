@@ -273,8 +273,9 @@ impl ImageNet {
                 for (c, target) in out.data.iter_mut().enumerate() {
                     for row in rows.start * s..rows.end * s {
                         let line = &mut target[row * w * s..(row + 1) * w * s];
-                        for column in columns.start * s..columns.end * s {
-                            line[column] = at(c, row - y * s, column - x * s);
+                        let line = &mut line[columns.start * s..columns.end * s];
+                        for (column, out) in (columns.start * s..).zip(line) {
+                            *out = at(c, row - y * s, column - x * s);
                         }
                     }
                 }
@@ -365,7 +366,7 @@ fn cut(
 
 fn to_rgb(picture: &Yuv420, colour: Colour) -> Planes {
     let (w, h, cw) = (picture.width, picture.height, picture.chroma_width());
-    let mut data = vec![Vec::with_capacity(w * h); 3];
+    let mut data: [_; 3] = std::array::from_fn(|_| Vec::with_capacity(w * h));
     for y in 0..h {
         for x in 0..w {
             let chroma = y / 2 * cw + x / 2;
@@ -379,7 +380,7 @@ fn to_rgb(picture: &Yuv420, colour: Colour) -> Planes {
     Planes {
         width: w,
         height: h,
-        data,
+        data: data.into(),
     }
 }
 

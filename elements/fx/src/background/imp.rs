@@ -258,16 +258,7 @@ impl BaseTransformImpl for AiBackgroundBlur {
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let obj = self.obj();
-        let segment = obj.segment().downcast::<gst::ClockTime>().ok();
-        let time = inbuf
-            .pts()
-            .zip(segment)
-            .and_then(|(pts, segment)| segment.to_stream_time(pts));
-        if let Some(time) = time
-            && let Err(error) = obj.sync_values(time)
-        {
-            gst::warning!(CAT, imp = self, "Cannot follow the controllers: {error}");
-        }
+        aivideo_core::control::follow(*CAT, &*obj, inbuf);
         let nothing = lock(&self.settings).sigma < 0.1;
         if obj.is_passthrough() != nothing {
             obj.set_passthrough(nothing);

@@ -247,10 +247,17 @@ impl AiHybridDec {
                 "h265parse",
                 "video/x-h265,stream-format=byte-stream,alignment=au",
             ),
-            _ => (
+            Base::H264 => (
                 "h264parse",
                 "video/x-h264,stream-format=byte-stream,alignment=au",
             ),
+            // The template lets nothing else in.
+            Base::Unknown => {
+                return Err(gst::error_msg!(
+                    gst::StreamError::WrongType,
+                    ("{caps} is none of AV1, H.265 and H.264")
+                ));
+            }
         };
         let missing = |name: &str| {
             gst::error_msg!(

@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The encoders of the system and how they are told what we want.
 
+use std::sync::LazyLock;
+
+use gst::glib;
 use gst::prelude::*;
 
 use super::{Base, Latency};
 use crate::hint;
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "aihybridenc-base",
+        gst::DebugColorFlags::empty(),
+        Some("Encoders of the hybrid profile"),
+    )
+});
 
 /// What every encoder is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -116,25 +127,16 @@ pub fn candidates(base: Base) -> Vec<&'static Encoder> {
         .collect()
 }
 
-/// Sets what this version of the encoder has; names and values differ between versions.
+/// Sets what this version of the encoder has; names and values differ between versions, and
+/// `set_property_from_str` panics at those that it does not have.
 fn set(element: &gst::Element, name: &str, value: &str) {
-    let Some(spec) = element.find_property(name) else {
-        return;
-    };
-    if glib::Value::from_type_ok(spec.value_type(), value) {
+    let known = element
+        .find_property(name)
+        .is_some_and(|spec| glib::Value::deserialize(value, spec.value_type()).is_ok());
+    if known {
         element.set_property_from_str(name, value);
-    }
-}
-
-/// Whether a text can be a value of the type: `set_property_from_str` panics where it cannot.
-trait FromText {
-    fn from_type_ok(ty: glib::Type, text: &str) -> bool;
-}
-
-impl FromText for glib::Value {
-    fn from_type_ok(ty: glib::Type, text: &str) -> bool {
-        use gst::prelude::GstValueExt;
-        glib::Value::deserialize(text, ty).is_ok()
+    } else {
+        gst::debug!(CAT, obj = element, "takes no {name}={value}");
     }
 }
 

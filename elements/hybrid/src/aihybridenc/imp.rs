@@ -442,15 +442,25 @@ impl AiHybridEnc {
                     .map_readable()
                     .ok()
                     .and_then(|map| carriage::insert(encoder.base, &map, &hint));
-                if let Some(bytes) = with_hint {
-                    let mut new = gst::Buffer::from_mut_slice(bytes);
-                    if let Some(new) = new.get_mut() {
-                        let flags = gst::BufferCopyFlags::FLAGS
-                            | gst::BufferCopyFlags::TIMESTAMPS
-                            | gst::BufferCopyFlags::META;
-                        let _ = buffer.copy_into(new, flags, ..);
-                    }
-                    *buffer = new;
+                let Some(bytes) = with_hint else {
+                    gst::warning!(
+                        CAT,
+                        obj = pad,
+                        "a key frame without a picture takes no hint"
+                    );
+                    return gst::PadProbeReturn::Ok;
+                };
+                let mut new = gst::Buffer::from_mut_slice(bytes);
+                let copied = new.get_mut().map(|new| {
+                    let flags = gst::BufferCopyFlags::FLAGS
+                        | gst::BufferCopyFlags::TIMESTAMPS
+                        | gst::BufferCopyFlags::META;
+                    buffer.copy_into(new, flags, ..)
+                });
+                match copied {
+                    Some(Ok(())) => *buffer = new,
+                    // The frame as it was is better than one without its time.
+                    _ => gst::warning!(CAT, obj = pad, "a hint is left out: no copy of the frame"),
                 }
                 gst::PadProbeReturn::Ok
             });

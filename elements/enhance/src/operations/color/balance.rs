@@ -22,7 +22,7 @@ pub fn gains(thumbnail: &[[f32; 3]]) -> Option<[f32; 3]> {
     for rgb in thumbnail {
         let most = rgb.iter().copied().fold(0.0, f32::max);
         let least = rgb.iter().copied().fold(1.0, f32::min);
-        if most > BRIGHT || most < DARK || most - least > SATURATED * most {
+        if !(DARK..=BRIGHT).contains(&most) || most - least > SATURATED * most {
             continue;
         }
         for (sum, v) in sums.iter_mut().zip(rgb) {
