@@ -3,7 +3,7 @@
 
 use aivideo_core::pixels::Yuv420;
 
-use crate::{chroma::Siting, deep::Yuv420Deep};
+use crate::{chroma::Siting, deep::Yuv420Deep, detect::track::Tracked};
 
 /// Bits of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -94,6 +94,14 @@ impl Picture {
     }
 }
 
+/// An object in a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sighting {
+    pub label: String,
+    /// Its box in parts of the picture, 0 to 1: a step may enlarge the picture afterwards.
+    pub tracked: Tracked,
+}
+
 /// A picture on its way through a chain.
 #[derive(Debug, Clone)]
 pub struct Frame {
@@ -101,6 +109,8 @@ pub struct Frame {
     /// The first of a scene, as far as the chain's detector can tell. Set only in chains with an
     /// operation that [wants to know](crate::operations::Operation::wants_cuts).
     pub cut: bool,
+    /// Objects that a step has found.
+    pub sightings: Vec<Sighting>,
 }
 
 impl Frame {
@@ -108,6 +118,7 @@ impl Frame {
         Self {
             picture,
             cut: false,
+            sightings: Vec::new(),
         }
     }
 }

@@ -15,8 +15,9 @@ use gst_base::subclass::prelude::*;
 use crate::{
     detect::{
         DetectError, Detector,
+        region::region,
         sidecar::Sidecar,
-        track::{Tracked, Tracker},
+        watch::{Rules, Watch},
     },
     frame::Gamut,
 };
@@ -62,16 +63,25 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    fn rules(&self) -> Rules {
+        let set = |value: f32| (value >= 0.0).then_some(value);
+        Rules {
+            threshold: set(self.threshold),
+            overlap: set(self.nms_threshold),
+            interval: self.inference_interval,
+            tracking: self.tracking,
+        }
+    }
+}
+
 struct State {
-    detector: Detector,
-    tracker: Tracker,
+    watch: Watch,
     info: Option<gst_video::VideoInfo>,
     picture: Yuv420,
-    /// Pictures since the start or a jump, and in all; pictures that were looked at; objects.
-    since: u64,
     frames: u64,
-    looked: u64,
     objects: u64,
+    /// Objects of the last picture.
     last: usize,
 }
 
@@ -89,7 +99,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn load(settings: &Settings) -> Result<Detector, DetectError> {
     let inference = &settings.inference;
     let Some(path) = &inference.model_location else {
-        return Err(DetectError::NoModel);
+        return Err(DetectError::NoModel {
+            property: "model-location",
+        });
     };
     let mut sidecar = match &settings.sidecar_location {
         Some(sidecar) => Sidecar::read(sidecar)?,
@@ -100,16 +112,6 @@ fn load(settings: &Settings) -> Result<Detector, DetectError> {
         sidecar.read_labels(path)?;
     }
     Detector::load(&model, sidecar, inference)
-}
-
-fn error_message(error: &DetectError) -> gst::ErrorMessage {
-    match error {
-        DetectError::Engine(error) => error.to_error_message(),
-        DetectError::Sidecar { .. } | DetectError::NoModel => {
-            gst::error_msg!(gst::ResourceError::Settings, ("{error}"))
-        }
-        DetectError::Model { .. } => gst::error_msg!(gst::ResourceError::Failed, ("{error}")),
-    }
 }
 
 fn colour_of(info: &gst_video::VideoInfo) -> (Gamut, bool) {
@@ -128,30 +130,12 @@ fn colour_of(info: &gst_video::VideoInfo) -> (Gamut, bool) {
     )
 }
 
-/// A box in whole pixels of the picture.
-fn region(tracked: &Tracked, label: String, size: (u32, u32)) -> Detection {
-    let o = &tracked.object;
-    let side = |value: f32, most: u32| (value.round().max(0.0) as u32).min(most);
-    let (x, y) = (side(o.x0, size.0), side(o.y0, size.1));
-    Detection {
-        label,
-        label_id: i32::try_from(o.class).ok(),
-        confidence: Some(f64::from(o.score)),
-        x,
-        y,
-        width: side(o.x1, size.0).saturating_sub(x),
-        height: side(o.y1, size.1).saturating_sub(y),
-        object_id: tracked.id,
-        attributes: Vec::new(),
-    }
-}
-
 impl AiDetect {
     fn stats(&self) -> gst::Structure {
         match lock(&self.state).as_ref() {
-            Some(state) => state.detector.engine().stats().to_structure(&[
+            Some(state) => state.watch.detector().engine().stats().to_structure(&[
                 ("frames", state.frames.to_send_value()),
-                ("frames-analyzed", state.looked.to_send_value()),
+                ("frames-analyzed", state.watch.looked().to_send_value()),
                 ("objects", state.objects.to_send_value()),
                 ("objects-last", (state.last as u64).to_send_value()),
             ]),
@@ -166,11 +150,9 @@ impl AiDetect {
         let state = guard.as_mut().ok_or_else(not_ready)?;
         let info = state.info.as_ref().ok_or_else(not_ready)?;
         let size = (info.width(), info.height());
-        let interval = u64::from(settings.inference_interval.max(1));
-        let due = state.since.is_multiple_of(interval);
-        state.since += 1;
+        let rules = settings.rules();
         state.frames += 1;
-        let tracked = if due {
+        let tracked = if state.watch.is_due(&rules) {
             let frame =
                 gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| {
                     gst::error_msg!(
@@ -185,32 +167,16 @@ impl AiDetect {
                 .picture
                 .read_frame(&frame)
                 .map_err(|error| gst::error_msg!(gst::StreamError::Format, ("{error}")))?;
-            let or = |value: f32, other: f32| if value < 0.0 { other } else { value };
-            let sidecar = state.detector.sidecar();
-            let threshold = or(settings.threshold, sidecar.threshold);
-            let overlap = or(settings.nms_threshold, sidecar.nms_threshold);
-            let found = state
-                .detector
-                .find(&state.picture, colour_of(info), threshold, overlap)
-                .map_err(|error| error_message(&error))?;
-            state.looked += 1;
-            if settings.tracking {
-                state.tracker.update(&found)
-            } else {
-                found
-                    .into_iter()
-                    .map(|object| Tracked { object, id: None })
-                    .collect()
-            }
-        } else if settings.tracking {
-            state.tracker.predict()
+            state
+                .watch
+                .look(&state.picture, colour_of(info), &rules)
+                .map_err(|error| error.to_error_message())?
         } else {
-            Vec::new()
+            state.watch.skip(&rules)
         };
         let detections: Vec<Detection> = tracked
             .iter()
-            .map(|t| region(t, state.detector.label(t.object.class), size))
-            .filter(|d| d.width > 0 && d.height > 0)
+            .filter_map(|t| region(t, state.watch.detector().label(t.object.class), size))
             .collect();
         state.objects += detections.len() as u64;
         state.last = detections.len();
@@ -403,18 +369,15 @@ impl BaseTransformImpl for AiDetect {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let detector = load(&settings).map_err(|error| error_message(&error))?;
+        let detector = load(&settings).map_err(|error| error.to_error_message())?;
         for warning in detector.engine().warnings() {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
         *lock(&self.state) = Some(State {
-            detector,
-            tracker: Tracker::new(settings.max_age),
+            watch: Watch::new(detector, settings.max_age),
             info: None,
             picture: Yuv420::new(0, 0),
-            since: 0,
             frames: 0,
-            looked: 0,
             objects: 0,
             last: 0,
         });
@@ -432,8 +395,7 @@ impl BaseTransformImpl for AiDetect {
         if let Some(state) = lock(&self.state).as_mut() {
             state.picture = Yuv420::new(info.width() as usize, info.height() as usize);
             state.info = Some(info);
-            state.tracker.reset();
-            state.since = 0;
+            state.watch.reset();
         }
         Ok(())
     }
@@ -442,8 +404,7 @@ impl BaseTransformImpl for AiDetect {
         if event.type_() == gst::EventType::FlushStop
             && let Some(state) = lock(&self.state).as_mut()
         {
-            state.tracker.reset();
-            state.since = 0;
+            state.watch.reset();
         }
         self.parent_sink_event(event)
     }
@@ -453,6 +414,11 @@ impl BaseTransformImpl for AiDetect {
         buffer: &mut gst::BufferRef,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let obj = self.obj();
+        if buffer.flags().contains(gst::BufferFlags::DISCONT)
+            && let Some(state) = lock(&self.state).as_mut()
+        {
+            state.watch.reset();
+        }
         let time = aivideo_core::control::follow(*CAT, &*obj, buffer);
         let detections = self.look(buffer).map_err(|message| {
             self.post_error_message(message);

@@ -23,7 +23,8 @@ use super::{
 use crate::{
     chain::Chain,
     deep::Yuv420Deep,
-    frame::{Depth, Frame, Picture},
+    detect::{region::region, track::Tracked},
+    frame::{Depth, Frame, Picture, Sighting},
     operations::{EnhanceError, Measurement},
     spec::{self, SpecError},
 };
@@ -378,6 +379,18 @@ impl AiEnhance {
         if let Err(error) = written {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"));
             return Err(gst::FlowError::Error);
+        }
+        let size = (info.width(), info.height());
+        for Sighting { label, tracked } in frame.sightings {
+            let tracked = Tracked {
+                object: tracked.object.scaled(size.0 as f32, size.1 as f32),
+                ..tracked
+            };
+            if let Some(detection) = region(&tracked, label, size)
+                && let Err(error) = detection.attach(out.make_mut(), size)
+            {
+                gst::warning!(CAT, imp = self, "no meta: {error}");
+            }
         }
         lock(&self.report).frames += 1;
         Ok(Some(out))

@@ -5,12 +5,16 @@
 //! * [`prepare`]: a picture as the model's input;
 //! * [`decode`]: the model's output as boxes (YOLOX, D-FINE), overlapping ones suppressed;
 //! * [`track`]: the same object in one picture after the other;
-//! * [`Detector`]: the model with all of these around it.
+//! * [`Detector`]: the model with all of these around it;
+//! * [`watch`]: a detector over a stream;
+//! * [`region`]: objects as what buffers carry.
 
 pub mod decode;
 pub mod prepare;
+pub mod region;
 pub mod sidecar;
 pub mod track;
+pub mod watch;
 
 use aivideo_core::{
     engine::Engine,
@@ -42,6 +46,18 @@ impl Object {
         (self.x1 - self.x0).max(0.0) * (self.y1 - self.y0).max(0.0)
     }
 
+    /// Its box in other units.
+    #[must_use]
+    pub fn scaled(self, x: f32, y: f32) -> Self {
+        Self {
+            x0: self.x0 * x,
+            y0: self.y0 * y,
+            x1: self.x1 * x,
+            y1: self.y1 * y,
+            ..self
+        }
+    }
+
     /// Intersection over union.
     pub fn overlap(&self, other: &Self) -> f32 {
         let w = self.x1.min(other.x1) - self.x0.max(other.x0);
@@ -60,13 +76,26 @@ pub enum DetectError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(
-        "no model is given and none is built in; set model-location to a YOLOX or D-FINE export, with its sidecar beside it (docs/enhance-motion.md)"
+        "no model is given and none is built in; set {property} to a YOLOX or D-FINE export, with its sidecar beside it (docs/enhance-motion.md)"
     )]
-    NoModel,
+    NoModel { property: &'static str },
     #[error("{path}: {problem}; docs/enhance-motion.md describes the file")]
     Sidecar { path: String, problem: String },
     #[error("{model} does not fit its description: {problem}")]
     Model { model: String, problem: String },
+}
+
+impl DetectError {
+    /// The message that an element posts for this error.
+    pub fn to_error_message(&self) -> gst::ErrorMessage {
+        match self {
+            Self::Engine(error) => error.to_error_message(),
+            Self::Sidecar { .. } | Self::NoModel { .. } => {
+                gst::error_msg!(gst::ResourceError::Settings, ("{self}"))
+            }
+            Self::Model { .. } => gst::error_msg!(gst::ResourceError::Failed, ("{self}")),
+        }
+    }
 }
 
 /// A detection model.

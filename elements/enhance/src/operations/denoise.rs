@@ -257,6 +257,7 @@ impl Operation for Denoise {
         let Frame {
             picture: Picture::Eight(picture),
             cut,
+            sightings,
         } = frame
         else {
             return Err(super::not_eight(NAME));
@@ -274,6 +275,7 @@ impl Operation for Denoise {
         Ok(Some(Frame {
             picture: Picture::Eight(picture),
             cut,
+            sightings,
         }))
     }
 

@@ -7,6 +7,7 @@
 
 mod color;
 mod denoise;
+mod detect;
 mod hdr;
 mod image_net;
 mod net;
@@ -21,12 +22,14 @@ use aivideo_core::{
 use thiserror::Error;
 
 use crate::{
+    detect::DetectError,
     frame::{Depth, Format, Frame},
     spec::{Param, Values},
 };
 
 pub use color::Color;
 pub use denoise::Denoise;
+pub use detect::Detect;
 pub use hdr::Hdr;
 pub use image_net::ImageNet;
 pub use spare::Spare;
@@ -41,11 +44,11 @@ pub const OPERATIONS: &[&Definition] = &[
     &upscale::DEFINITION,
     &net::DEFINITION,
     &hdr::DEFINITION,
+    &detect::DEFINITION,
 ];
 
 /// Names that people look for here and that are other elements.
 pub const ELSEWHERE: &[(&str, &str)] = &[
-    ("object_detection", "this build has no object detection"),
     (
         "scene_analysis",
         "scenes are found by the element aiscene; write \"aiscene\" in front of aienhance",
@@ -92,6 +95,8 @@ impl Build<'_> {
 pub enum EnhanceError {
     #[error(transparent)]
     Engine(#[from] EngineError),
+    #[error(transparent)]
+    Detect(#[from] DetectError),
     #[error("{model} does not fit \"{operation}\": {reason}; {cure}")]
     Model {
         operation: &'static str,
@@ -131,6 +136,7 @@ impl EnhanceError {
     pub fn to_error_message(&self) -> gst::ErrorMessage {
         match self {
             Self::Engine(error) => error.to_error_message(),
+            Self::Detect(error) => error.to_error_message(),
             Self::Model { .. } | Self::Output { .. } => {
                 gst::error_msg!(gst::ResourceError::Failed, ("{self}"))
             }

@@ -133,7 +133,7 @@ impl Stabilize {
         spare.give_picture(picture);
         Ok(Some(Frame {
             picture: Picture::Eight(out),
-            cut: frame.cut,
+            ..frame
         }))
     }
 }

@@ -31,6 +31,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         "what noise looks like behind a net is not known",
     ),
     (
+        "detect",
+        "stabilize",
+        "boxes would stay where objects were before the picture was moved",
+    ),
+    (
+        "upscale",
+        "detect",
+        "the model sees a small picture anyway, and enlarging it first costs time",
+    ),
+    (
         "upscale",
         "stabilize",
         "the same motion is found on the smaller picture, at a quarter of the cost",

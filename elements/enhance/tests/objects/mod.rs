@@ -100,6 +100,69 @@ fn yolox_nano_finds_what_the_reference_finds_and_objects_keep_their_numbers() {
 }
 
 #[test]
+fn the_operation_finds_what_the_element_finds_and_boxes_grow_with_the_picture() {
+    let (Some(model), Some(clip)) = (
+        data("models/yolox_nano.onnx"),
+        data("test/video/libvpl__cars_320x240.nv12"),
+    ) else {
+        return;
+    };
+    let (element, _bus) = {
+        init();
+        let text = format!(
+            "aienhance device=cpu num-threads=1 operations=\"object_detection:model={}:sidecar={},upscale\"",
+            model.display(),
+            sidecar("yolox-nano.json")
+        );
+        let element = gst::parse::launch(&text).expect("the element");
+        let bus = bus_of(&element);
+        (element, bus)
+    };
+    let mut h = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
+    h.play();
+    h.set_src_caps_str(
+        "video/x-raw,format=NV12,width=320,height=240,framerate=30/1,colorimetry=bt601",
+    );
+    let bytes = std::fs::read(clip).expect("the clip");
+    let frame = bytes[..320 * 240 * 3 / 2].to_vec();
+    let out = h
+        .push_and_pull(gst::Buffer::from_mut_slice(frame))
+        .expect("a frame");
+    let found = Detection::read_all(&out);
+    for (label, score, corners) in REFERENCE {
+        let near = found.iter().any(|d| {
+            let own = [d.x, d.y, d.x + d.width, d.y + d.height];
+            let off = own
+                .iter()
+                .zip(corners)
+                .map(|(a, b)| (f64::from(*a) - 2.0 * b).abs())
+                .fold(0.0, f64::max);
+            d.label == label && off < 8.0 && d.confidence.is_some_and(|c| (c - score).abs() < 0.05)
+        });
+        assert!(
+            near,
+            "no {label} {score} at twice {corners:?} in {found:#?}"
+        );
+    }
+    let stats = element.property::<gst::Structure>("stats");
+    let count = stats.get::<f64>("detect-objects").expect("a count");
+    assert_eq!(count, found.len() as f64);
+}
+
+#[test]
+fn the_operation_without_a_model_says_so() {
+    init();
+    let element = gst::parse::launch("aienhance operations=object_detection").expect("the element");
+    let bus = bus_of(&element);
+    assert!(element.set_state(gst::State::Paused).is_err());
+    let errors = messages(&bus, gst::MessageType::Error);
+    assert!(
+        errors.iter().any(|e| e.contains("detect:model")),
+        "{errors:?}"
+    );
+}
+
+#[test]
 fn missing_and_wrong_models_are_refused_with_the_cure() {
     let folder = tempfile::tempdir().expect("a folder");
     let lonely = folder.path().join("lonely.onnx");

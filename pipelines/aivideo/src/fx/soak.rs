@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `aivideo fx soak`: effects, parameters and formats that change at random while frames flow.
 
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -37,10 +39,22 @@ const FORMATS: [&str; 13] = [
     "GRAY8",
 ];
 
+/// GStreamer's list of tracers to run.
+const TRACERS: &str = "GST_TRACERS";
+
 /// A frame takes longer than this only when the pipeline hangs.
 const STALL: Duration = Duration::from_secs(60);
 
 pub fn run(options: &Options) -> Result<()> {
+    // The tracer that knows what lives is there from the start of GStreamer or not at all.
+    if std::env::var_os(TRACERS).is_none() {
+        let program = std::env::current_exe().context("this program cannot be found")?;
+        let error = Command::new(program)
+            .args(std::env::args_os().skip(1))
+            .env(TRACERS, "leaks")
+            .exec();
+        return Err(error).context("this program cannot be run under GStreamer's leaks tracer");
+    }
     gst::init().context("GStreamer does not start")?;
     environment::require_elements(&["fxfilter"])?;
     let (width, height) = options
@@ -98,17 +112,30 @@ pub fn run(options: &Options) -> Result<()> {
     let result = watch(&pipeline, &frames, options);
     pipeline.set_state(gst::State::Null)?;
     let grown = result?;
+    // The pipeline itself: a tracer that does not see it would find no leak either.
+    if alive().is_some_and(|alive| alive.is_empty()) {
+        bail!("GStreamer's leaks tracer sees nothing");
+    }
+    drop((pipeline, caps, fx, pad));
+    let alive = alive();
     let used = used.lock().unwrap_or_else(|e| e.into_inner());
     let least = used.iter().min().copied().unwrap_or(0);
     println!(
         "{} frames of {width}x{height} in {:.0} s, effects switched every {} frames: no error; \
          each of {} effects was switched on at least {least} times; memory grew by {grown:.1} MB \
-         after the first fifth",
+         after the first fifth; {} alive at the end",
         frames.load(Ordering::Relaxed),
         start.elapsed().as_secs_f64(),
         options.every,
         EFFECTS.len(),
+        match &alive {
+            Some(alive) => format!("{} objects or buffers", alive.len()),
+            None => "objects not counted (no leaks tracer in GST_TRACERS)".to_owned(),
+        },
     );
+    if let Some([first, ..]) = alive.as_deref() {
+        bail!("something is still alive, such as {first}");
+    }
     if frames.load(Ordering::Relaxed) < options.frames {
         bail!("only {} frames came", frames.load(Ordering::Relaxed));
     }
@@ -159,6 +186,17 @@ fn watch(pipeline: &gst::Pipeline, frames: &AtomicU64, options: &Options) -> Res
             bail!("no frame for {} s after {now}", STALL.as_secs());
         }
     }
+}
+
+/// What of GStreamer still lives, if the leaks tracer watches.
+fn alive() -> Option<Vec<String>> {
+    let tracers = gst::active_tracers();
+    let leaks = tracers
+        .iter()
+        .find(|tracer| tracer.type_().name() == "GstLeaksTracer")?;
+    let live: gst::Structure = leaks.emit_by_name("get-live-objects", &[]);
+    let list = live.get::<gst::List>("live-objects-list").ok()?;
+    Some(list.iter().map(|object| format!("{object:?}")).collect())
 }
 
 /// Resident memory of this process in MB.

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Finding objects, for the pictures that leave the chain.
+
+use aivideo_core::{engine::Engine, model::ModelSource};
+
+use super::{Build, Built, Definition, EnhanceError, Measurement, Operation, Spare};
+use crate::{
+    detect::{
+        DetectError, Detector,
+        sidecar::Sidecar,
+        track::Tracked,
+        watch::{Rules, Watch},
+    },
+    frame::{Format, Frame, Picture, Sighting},
+    spec::{Kind, Param, Values},
+};
+
+const NAME: &str = "detect";
+/// Pictures that an object may be out of sight before its number is given up, as in `aidetect`.
+const MAX_AGE: u32 = 30;
+
+pub const DEFINITION: Definition = Definition {
+    name: NAME,
+    preset: Some("object_detection"),
+    nick: "Object detection",
+    blurb: "Finds and follows objects by a YOLOX or D-FINE model, as regions of interest; pictures stay as they are. The element aidetect does the same with more properties",
+    params: &[
+        Param {
+            name: "model",
+            blurb: "ONNX file; there is no built-in one",
+            kind: Kind::Path,
+        },
+        Param {
+            name: "sidecar",
+            blurb: "JSON file that says what the model takes and gives (default: beside it, .json for .onnx)",
+            kind: Kind::Path,
+        },
+        Param {
+            name: "threshold",
+            blurb: "Least confidence of an object; auto: what the sidecar says",
+            kind: Kind::Number {
+                min: 0.0,
+                max: 1.0,
+                default: 0.3,
+                auto: true,
+            },
+        },
+        Param {
+            name: "interval",
+            blurb: "The model looks at every so many-th picture; objects are moved on in between",
+            kind: Kind::Whole {
+                min: 1,
+                max: 1000,
+                default: 1,
+            },
+        },
+    ],
+    build,
+};
+
+fn build(values: &Values, build: &Build) -> Built {
+    let path = values
+        .path("model")
+        .or_else(|| build.inference.model_location.clone())
+        .ok_or(EnhanceError::Detect(DetectError::NoModel {
+            property: "detect:model",
+        }))?;
+    let sidecar = values
+        .path("sidecar")
+        .unwrap_or_else(|| Sidecar::beside(&path));
+    let detector = Detector::load(
+        &ModelSource::File(path),
+        Sidecar::read(&sidecar)?,
+        build.inference,
+    )?;
+    Ok(Box::new(Detect {
+        watch: Watch::new(detector, MAX_AGE),
+        rules: Rules {
+            threshold: values.unless_auto("threshold").map(|v| v as f32),
+            overlap: None,
+            interval: values.whole("interval"),
+            tracking: true,
+        },
+        format: Format::default(),
+        last: 0,
+    }))
+}
+
+pub struct Detect {
+    watch: Watch,
+    rules: Rules,
+    format: Format,
+    last: usize,
+}
+
+impl Operation for Detect {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn remembers(&self) -> bool {
+        true
+    }
+
+    fn wants_cuts(&self) -> bool {
+        true
+    }
+
+    fn start(&mut self, input: &Format) {
+        self.format = *input;
+        self.reset();
+    }
+
+    fn process(&mut self, mut frame: Frame, _: &mut Spare) -> Result<Option<Frame>, EnhanceError> {
+        let Picture::Eight(picture) = &frame.picture else {
+            return Err(super::not_eight(NAME));
+        };
+        if frame.cut {
+            self.watch.reset();
+        }
+        let size = (picture.width as f32, picture.height as f32);
+        let seen = if self.watch.is_due(&self.rules) {
+            let colour = (self.format.colour.gamut, self.format.colour.full_range);
+            self.watch.look(picture, colour, &self.rules)?
+        } else {
+            self.watch.skip(&self.rules)
+        };
+        self.last = seen.len();
+        let detector = self.watch.detector();
+        frame.sightings = seen
+            .into_iter()
+            .map(|Tracked { object, id }| Sighting {
+                label: detector.label(object.class),
+                tracked: Tracked {
+                    object: object.scaled(1.0 / size.0, 1.0 / size.1),
+                    id,
+                },
+            })
+            .collect();
+        Ok(Some(frame))
+    }
+
+    fn reset(&mut self) {
+        self.watch.reset();
+    }
+
+    fn set(&mut self, parameter: &str, value: f64) {
+        if parameter == "threshold" {
+            self.rules.threshold = (!value.is_nan()).then_some(value as f32);
+        }
+    }
+
+    fn measurements(&self) -> Vec<Measurement> {
+        vec![("detect-objects", self.last as f64)]
+    }
+
+    fn engine(&self) -> Option<&Engine> {
+        Some(self.watch.detector().engine())
+    }
+}
