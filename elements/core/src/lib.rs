@@ -2,7 +2,8 @@
 //! Parts shared by the gst-aivideo elements.
 //!
 //! * [`pixels`]: pictures whatever their strides and chroma layout. Needs nothing else;
-//! * [`control`]: properties that follow controllers.
+//! * [`control`]: properties that follow controllers;
+//! * [`element`]: what elements write alike.
 //!
 //! With the feature `onnx` (on by default):
 //! * [`runtime`]: finding and loading ONNX Runtime, once a process;
@@ -16,6 +17,7 @@
 //! * [`error`]: what went wrong, as a GStreamer error message.
 
 pub mod control;
+pub mod element;
 pub mod pixels;
 
 #[cfg(feature = "onnx")]

@@ -3,13 +3,14 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use aivideo_core::{
+    element::{lock, same_pads},
     engine::{Engine, EngineError, Outputs, Pending},
     meta::{self, ClassificationResult},
     tensor::Tensor,
@@ -114,13 +115,6 @@ impl ObjectSubclass for Vjepa2Classify {
     type ParentType = gst_base::BaseTransform;
 }
 
-/// The lock, also after a panic of another thread: what is inside is replaced as a whole.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
 impl ObjectImpl for Vjepa2Classify {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(Settings::properties);
@@ -179,15 +173,7 @@ impl ElementImpl for Vjepa2Classify {
                     gst_video::VideoFormat::Bgr,
                 ])
                 .build();
-            [
-                ("sink", gst::PadDirection::Sink),
-                ("src", gst::PadDirection::Src),
-            ]
-            .into_iter()
-            .filter_map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-            })
-            .collect()
+            same_pads(&caps)
         });
         TEMPLATES.as_ref()
     }

@@ -11,11 +11,12 @@ use std::{
 };
 
 use aivideo_core::{
+    element::lock,
     engine::{Engine, EngineError, ModelSource},
     settings::InferenceSettings,
 };
 
-use super::{imp::lock, settings::Settings};
+use super::settings::Settings;
 use crate::model::ClassifierModel;
 
 /// A model that is ready to run.

@@ -3,13 +3,14 @@ use super::Request;
 use crate::bitstream::{FrameType, SequenceHeader};
 use crate::coder::{CodecError, DecodeNet, Decoded, Decoder, ModelFiles};
 use crate::element::message;
+use aivideo_core::element::lock;
 use aivideo_core::pixels::Yuv420;
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
-use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -132,11 +133,6 @@ pub struct AiCodecDec {
     net: Mutex<Option<DecodeNet>>,
     state: Mutex<Option<State>>,
     totals: Mutex<Totals>,
-}
-
-/// A poisoned lock means that another thread panicked while it only read or replaced plain values.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 const INTERVAL: &str = "min-force-key-unit-interval";

@@ -9,13 +9,14 @@ use crate::coder::{
 };
 use crate::element::{loss_report, post, sequence_from_info};
 use crate::motion::Variant;
+use aivideo_core::element::lock;
 use aivideo_core::pixels::Yuv420;
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
-use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::sync::{LazyLock, Mutex};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -204,11 +205,6 @@ pub struct AiCodecEnc {
     totals: Mutex<Totals>,
     /// A receiver's report, for the next frame.
     report: Mutex<Option<LossReport>>,
-}
-
-/// A poisoned lock means that another thread panicked while it only read or replaced plain values.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 #[glib::object_subclass]

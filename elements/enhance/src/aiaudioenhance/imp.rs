@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
+use aivideo_core::element::{lock, same_pads};
 use glib::prelude::*;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -118,11 +119,6 @@ pub struct AiAudioEnhance {
     /// Latency as reported last, and whether any sample came since the start.
     latency: Mutex<gst::ClockTime>,
     heard: Mutex<bool>,
-}
-
-/// A panic of another thread leaves plain values behind: they can be used.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl AiAudioEnhance {
@@ -448,15 +444,7 @@ impl ElementImpl for AiAudioEnhance {
                 .rate_range(RATES.0 as i32..=RATES.1 as i32)
                 .channels_range(1..=MAX_CHANNELS as i32)
                 .build();
-            [
-                ("src", gst::PadDirection::Src),
-                ("sink", gst::PadDirection::Sink),
-            ]
-            .into_iter()
-            .filter_map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-            })
-            .collect()
+            same_pads(&caps)
         });
         &TEMPLATES
     }

@@ -2,10 +2,15 @@
 
 use std::{
     path::PathBuf,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex},
 };
 
-use aivideo_core::{model::ModelSource, pixels::Yuv420, settings::InferenceSettings};
+use aivideo_core::{
+    element::{lock, same_pads},
+    model::ModelSource,
+    pixels::Yuv420,
+    settings::InferenceSettings,
+};
 use aivideo_meta::Detection;
 use glib::prelude::*;
 use gst::prelude::*;
@@ -89,11 +94,6 @@ struct State {
 pub struct AiDetect {
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
-}
-
-/// A panic of another thread leaves plain values behind: they can be used.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn load(settings: &Settings) -> Result<Detector, DetectError> {
@@ -347,15 +347,7 @@ impl ElementImpl for AiDetect {
                     gst_video::VideoFormat::Nv21,
                 ])
                 .build();
-            [
-                ("src", gst::PadDirection::Src),
-                ("sink", gst::PadDirection::Sink),
-            ]
-            .into_iter()
-            .filter_map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-            })
-            .collect()
+            same_pads(&caps)
         });
         &TEMPLATES
     }

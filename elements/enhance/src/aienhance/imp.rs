@@ -2,9 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
-use aivideo_core::{engine::Engine, pixels::Yuv420, settings::InferenceSettings};
+use aivideo_core::{
+    element::{lock, same_pads},
+    engine::Engine,
+    pixels::Yuv420,
+    settings::InferenceSettings,
+};
 use glib::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::{
@@ -103,11 +108,6 @@ pub struct AiEnhance {
     withheld: Mutex<Withheld>,
     /// What caps queries could not be answered for has been said.
     complained: AtomicBool,
-}
-
-/// A panic of another thread leaves plain values behind: they can be used.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why a chain cannot be had.
@@ -660,15 +660,7 @@ impl ElementImpl for AiEnhance {
                 .width_range(1..=MAX_SIDE)
                 .height_range(1..=MAX_SIDE)
                 .build();
-            [
-                ("src", gst::PadDirection::Src),
-                ("sink", gst::PadDirection::Sink),
-            ]
-            .into_iter()
-            .filter_map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-            })
-            .collect()
+            same_pads(&caps)
         });
         &TEMPLATES
     }

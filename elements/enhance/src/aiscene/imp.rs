@@ -3,9 +3,10 @@
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex},
 };
 
+use aivideo_core::element::{lock, same_pads};
 use aivideo_meta::{ClassificationResult, Detection};
 use glib::prelude::*;
 use gst::prelude::*;
@@ -97,11 +98,6 @@ struct Leaving {
 pub struct AiScene {
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
-}
-
-/// A panic of another thread leaves plain values behind: they can be used.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn thumbnail(buffer: &gst::BufferRef, info: &gst_video::VideoInfo) -> Option<Thumbnail> {
@@ -551,15 +547,7 @@ impl ElementImpl for AiScene {
             let caps = gst_video::VideoCapsBuilder::new()
                 .format_list(FORMATS)
                 .build();
-            [
-                ("src", gst::PadDirection::Src),
-                ("sink", gst::PadDirection::Sink),
-            ]
-            .into_iter()
-            .filter_map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-            })
-            .collect()
+            same_pads(&caps)
         });
         &TEMPLATES
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
+use aivideo_core::element::same_pads;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -459,15 +460,7 @@ impl ElementImpl for FxFilter {
                         .chain(DEEP_FORMATS.map(|(format, _)| format)),
                 )
                 .build();
-            [
-                ("sink", gst::PadDirection::Sink),
-                ("src", gst::PadDirection::Src),
-            ]
-            .into_iter()
-            .filter_map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-            })
-            .collect()
+            same_pads(&caps)
         });
         &TEMPLATES
     }

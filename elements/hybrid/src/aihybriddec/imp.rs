@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock};
 
+use aivideo_core::element::lock;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -61,11 +62,6 @@ pub struct AiHybridDec {
     inside: OnceLock<Inside>,
     decoder: Mutex<Option<Decoder>>,
     shown: Mutex<Shown>,
-}
-
-/// A panic of another thread leaves plain values behind: they can be used.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[glib::object_subclass]
@@ -276,7 +272,7 @@ impl AiHybridDec {
             gst::error_msg!(
                 gst::CoreError::MissingPlugin,
                 (
-                    "No decoder for {} is installed; on Debian they are in gstreamer1.0-libav and                      gstreamer1.0-plugins-bad",
+                    "No decoder for {} is installed; on Debian they are in gstreamer1.0-libav and gstreamer1.0-plugins-bad",
                     base.name()
                 )
             )

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use aivideo_core::pixels::PlaneRef;
+use aivideo_core::{element::lock, pixels::PlaneRef};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -104,11 +104,6 @@ struct Inside {
 pub struct AiHybridEnc {
     settings: Arc<Mutex<Settings>>,
     inside: Mutex<Option<Inside>>,
-}
-
-/// A panic of another thread leaves plain values behind: they can be used.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[glib::object_subclass]

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
-use aivideo_core::settings::InferenceSettings;
+use aivideo_core::{
+    element::{lock, same_pads},
+    settings::InferenceSettings,
+};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -63,11 +66,6 @@ struct State {
 pub struct AiRestore {
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
-}
-
-/// A panic of another thread leaves plain values behind: they can be used.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The properties, also those of the decoder around it.
@@ -190,15 +188,7 @@ impl ElementImpl for AiRestore {
             let caps = gst_video::VideoCapsBuilder::new()
                 .format_list(FORMATS)
                 .build();
-            [
-                ("sink", gst::PadDirection::Sink),
-                ("src", gst::PadDirection::Src),
-            ]
-            .into_iter()
-            .filter_map(|(name, direction)| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).ok()
-            })
-            .collect()
+            same_pads(&caps)
         });
         &TEMPLATES
     }

@@ -73,6 +73,47 @@ fn streams_come_back_at_their_size() {
     }
 }
 
+/// The next frame goes in only when the one before has come out: nobody holds any back.
+#[test]
+fn low_delay_holds_no_frame_back() {
+    crate::init();
+    for (base, needed) in BASES {
+        if !available(needed) {
+            continue;
+        }
+        let text = format!(
+            "appsrc name=in is-live=true format=time \
+             caps=video/x-raw,format=I420,width=160,height=96,framerate=25/1 \
+             ! aihybridenc base={base} latency=low-delay scale=1/2 \
+             ! aihybriddec ! appsink name=out sync=false"
+        );
+        let pipeline = gst::parse::launch(&text).expect("a pipeline");
+        let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+        let source = pipeline.by_name("in").expect("a source");
+        let sink = pipeline.by_name("out").expect("a sink");
+        pipeline.set_state(gst::State::Playing).expect("it starts");
+        for n in 0..12u64 {
+            let picture: Vec<u8> = (0..160 * 96 * 3 / 2)
+                .map(|at| (at as u64 * 7 + n * 13) as u8)
+                .collect();
+            let mut buffer = gst::Buffer::from_mut_slice(picture);
+            {
+                let buffer = buffer.get_mut().expect("our own");
+                buffer.set_pts(n * 40 * gst::ClockTime::MSECOND);
+                buffer.set_duration(40 * gst::ClockTime::MSECOND);
+            }
+            let flow = source.emit_by_name::<gst::FlowReturn>("push-buffer", &[&buffer]);
+            assert_eq!(flow, gst::FlowReturn::Ok, "{base}: frame {n}");
+            let wait = gst::ClockTime::from_seconds(20).nseconds();
+            let sample = sink.emit_by_name::<Option<gst::Sample>>("try-pull-sample", &[&wait]);
+            let sample = sample.unwrap_or_else(|| panic!("{base}: frame {n} is held back"));
+            let pts = sample.buffer().and_then(|buffer| buffer.pts());
+            assert!(pts.is_some(), "{base}: frame {n} has no time");
+        }
+        pipeline.set_state(gst::State::Null).expect("it stops");
+    }
+}
+
 #[test]
 fn standard_tools_take_the_stream() {
     crate::init();
