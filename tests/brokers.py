@@ -89,6 +89,59 @@ def mosquitto(qos, restart):
     print(f"Mosquitto, qos {qos}, {what}: all of {FRAMES} lines, {len(lines) - FRAMES} twice")
 
 
+def certificates(folder):
+    """An authority, a broker at 127.0.0.1 and a client, signed by it; and an authority nobody was signed by."""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, cwd=folder, capture_output=True)
+
+    for name in ("ca", "stranger"):
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                "-addext", "basicConstraints=critical,CA:TRUE", "-keyout", f"{name}.key", "-out", f"{name}.pem")
+    with open(f"{folder}/san", "w", encoding="ascii") as file:
+        file.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+    for name in ("broker", "client"):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-extfile", "san", "-out", f"{name}.pem")
+
+
+def mosquitto_tls():
+    port, folder = free_port(), tempfile.mkdtemp()
+    certificates(folder)
+    subprocess.run(["mosquitto_passwd", "-c", "-b", f"{folder}/passwords", "gate", "secret"], check=True, capture_output=True)
+    with open(f"{folder}/mosquitto.conf", "w", encoding="ascii") as file:
+        file.write(
+            f"listener {port} 127.0.0.1\ncafile {folder}/ca.pem\ncertfile {folder}/broker.pem\nkeyfile {folder}/broker.key\n"
+            f"require_certificate true\nallow_anonymous false\npassword_file {folder}/passwords\nuser root\n"
+        )
+    broker = subprocess.Popen(["mosquitto", "-c", f"{folder}/mosquitto.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(1)
+    ours = f"tls-cert-file={folder}/client.pem tls-key-file={folder}/client.key username=gate"
+    listen = subprocess.Popen(
+        ["mosquitto_sub", "-h", "127.0.0.1", "-p", str(port), "-t", "site/#", "-q", "1", "-W", "60", "-C", str(FRAMES), "-u", "gate",
+         "-P", "secret", "--cafile", f"{folder}/ca.pem", "--cert", f"{folder}/client.pem", "--key", f"{folder}/client.key"],
+        stdout=subprocess.PIPE, text=True,
+    )
+    time.sleep(1)
+    address = f"method=mqtt address=mqtts://127.0.0.1:{port} topic=site/gate"
+    output = finish(publish(f"{address} tls-ca-file={folder}/ca.pem password=secret {ours}"))
+    lines = listen.communicate(timeout=90)[0].splitlines()
+    if len(set(times(lines))) != FRAMES:
+        sys.exit(f"Mosquitto, encrypted: {len(lines)} of {FRAMES} lines arrived\n{output}")
+    for what, settings in {
+        "of an authority that we do not trust": f"tls-ca-file={folder}/stranger.pem password=secret {ours}",
+        "without our certificate": f"tls-ca-file={folder}/ca.pem username=gate password=secret",
+        "with a wrong password": f"tls-ca-file={folder}/ca.pem password=wrong {ours}",
+    }.items():
+        output = finish(publish(f"{address} drain-timeout=500 {settings}"))
+        if "Nothing can be published" not in output:
+            sys.exit(f"Mosquitto {what}: nothing is said\n{output}")
+    broker.terminate()
+    broker.wait()
+    shutil.rmtree(folder)
+    print(f"Mosquitto, TLS with certificates of both sides and a password: all of {FRAMES} lines; strangers are refused")
+
+
 def kafka():
     from confluent_kafka import Consumer, Producer
 
@@ -122,6 +175,7 @@ def main():
     if shutil.which("mosquitto") and shutil.which("mosquitto_sub"):
         for qos, restart in [(0, False), (1, False), (1, True)]:
             mosquitto(qos, restart)
+        mosquitto_tls()
     else:
         print("SKIP: mosquitto and mosquitto-clients are not installed")
     try:

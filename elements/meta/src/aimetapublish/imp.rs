@@ -14,7 +14,8 @@ use crate::{
     json,
     publish::{
         Event, Publisher, Target, TargetError,
-        target::{self, Kafka, Mqtt},
+        target::{self, Encryption, Kafka, Mqtt},
+        tls::Tls,
     },
 };
 
@@ -40,6 +41,10 @@ struct Settings {
     client_id: Option<String>,
     username: Option<String>,
     password: Option<String>,
+    tls: bool,
+    tls_ca_file: Option<String>,
+    tls_cert_file: Option<String>,
+    tls_key_file: Option<String>,
     qos: u32,
     retain: bool,
     key: Option<String>,
@@ -58,6 +63,10 @@ impl Default for Settings {
             client_id: None,
             username: None,
             password: None,
+            tls: false,
+            tls_ca_file: None,
+            tls_cert_file: None,
+            tls_key_file: None,
             qos: DEFAULT_QOS,
             retain: false,
             key: None,
@@ -68,6 +77,21 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Files are read now: a broker that is away must not hide that they are wrong.
+    fn encryption(&self) -> Result<Encryption, TargetError> {
+        let path = |text: &Option<String>| {
+            let text = text.as_ref().filter(|text| !text.is_empty());
+            text.map(PathBuf::from)
+        };
+        let client = match (path(&self.tls_cert_file), path(&self.tls_key_file)) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(TargetError::HalfClient),
+        };
+        let ca = path(&self.tls_ca_file);
+        Tls { ca, client }.load().map(Encryption)
+    }
+
     /// The target, or what is missing or wrong. `name` distinguishes clients of one broker.
     fn target(&self, name: &str) -> Result<Target, TargetError> {
         let method = match self.method {
@@ -94,7 +118,9 @@ impl Settings {
             Method::Stdout => Target::Stdout,
             Method::Mqtt => {
                 let address = needed(&self.address, "address")?;
-                let (host, port) = target::parse_address(&address, &["mqtt", "tcp"], 1883)?;
+                let secure = self.tls || target::is_encrypted(&address);
+                let usual = if secure { 8883 } else { 1883 };
+                let (host, port) = target::parse_address(&address, target::MQTT, usual)?;
                 let topic = needed(&self.topic, "topic")?;
                 target::check_mqtt_topic(&topic)?;
                 let password = self.password.clone().unwrap_or_default();
@@ -106,17 +132,21 @@ impl Settings {
                     qos: self.qos.min(1) as u8,
                     retain: self.retain,
                     credentials: self.username.clone().map(|user| (user, password)),
+                    tls: secure.then(|| self.encryption()).transpose()?,
                 })
             }
             Method::Kafka => {
                 let brokers = target::parse_brokers(&needed(&self.address, "address")?)?;
                 let topic = needed(&self.topic, "topic")?;
                 target::check_kafka_topic(&topic)?;
+                let password = self.password.clone().unwrap_or_default();
                 Target::Kafka(Kafka {
                     brokers,
                     topic,
                     client_id,
                     key: self.key.clone().filter(|key| !key.is_empty()),
+                    credentials: self.username.clone().map(|user| (user, password)),
+                    tls: self.tls.then(|| self.encryption()).transpose()?,
                 })
             }
         })
@@ -190,11 +220,36 @@ impl ObjectImpl for AiMetaPublish {
                     "Client id",
                     "Name of this client at the broker (default: made of the process and the element's name)",
                 ),
-                text("username", "User name", "User at the MQTT broker"),
+                text(
+                    "username",
+                    "User name",
+                    "User at the broker (Kafka: SASL/PLAIN)",
+                ),
                 text(
                     "password",
                     "Password",
-                    "Password of the user at the MQTT broker",
+                    "Password of the user at the broker",
+                ),
+                glib::ParamSpecBoolean::builder("tls")
+                    .nick("TLS")
+                    .blurb("Encrypt the connection to the broker; an address with mqtts:// does so too")
+                    .default_value(false)
+                    .mutable_ready()
+                    .build(),
+                text(
+                    "tls-ca-file",
+                    "TLS authorities",
+                    "PEM file with the certificates that the broker's must be signed by (default: the system's)",
+                ),
+                text(
+                    "tls-cert-file",
+                    "TLS certificate",
+                    "PEM file with the certificate chain of this client, where the broker asks for one",
+                ),
+                text(
+                    "tls-key-file",
+                    "TLS key",
+                    "PEM file with the key of tls-cert-file",
                 ),
                 glib::ParamSpecUInt::builder("mqtt-qos")
                     .nick("MQTT quality of service")
@@ -252,6 +307,10 @@ impl ObjectImpl for AiMetaPublish {
             "client-id" => settings.client_id = value.get().unwrap_or_default(),
             "username" => settings.username = value.get().unwrap_or_default(),
             "password" => settings.password = value.get().unwrap_or_default(),
+            "tls" => settings.tls = value.get().unwrap_or_default(),
+            "tls-ca-file" => settings.tls_ca_file = value.get().unwrap_or_default(),
+            "tls-cert-file" => settings.tls_cert_file = value.get().unwrap_or_default(),
+            "tls-key-file" => settings.tls_key_file = value.get().unwrap_or_default(),
             "mqtt-qos" => settings.qos = value.get().unwrap_or(DEFAULT_QOS),
             "mqtt-retain" => settings.retain = value.get().unwrap_or_default(),
             "kafka-key" => settings.key = value.get().unwrap_or_default(),
@@ -277,6 +336,10 @@ impl ObjectImpl for AiMetaPublish {
             "client-id" => settings.client_id.to_value(),
             "username" => settings.username.to_value(),
             "password" => settings.password.to_value(),
+            "tls" => settings.tls.to_value(),
+            "tls-ca-file" => settings.tls_ca_file.to_value(),
+            "tls-cert-file" => settings.tls_cert_file.to_value(),
+            "tls-key-file" => settings.tls_key_file.to_value(),
             "mqtt-qos" => settings.qos.to_value(),
             "mqtt-retain" => settings.retain.to_value(),
             "kafka-key" => settings.key.to_value(),

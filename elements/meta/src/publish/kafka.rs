@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use rskafka::{
     BackoffConfig,
     client::{
-        ClientBuilder,
+        ClientBuilder, Credentials, SaslConfig,
         partition::{Compression, PartitionClient, UnknownTopicHandling},
     },
     record::Record,
@@ -52,7 +52,7 @@ async fn within<T, E: std::fmt::Display>(
 }
 
 async fn connect(settings: &Kafka) -> Result<PartitionClient, String> {
-    let client = ClientBuilder::new(settings.brokers.clone())
+    let mut client = ClientBuilder::new(settings.brokers.clone())
         .client_id(settings.client_id.as_str())
         .backoff_config(BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -60,6 +60,13 @@ async fn connect(settings: &Kafka) -> Result<PartitionClient, String> {
             base: 2.0,
             deadline: Some(PATIENCE),
         });
+    if let Some(tls) = &settings.tls {
+        client = client.tls_config(tls.0.clone());
+    }
+    if let Some((user, password)) = &settings.credentials {
+        let credentials = Credentials::new(user.clone(), password.clone());
+        client = client.sasl_config(SaslConfig::Plain(credentials));
+    }
     let client = within(client.build()).await?;
     let topics = within(client.list_topics()).await?;
     let topic = topics

@@ -9,6 +9,7 @@ mod kafka;
 mod mqtt;
 pub mod queue;
 pub mod target;
+pub mod tls;
 
 use std::{
     sync::{

@@ -7,7 +7,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use rumqttc::{AsyncClient, ConnectionError, Event, MqttOptions, Outgoing, Packet, QoS};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, MqttOptions, Outgoing, Packet, QoS, TlsConfiguration,
+    Transport,
+};
 use tokio::sync::mpsc;
 
 use super::{Backoff, Link, target::Mqtt};
@@ -30,6 +33,9 @@ pub(super) async fn run(link: &Link, settings: Mqtt) {
     options.set_inflight(WINDOW as u16);
     if let Some((user, password)) = &settings.credentials {
         options.set_credentials(user, password);
+    }
+    if let Some(tls) = &settings.tls {
+        options.set_transport(Transport::Tls(TlsConfiguration::Rustls(tls.0.clone())));
     }
     let qos = if settings.qos == 0 {
         QoS::AtMostOnce

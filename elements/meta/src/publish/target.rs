@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where lines go, out of what users write.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
@@ -23,6 +23,8 @@ pub struct Mqtt {
     pub qos: u8,
     pub retain: bool,
     pub credentials: Option<(String, String)>,
+    /// Encrypted, by these certificates.
+    pub tls: Option<Encryption>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +35,26 @@ pub struct Kafka {
     pub client_id: String,
     /// Of every record; its hash chooses the partition.
     pub key: Option<String>,
+    /// User and password (SASL/PLAIN).
+    pub credentials: Option<(String, String)>,
+    /// Encrypted, by these certificates.
+    pub tls: Option<Encryption>,
+}
+
+/// Certificates that are read.
+#[derive(Clone)]
+pub struct Encryption(pub Arc<rustls::ClientConfig>);
+
+impl fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Encryption")
+    }
+}
+
+impl PartialEq for Encryption {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -48,6 +70,18 @@ pub enum TargetError {
     Address { address: String, reason: String },
     #[error("topic='{topic}' cannot be published to: {reason}")]
     Topic { topic: String, reason: String },
+    #[error("{property}='{}' cannot be used: {reason}", path.display())]
+    Pem {
+        property: &'static str,
+        path: PathBuf,
+        reason: String,
+    },
+    #[error("the system has no certificates of authorities (package ca-certificates); set tls-ca-file")]
+    NoAuthorities,
+    #[error("tls-cert-file and tls-key-file belong together: one of them is missing")]
+    HalfClient,
+    #[error("encryption cannot be set up: {0}")]
+    Tls(String),
     #[error("the thread that publishes cannot be started: {0}")]
     Thread(String),
 }
@@ -57,6 +91,17 @@ fn address_error(address: &str, reason: impl Into<String>) -> TargetError {
         address: address.into(),
         reason: reason.into(),
     }
+}
+
+/// Schemes of an MQTT broker's address.
+pub const MQTT: &[&str] = &["mqtt", "tcp", "mqtts", "ssl", "tls"];
+
+/// Whether the address itself asks for encryption.
+pub fn is_encrypted(address: &str) -> bool {
+    address.split_once("://").is_some_and(|(scheme, _)| {
+        let scheme = scheme.trim().to_ascii_lowercase();
+        matches!(scheme.as_str(), "mqtts" | "ssl" | "tls")
+    })
 }
 
 /// Reads `[scheme://]host[:port]`, the host being a name, an IPv4 or a bracketed IPv6 address.
@@ -74,12 +119,13 @@ pub fn parse_address(
                 .any(|known| known.eq_ignore_ascii_case(scheme))
             {
                 let known = schemes.join("://, ");
-                let tls = match scheme.to_ascii_lowercase().as_str() {
-                    "mqtts" | "ssl" | "tls" | "wss" => "; encrypted connections are not supported",
-                    _ => "",
+                let websocket = ["ws", "wss"].iter().any(|ws| ws.eq_ignore_ascii_case(scheme));
+                let more = match websocket {
+                    true => "; MQTT over WebSockets is not supported",
+                    false => "",
                 };
                 return Err(error(format!(
-                    "it begins with {scheme}:// instead of {known}://{tls}"
+                    "it begins with {scheme}:// instead of {known}://{more}"
                 )));
             }
             rest
@@ -185,7 +231,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn mqtt(address: &str) -> Result<(String, u16), TargetError> {
-        parse_address(address, &["mqtt", "tcp"], 1883)
+        parse_address(address, MQTT, 1883)
     }
 
     #[test]
@@ -195,6 +241,7 @@ mod tests {
         };
         ok("localhost", "localhost", 1883);
         ok("mqtt://broker.example:8883", "broker.example", 8883);
+        assert!(is_encrypted("MQTTS://broker.example") && !is_encrypted("mqtt://mqtts"));
         ok(" MQTT://10.0.0.1/ ", "10.0.0.1", 1883);
         ok("[::1]", "::1", 1883);
         ok("tcp://[fe80::1]:5000", "fe80::1", 5000);
@@ -211,7 +258,7 @@ mod tests {
             ("mqtt://", "host is missing"),
             (":1883", "host is missing"),
             ("http://a", "http://"),
-            ("mqtts://a", "encrypted"),
+            ("wss://a", "WebSockets"),
             ("a:b", "not a port"),
             ("a:0", "not a port"),
             ("a:65536", "not a port"),
