@@ -134,7 +134,8 @@ fn pixels_are_neither_copied_nor_changed() {
         assert_eq!(a.as_ptr(), b.as_ptr(), "the memory is shared");
         let metas = held.iter_meta::<gst::Meta>().count();
         assert_eq!(metas, 0, "the other holder's buffer is left alone");
-        assert_eq!(out.iter_meta::<gst::Meta>().count(), usize::from(i >= 15));
+        // One, and with the feature `analytics` a second.
+        assert_eq!(out.iter_meta::<gst::Meta>().count() > 0, i >= 15);
     }
 }
 
