@@ -32,7 +32,7 @@ fn change(bench: &Bench, model: &ModelFile) {
 fn pass_until_swapped(bench: &mut Bench, mut next: u64, swaps: u64) -> u64 {
     let began = Instant::now();
     while bench.stat("model-swaps") < swaps {
-        assert!(began.elapsed() < Duration::from_secs(20), "no swap");
+        assert!(began.elapsed() < Duration::from_secs(60), "no swap");
         bench.pass(grey(100, next));
         next += 1;
         std::thread::sleep(Duration::from_millis(1));
@@ -71,7 +71,7 @@ fn the_model_changes_between_two_frames_and_no_frame_and_no_clip_is_lost() {
     let began = Instant::now();
     // `pass` checks that each frame comes out as it goes in.
     while bench.stat("model-swaps") == 0 || names.len() < 40 {
-        assert!(began.elapsed() < Duration::from_secs(20), "no swap");
+        assert!(began.elapsed() < Duration::from_secs(60), "no swap");
         for result in bench.pass(grey((40 + next % 100) as u8, next)) {
             assert_eq!(result.clip_end, (next + 1) * STEP);
             let (a, b) = probed(&result);
@@ -145,7 +145,7 @@ fn wait_for_workers(hashes: &[String], count: usize) {
     let began = Instant::now();
     while hashes.iter().map(|hash| workers(hash)).sum::<usize>() != count {
         assert!(
-            began.elapsed() < Duration::from_secs(10),
+            began.elapsed() < Duration::from_secs(60),
             "not {count} models of these are loaded"
         );
         std::thread::sleep(Duration::from_millis(5));
