@@ -24,13 +24,20 @@ ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
 # What is this good is left alone: clips almost without errors, where every change costs, are not to
 # outweigh all others.
 FLOOR = (1.0 / 255) ** 2
+HARM = 3.0  # how much more a loss counts than a gain
 LONGEST_STEP = 60.0  # seconds; a step that took longer was stopped meanwhile, and the budget is of training
 
 
 def relative_error(out, clean, coded):
-    """What is left of each sample's squared error, so that a decibel counts the same in every clip."""
+    """What is left of each sample's squared error, so that a decibel counts the same in every clip.
+    Where it is more than there was, the excess counts more often: no clip is to look worse."""
     left, was = (out - clean).square(), (coded - clean).square()
-    part = lambda lo, hi: left[:, lo:hi].mean((1, 2, 3)) / (was[:, lo:hi].mean((1, 2, 3)) + FLOOR)
+
+    def part(lo, hi):
+        before = was[:, lo:hi].mean((1, 2, 3))
+        ratio, none = left[:, lo:hi].mean((1, 2, 3)) / (before + FLOOR), before / (before + FLOOR)
+        return ratio + (HARM - 1) * (ratio - none).clamp(min=0)
+
     return (0.85 * part(0, 4) + 0.15 * part(4, 6)).mean()
 
 
