@@ -165,3 +165,15 @@ fn auto_always_runs_and_tells_where() {
         .run(vec![("x", Tensor::f32([1, 2], vec![1.0, 2.0]))])
         .unwrap();
 }
+
+#[test]
+fn a_probe_tells_where_a_model_ran() {
+    use aivideo_core::provider::probe;
+    let found = probe("cpu").unwrap();
+    assert_eq!((found.device.as_str(), found.warnings.len()), ("cpu", 0));
+    assert_says(&probe("gpu").unwrap_err().to_string(), &["'gpu'"]);
+    match probe("cuda") {
+        Ok(found) => assert_eq!(found.device, "cuda:0"),
+        Err(err) => assert_says(&err.to_string(), &["cuda:0", "device=cpu"]),
+    }
+}
