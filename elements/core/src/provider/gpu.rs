@@ -163,22 +163,21 @@ fn describe(library: &Library) -> Result<Driver, Absence> {
         return Err(Absence::NoDevice);
     }
     let check = Check::new(library)?;
-    // SAFETY: these symbols of the driver's stable C API have had these signatures since CUDA 6.
-    let (version, get, name, memory, attribute): (
-        Symbol<DriverGetVersion>,
-        Symbol<DeviceGet>,
-        Symbol<DeviceGetName>,
-        Symbol<DeviceTotalMem>,
-        Symbol<DeviceGetAttribute>,
-    ) = unsafe {
-        (
-            library.get(b"cuDriverGetVersion\0").map_err(broken)?,
-            library.get(b"cuDeviceGet\0").map_err(broken)?,
-            library.get(b"cuDeviceGetName\0").map_err(broken)?,
-            library.get(b"cuDeviceTotalMem_v2\0").map_err(broken)?,
-            library.get(b"cuDeviceGetAttribute\0").map_err(broken)?,
-        )
-    };
+    // SAFETY: this symbol of the driver's stable C API, as those below, has had this signature since
+    // CUDA 6.
+    let version: Symbol<DriverGetVersion> =
+        unsafe { library.get(b"cuDriverGetVersion\0") }.map_err(broken)?;
+    // SAFETY: as above.
+    let get: Symbol<DeviceGet> = unsafe { library.get(b"cuDeviceGet\0") }.map_err(broken)?;
+    // SAFETY: as above.
+    let name: Symbol<DeviceGetName> =
+        unsafe { library.get(b"cuDeviceGetName\0") }.map_err(broken)?;
+    // SAFETY: as above.
+    let memory: Symbol<DeviceTotalMem> =
+        unsafe { library.get(b"cuDeviceTotalMem_v2\0") }.map_err(broken)?;
+    // SAFETY: as above.
+    let attribute: Symbol<DeviceGetAttribute> =
+        unsafe { library.get(b"cuDeviceGetAttribute\0") }.map_err(broken)?;
     let mut cuda: c_int = 0;
     // SAFETY: the driver is initialised and `cuda` may be written.
     check.code(unsafe { version(&mut cuda) })?;
