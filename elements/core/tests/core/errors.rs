@@ -177,3 +177,20 @@ fn a_probe_tells_where_a_model_ran() {
         Err(err) => assert_says(&err.to_string(), &["cuda:0", "device=cpu"]),
     }
 }
+
+#[test]
+fn a_bare_session_runs_and_refuses_as_an_engine_does() {
+    use crate::support::{embedded, pair};
+    use aivideo_core::engine::Bare;
+    let source = embedded(testmodel::add(1.0, Dim::Free("batch")));
+    let mut bare = Bare::new(&source, &cpu(|_| {}), pair(1.0, 2.0)).unwrap();
+    bare.run().unwrap();
+    let wrong = vec![("nothing", Tensor::f32([1, 2], vec![0.0; 2]))];
+    let mut bare = Bare::new(&source, &cpu(|_| {}), wrong).unwrap();
+    assert_says(&bare.run().unwrap_err().to_string(), &["nothing"]);
+    let gpu = cpu(|settings| settings.device = "cuda:63".to_string());
+    let Err(err) = Bare::new(&source, &gpu, pair(1.0, 2.0)) else {
+        panic!("GPU 63 was found");
+    };
+    assert_says(&err.to_string(), &["cuda:63"]);
+}
