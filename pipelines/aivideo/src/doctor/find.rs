@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use aivideo_core::{provider, runtime};
+use aivideo_cuda::compile::{CompileError, Nvrtc};
 use gst::prelude::*;
 use serde::Serialize;
 
@@ -193,7 +194,18 @@ pub fn find(device: &str) -> Findings {
             .map(|(what, name)| Library {
                 what,
                 name,
-                path: provider::find_library(name),
+                path: match name {
+                    // It need not be where the loader looks.
+                    "libnvrtc.so.13" => Nvrtc::find()
+                        .map(|nvrtc| nvrtc.path().to_path_buf())
+                        .map_err(|err| match err {
+                            CompileError::NotFound(_) => {
+                                "neither AIVIDEO_NVRTC nor the loader knows it".to_string()
+                            }
+                            other => other.to_string(),
+                        }),
+                    name => provider::find_library(name),
+                },
             })
             .to_vec(),
         stock: STOCK

@@ -202,7 +202,10 @@ fn brings(name: &str) -> Option<&'static str> {
         ("libcudnn", "PyPI wheel nvidia-cudnn-cu13"),
         ("libcufft.so", "PyPI wheel nvidia-cufft"),
         ("libcurand.so", "PyPI wheel nvidia-curand"),
-        ("libnvrtc.so", "PyPI wheel nvidia-cuda-nvrtc"),
+        (
+            "libnvrtc.so",
+            "PyPI wheel nvidia-cuda-nvrtc (`make bootstrap` fetches it; AIVIDEO_NVRTC names its file)",
+        ),
         ("libnvJitLink.so", "PyPI wheel nvidia-nvjitlink"),
         ("libnvinfer", "PyPI wheel tensorrt-cu13-libs (TensorRT 10)"),
         (
@@ -294,7 +297,7 @@ fn providers(found: &Findings, wanted: bool) -> Section {
                 } else {
                     Level::Note
                 },
-                format!("{what}: {name} is not found ({reason})"),
+                format!("{what}: {name} is not found ({})", first_line(reason)),
                 brings(name)
                     .filter(|_| has_gpu)
                     .map(|what| format!("{what}, {TO_LOADER}")),
