@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! CUDA kernels for frames and tensors that stay on the GPU. Knows no GStreamer and no ONNX Runtime.
+//! CUDA kernels for frames and tensors that stay on the GPU. Links neither GStreamer nor ONNX Runtime.
 //!
 //! * [`source`]: the kernels' text, one file each in `kernels/`, and their entries;
 //! * [`launch`]: one start of a kernel: entry, grid, arguments. Launchers check every size and stride
@@ -8,7 +8,8 @@
 //!   green and blue), [`classify`] (crop, resize, normalise), [`codec`] (shuffles and rounding), [`lut`]
 //!   (tables of three dimensions), [`point`] (tables of one);
 //! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
-//! * [`device`]: a GPU: memory, copies, launches.
+//! * [`device`]: a GPU: memory, copies, launches;
+//! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time; no element uses it yet.
 //!
 //! The kernels' arithmetic is that of the CPU, operation by operation, so results are equal, not close.
 
@@ -17,6 +18,7 @@ pub mod codec;
 pub mod compile;
 pub mod convert;
 pub mod device;
+pub mod gstcuda;
 pub mod launch;
 pub mod lut;
 pub mod point;
