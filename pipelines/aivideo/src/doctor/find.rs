@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Asking the machine. Nothing here says what is good or bad.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aivideo_core::{provider, runtime};
 use aivideo_cuda::compile::{CompileError, Nvrtc};
@@ -349,6 +349,7 @@ fn driver() -> Driver {
 }
 
 fn onnx_runtime() -> Runtime {
+    let folder = |path: &Path| path.parent().and_then(|parent| parent.canonicalize().ok());
     match runtime::get() {
         Ok(found) => Runtime {
             path: Ok(found.path().to_path_buf()),
@@ -358,7 +359,7 @@ fn onnx_runtime() -> Runtime {
                 .iter()
                 // A folder is several places; one of them may be the one that was taken.
                 .find(|tried| {
-                    tried.place.is_explicit() && found.folder() != tried.place.path.parent()
+                    tried.place.is_explicit() && folder(&tried.place.path) != folder(found.path())
                 })
                 .map(|tried| format!("{}: {}", tried.place.path.display(), tried.reason)),
             providers: provider::providers(found)
