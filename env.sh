@@ -40,6 +40,9 @@ export GST_REGISTRY="${GST_REGISTRY:-$_aivideo_root/target/gst-registry.bin}"
 if [ -z "${ORT_DYLIB_PATH:-}" ] && [ -f "$_aivideo_deps/onnxruntime/libonnxruntime.so" ]; then
   export ORT_DYLIB_PATH="$_aivideo_deps/onnxruntime/libonnxruntime.so"
 fi
+if [ -z "${AIVIDEO_NVRTC:-}" ] && [ -f "$_aivideo_deps/nvrtc/libnvrtc.so.13" ]; then
+  export AIVIDEO_NVRTC="$_aivideo_deps/nvrtc/libnvrtc.so.13"
+fi
 if [ -z "${AIVIDEO_FFMPEG:-}" ] && [ -x "$_aivideo_deps/ffmpeg/ffmpeg" ]; then
   export AIVIDEO_FFMPEG="$_aivideo_deps/ffmpeg/ffmpeg"
 fi

@@ -5,7 +5,7 @@
 #
 #   apt      packages of scripts/versions.sh (with sudo when not root)
 #   Rust     1.92 or later from PATH or ~/.cargo/bin; otherwise through rustup
-#   PyPI     ONNX Runtime's library, ffmpeg and two clips, into .deps/
+#   PyPI     ONNX Runtime's library, ffmpeg, NVIDIA's kernel compiler and two clips, into .deps/
 #
 # AIVIDEO_SKIP_APT=1  never calls apt, only reports what is missing.
 # AIVIDEO_DEPS=dir    where downloads go (default: .deps in the clone).
@@ -177,8 +177,10 @@ PY
 install_pypi() {
   arch=$(uname -m)
   case $arch in
-    x86_64) ort_sha=$ORT_SHA256_x86_64 ffmpeg_sha=$FFMPEG_SHA256_x86_64 ;;
-    aarch64) ort_sha=$ORT_SHA256_aarch64 ffmpeg_sha=$FFMPEG_SHA256_aarch64 ;;
+    x86_64) ort_sha=$ORT_SHA256_x86_64 ffmpeg_sha=$FFMPEG_SHA256_x86_64
+      nvrtc_sha=$NVRTC_SHA256_x86_64 nvrtc_platform=manylinux_2_12_x86_64 ;;
+    aarch64) ort_sha=$ORT_SHA256_aarch64 ffmpeg_sha=$FFMPEG_SHA256_aarch64
+      nvrtc_sha=$NVRTC_SHA256_aarch64 nvrtc_platform=manylinux_2_17_aarch64 ;;
     *) die "no pinned wheels for $arch (x86_64 and aarch64 have them); set ORT_DYLIB_PATH to an ONNX Runtime >= 1.24 of your own and see scripts/versions.sh" ;;
   esac
 
@@ -203,6 +205,16 @@ install_pypi() {
     chmod 755 "$deps/ffmpeg/ffmpeg"
     printf '%s\n' "$FFMPEG_VERSION" >"$deps/ffmpeg/version"
     say "ffmpeg for the anchors: $deps/ffmpeg/ffmpeg"
+  fi
+
+  # 57 MB, for the tests of the CUDA kernels, which need no GPU.
+  if [ "$(cat "$deps/nvrtc/version" 2>/dev/null || true)" != "$NVRTC_VERSION" ] || [ ! -f "$deps/nvrtc/libnvrtc.so.13" ]; then
+    fetch_wheel nvidia-cuda-nvrtc "$NVRTC_VERSION" "$nvrtc_sha" --platform "$nvrtc_platform"
+    rm -rf "$deps/nvrtc"
+    take 'nvidia/cu13/lib/libnvrtc*.so*' "$deps/nvrtc"
+    take '*/licenses/License.txt' "$deps/nvrtc"
+    printf '%s\n' "$NVRTC_VERSION" >"$deps/nvrtc/version"
+    say "NVIDIA's compiler for kernels: $deps/nvrtc/libnvrtc.so.13"
   fi
 
   if [ "$(cat "$deps/clips/version" 2>/dev/null || true)" != "$CLIPS_VERSION" ]; then

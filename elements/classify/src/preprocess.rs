@@ -222,6 +222,37 @@ impl Scaler {
     }
 }
 
+/// How the crop's samples along one axis are made of the plane's: sample `i` is the sum of `taps`
+/// samples from `first[i]` on, times `weights[i * taps ..]`. Weights whose samples would lie behind the
+/// plane are 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Axis<'a> {
+    pub first: &'a [usize],
+    pub weights: &'a [f32],
+    pub taps: usize,
+}
+
+impl Taps {
+    fn axis(&self) -> Axis<'_> {
+        Axis {
+            first: &self.first,
+            weights: &self.weights,
+            taps: self.width,
+        }
+    }
+}
+
+/// What a [`Preprocessor`] does with the planes, for other machines than the CPU.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    pub rows: Axis<'a>,
+    pub columns: Axis<'a>,
+    pub chroma_rows: Axis<'a>,
+    pub chroma_columns: Axis<'a>,
+    /// Of a chroma plane, in samples.
+    pub chroma_size: (usize, usize),
+}
+
 /// Memory that is used again for each frame.
 #[derive(Debug, Default)]
 struct Scratch {
@@ -326,6 +357,17 @@ impl Preprocessor {
     /// Numbers in a prepared frame: 3 planes (red, green, blue) of `size * size`.
     pub fn output_len(&self) -> usize {
         3 * self.spec.size * self.spec.size
+    }
+
+    /// Which samples are taken with which weights.
+    pub fn plan(&self) -> Plan<'_> {
+        Plan {
+            rows: self.luma.rows.axis(),
+            columns: self.luma.columns.axis(),
+            chroma_rows: self.chroma.rows.axis(),
+            chroma_columns: self.chroma.columns.axis(),
+            chroma_size: (self.chroma.width, self.chroma.height),
+        }
     }
 
     /// Prepares one frame.

@@ -83,6 +83,35 @@ impl ColorTable {
     }
 }
 
+/// A table's numbers, for other machines than the CPU.
+#[derive(Clone, Copy)]
+pub struct Parts<'a> {
+    /// Entries along an axis.
+    pub size: i32,
+    /// From codes to places in the table: 4096 for a step, after a shift by eight.
+    pub scale: [i32; 3],
+    pub offset: [i32; 3],
+    /// Colours as codes with [`Self::fraction`] bits behind the point; the fourth number is not used.
+    pub entries: &'a [[i16; 4]],
+    pub fraction: u32,
+    /// Largest code that comes out.
+    pub top: i32,
+}
+
+impl ColorTable {
+    /// The numbers that the kernels work with.
+    pub fn parts(&self) -> Parts<'_> {
+        Parts {
+            size: self.size,
+            scale: self.scale,
+            offset: self.offset,
+            entries: &self.entries,
+            fraction: self.fraction,
+            top: self.top,
+        }
+    }
+}
+
 /// Codes of eight or ten bits.
 pub trait Code: Copy + Default {
     const TOP: u16;

@@ -71,6 +71,7 @@ fn not_found(tried: &[Tried]) -> String {
 pub struct Runtime {
     environment: Environment,
     path: PathBuf,
+    missed: Vec<Tried>,
 }
 
 impl Runtime {
@@ -89,6 +90,12 @@ impl Runtime {
         self.path.parent()
     }
 
+    /// Places that were tried before and had no usable library. A place among them that the user
+    /// named is worth a word: another library runs than the one that was asked for.
+    pub fn missed(&self) -> &[Tried] {
+        &self.missed
+    }
+
     /// Version and build flags, as ONNX Runtime words them.
     pub fn build_info(&self) -> &'static str {
         ort::info()
@@ -103,7 +110,7 @@ pub fn get() -> Result<&'static Runtime, RuntimeError> {
 
 /// The first usable library of `places` with its environment.
 fn load(places: &[Place]) -> Result<Runtime, RuntimeError> {
-    let (builder, place) = open_first(places, |place| {
+    let ((builder, place), missed) = open_first(places, |place| {
         ort::init_from(&place.path).map_err(|err| reason(&err))
     })
     .map_err(RuntimeError::NotFound)?;
@@ -125,14 +132,21 @@ fn load(places: &[Place]) -> Result<Runtime, RuntimeError> {
         path.display(),
         place.origin
     );
-    Ok(Runtime { environment, path })
+    Ok(Runtime {
+        environment,
+        path,
+        missed,
+    })
 }
+
+/// What was opened, where, and the places before it that could not be.
+type Opened<'a, T> = ((T, &'a Place), Vec<Tried>);
 
 /// Opens the places in order; gives the first that opens, or all the reasons.
 fn open_first<T>(
     places: &[Place],
     mut open: impl FnMut(&Place) -> Result<T, String>,
-) -> Result<(T, &Place), Vec<Tried>> {
+) -> Result<Opened<'_, T>, Vec<Tried>> {
     let mut tried = Vec::new();
     for place in places {
         match open(place) {
@@ -147,7 +161,7 @@ fn open_first<T>(
                         missed.reason
                     );
                 }
-                return Ok((opened, place));
+                return Ok(((opened, place), tried));
             }
             Err(reason) => tried.push(Tried {
                 place: place.clone(),
@@ -250,7 +264,7 @@ mod tests {
             place("/c", Origin::Loader),
         ];
         let mut opened = Vec::new();
-        let (_, taken) = open_first(&places, |place| {
+        let ((_, taken), missed) = open_first(&places, |place| {
             opened.push(place.path.clone());
             (place.path != Path::new("/a"))
                 .then_some(())
@@ -258,6 +272,8 @@ mod tests {
         })
         .unwrap();
         assert_eq!(taken, &places[1]);
+        assert_eq!(missed.len(), 1);
+        assert_eq!(missed[0].place, places[0]);
         assert_eq!(opened, [PathBuf::from("/a"), PathBuf::from("/b")]);
     }
 

@@ -31,6 +31,8 @@ pub struct EngineStats {
     pub latency_p99_us: u64,
     /// Median time of one run of the model, in microseconds, over the last 1024 runs.
     pub run_p50_us: u64,
+    /// Bytes of tensors in host memory that runs took and gave. On a GPU they cross the bus.
+    pub host_bytes: u64,
     /// "cpu", "cuda:0" …
     pub device: String,
     /// SHA-256 of the model, hexadecimal.
@@ -50,6 +52,7 @@ impl EngineStats {
             .field("latency-p95-us", self.latency_p95_us)
             .field("latency-p99-us", self.latency_p99_us)
             .field("run-p50-us", self.run_p50_us)
+            .field("host-bytes", self.host_bytes)
             .field("device", &self.device)
             .field("model", &self.model)
             .build();
@@ -98,6 +101,7 @@ pub(crate) struct Counters {
     batches: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
+    host_bytes: AtomicU64,
     windows: Mutex<(Window, Window)>,
 }
 
@@ -116,6 +120,11 @@ impl Counters {
         }
         self.frames.fetch_add(1, Ordering::Relaxed);
         self.windows().0.add(latency);
+    }
+
+    /// A run took or gave tensors of so many bytes in host memory.
+    pub(crate) fn carried(&self, bytes: u64) {
+        self.host_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn refused(&self) {
@@ -139,6 +148,7 @@ impl Counters {
             latency_p95_us: latency[1],
             latency_p99_us: latency[2],
             run_p50_us: run[0],
+            host_bytes: self.host_bytes.load(Ordering::Relaxed),
             ..EngineStats::default()
         }
     }

@@ -215,6 +215,11 @@ impl Tensor {
         self.data.element_type()
     }
 
+    /// Bytes of the elements.
+    pub fn bytes(&self) -> u64 {
+        (self.data.len() * self.element_type().size()) as u64
+    }
+
     /// Number of elements that the shape asks for; `None` on overflow.
     pub fn shape_len(&self) -> Option<usize> {
         shape_len(&self.shape)

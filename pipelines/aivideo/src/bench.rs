@@ -15,6 +15,7 @@ use crate::rawclip::RawClip;
 use crate::{environment, gstrun};
 
 mod classify;
+mod gpu;
 
 #[derive(Subcommand)]
 enum Part {
@@ -22,6 +23,8 @@ enum Part {
     Classify(classify::Options),
     /// Effects at 4K on one core, beside those of ffmpeg, frei0r and GStreamer
     Fx(crate::fx::bench::Options),
+    /// Elements, their models and the kernels on an NVIDIA GPU, at 4K and 1080p
+    Gpu(gpu::Options),
     /// What each enhancement is worth on real media, beside its peers
     Enhance(crate::enhance::Options),
 }
@@ -107,6 +110,7 @@ pub fn run(options: &Options) -> Result<()> {
     match &options.part {
         Some(Part::Classify(options)) => return classify::run(options),
         Some(Part::Fx(options)) => return crate::fx::bench::run(options),
+        Some(Part::Gpu(options)) => return gpu::run(options),
         Some(Part::Enhance(options)) => return crate::enhance::run(options),
         None => {}
     }

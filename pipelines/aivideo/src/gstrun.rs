@@ -154,6 +154,17 @@ fn run_prepared(
     description: &str,
     measured: &str,
     prepare: impl FnOnce(&gst::Pipeline) -> Result<()>,
+    progress: impl FnMut(u64),
+) -> Result<Timing> {
+    run_between(description, (measured, measured), prepare, progress)
+}
+
+/// As [`run`], from the buffers that enter the first element to those that leave the second; `prepare`
+/// sees the pipeline before it starts.
+pub fn run_between(
+    description: &str,
+    (measured, last): (&str, &str),
+    prepare: impl FnOnce(&gst::Pipeline) -> Result<()>,
     mut progress: impl FnMut(u64),
 ) -> Result<Timing> {
     let pipeline = gst::parse::launch(description)
@@ -161,11 +172,14 @@ fn run_prepared(
         .downcast::<gst::Pipeline>()
         .map_err(|_| anyhow::anyhow!("not a pipeline: {description}"))?;
     let watch = Arc::new(Mutex::new(Watch::default()));
-    let element = pipeline
-        .by_name(measured)
-        .with_context(|| format!("no element {measured} in: {description}"))?;
+    let find = |name: &str| {
+        pipeline
+            .by_name(name)
+            .with_context(|| format!("no element {name} in: {description}"))
+    };
+    let (first, element) = (find(measured)?, find(last)?);
 
-    for pad in element.sink_pads() {
+    for pad in first.sink_pads() {
         let watch = Arc::clone(&watch);
         // Payloaders push lists of packets.
         let types = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;

@@ -7,6 +7,7 @@ mod bench;
 mod codecs;
 mod compare;
 mod demo;
+mod doctor;
 mod enhance;
 mod environment;
 mod ffmpeg;
@@ -49,6 +50,8 @@ enum Command {
     Compare(compare::Options),
     /// Lists the shipped models, or compares them with their manifests
     Models(models::Options),
+    /// What of this machine the elements can use, what is missing, and what helps
+    Doctor(doctor::Options),
     /// Speed of each element, and its overhead over the bare model call
     Bench(bench::Options),
     /// Sends clips over a lossy RTP path, and measures what is shown, beside H.264 and H.265
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Rd(options) => rd::run(&options),
         Command::Compare(options) => compare::run(&options),
         Command::Models(options) => models::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Loss(options) => loss::run(&options),
         Command::Autoedit(options) => autoedit::run(&options),

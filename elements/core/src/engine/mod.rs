@@ -10,6 +10,7 @@
 //! `Session::run` of ONNX Runtime's bindings is exclusive, and its GPU providers are not safe
 //! under concurrent runs: hence one thread a model.
 
+mod bare;
 mod batch;
 mod direct;
 mod message;
@@ -43,6 +44,8 @@ use crate::{
     settings::InferenceSettings,
     stats::{Counters, EngineStats},
 };
+
+pub use bare::Bare;
 
 pub use crate::{
     error::EngineError,

@@ -143,7 +143,7 @@ fn invalid(origin: &str, err: &ort::Error) -> EngineError {
     }
 }
 
-fn commit(
+pub(super) fn commit(
     source: &ModelSource,
     bytes: &[u8],
     options: &Options,
@@ -343,7 +343,7 @@ impl LoadedModel {
 }
 
 /// Hands the tensor's memory to ONNX Runtime without copying it.
-fn to_value(tensor: Tensor) -> ort::Result<DynTensor> {
+pub(super) fn to_value(tensor: Tensor) -> ort::Result<DynTensor> {
     let Tensor { shape, data } = tensor;
     for_each_type!(data, data => {
         ort::value::Tensor::from_array((shape, data)).map(|tensor| tensor.upcast())

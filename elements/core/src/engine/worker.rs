@@ -13,7 +13,7 @@ use super::{
     oneshot,
     queue::{Receiver, Request},
 };
-use crate::{error::EngineError, stats::Counters};
+use crate::{error::EngineError, stats::Counters, tensor::Tensor};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -167,9 +167,13 @@ impl<M: Model> Worker<M> {
         // The model is only used again through `run`, which starts afresh.
         let result = catch_unwind(AssertUnwindSafe(|| {
             let inputs = inputs()?;
+            counters.carried(inputs.iter().map(Tensor::bytes).sum());
             let start = Instant::now();
             let outputs = model.run(inputs);
             counters.ran(start.elapsed());
+            if let Ok(outputs) = &outputs {
+                counters.carried(outputs.iter().map(|(_, tensor)| tensor.bytes()).sum());
+            }
             outputs
         }));
         result.unwrap_or_else(|panic| {
@@ -191,10 +195,7 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::{
-        engine::queue::{self, Sender},
-        tensor::Tensor,
-    };
+    use crate::engine::queue::{self, Sender};
 
     /// Doubles its input; panics at 13, fails at 99, gives one row for all at 1000.
     struct Doubler {
@@ -281,6 +282,17 @@ mod tests {
         drop(setup.queue);
         setup.thread.join().unwrap();
         setup.runs.iter().collect()
+    }
+
+    #[test]
+    fn bytes_of_tensors_are_counted_both_ways() {
+        let (setup, answers) = start(Batching::Dynamic(4), &[&[1], &[2, 3]]);
+        for answer in answers {
+            values(answer).unwrap();
+        }
+        let counters = setup.counters.clone();
+        finish(setup);
+        assert_eq!(counters.snapshot().host_bytes, 2 * 3 * 4);
     }
 
     #[test]

@@ -6,7 +6,10 @@
 //! used (a CPU build of ONNX Runtime, a missing library, an old driver) it falls back to the CPU
 //! with a warning that says why. It never chooses TensorRT, which may build engines for minutes.
 
+mod elf;
 mod gpu;
+mod libraries;
+mod probe;
 
 use std::{fmt, fs, path::Path, str::FromStr};
 
@@ -14,7 +17,14 @@ use ort::ep::{self, ExecutionProvider, ExecutionProviderDispatch};
 
 use crate::{engine::options::Options, error::EngineError, runtime::Runtime, settings::Precision};
 
-use gpu::Absence;
+pub use gpu::{Absence, Driver, Gpu};
+pub use libraries::{Provider, Unloadable, find_library, providers};
+pub use probe::{Probe, probe};
+
+/// NVIDIA's driver and the GPUs that it offers to this process.
+pub fn driver() -> Result<Driver, Absence> {
+    gpu::survey()
+}
 
 /// A parsed `device` property.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

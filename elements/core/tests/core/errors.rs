@@ -165,3 +165,32 @@ fn auto_always_runs_and_tells_where() {
         .run(vec![("x", Tensor::f32([1, 2], vec![1.0, 2.0]))])
         .unwrap();
 }
+
+#[test]
+fn a_probe_tells_where_a_model_ran() {
+    use aivideo_core::provider::probe;
+    let found = probe("cpu").unwrap();
+    assert_eq!((found.device.as_str(), found.warnings.len()), ("cpu", 0));
+    assert_says(&probe("gpu").unwrap_err().to_string(), &["'gpu'"]);
+    match probe("cuda") {
+        Ok(found) => assert_eq!(found.device, "cuda:0"),
+        Err(err) => assert_says(&err.to_string(), &["cuda:0", "device=cpu"]),
+    }
+}
+
+#[test]
+fn a_bare_session_runs_and_refuses_as_an_engine_does() {
+    use crate::support::{embedded, pair};
+    use aivideo_core::engine::Bare;
+    let source = embedded(testmodel::add(1.0, Dim::Free("batch")));
+    let mut bare = Bare::new(&source, &cpu(|_| {}), pair(1.0, 2.0)).unwrap();
+    bare.run().unwrap();
+    let wrong = vec![("nothing", Tensor::f32([1, 2], vec![0.0; 2]))];
+    let mut bare = Bare::new(&source, &cpu(|_| {}), wrong).unwrap();
+    assert_says(&bare.run().unwrap_err().to_string(), &["nothing"]);
+    let gpu = cpu(|settings| settings.device = "cuda:63".to_string());
+    let Err(err) = Bare::new(&source, &gpu, pair(1.0, 2.0)) else {
+        panic!("GPU 63 was found");
+    };
+    assert_says(&err.to_string(), &["cuda:63"]);
+}

@@ -154,7 +154,7 @@ fn caps(format: &str, size: (u32, u32)) -> gst::Caps {
         .build()
 }
 
-fn percentile(sorted: &[f64], percent: usize) -> f64 {
+pub(super) fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1) - 1;
     sorted.get(rank).copied().unwrap_or(0.0)
 }

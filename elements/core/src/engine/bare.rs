@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//! ONNX Runtime's call and nothing else, for measurements: what an engine costs is its time less this
+//! one's.
+
+use std::borrow::Cow;
+
+use ort::{
+    session::{Session, SessionInputValue},
+    value::DynTensor,
+};
+
+use super::{message::said, options::Options, session};
+use crate::{
+    error::EngineError,
+    model::ModelSource,
+    provider::{self, Device},
+    runtime,
+    settings::InferenceSettings,
+    tensor::Tensor,
+};
+
+/// A session of its own with the options that an engine gives its, and inputs that stay the same.
+pub struct Bare {
+    session: Session,
+    origin: String,
+    inputs: Vec<(String, DynTensor)>,
+}
+
+impl Bare {
+    /// Loads the model on the device of the settings; `auto` means the CPU here, since a measurement
+    /// must say where it is made.
+    pub fn new(
+        source: &ModelSource,
+        settings: &InferenceSettings,
+        inputs: Vec<(&str, Tensor)>,
+    ) -> Result<Self, EngineError> {
+        let options = Options::new(settings)?;
+        let device = match options.device {
+            Device::Auto => Device::Cpu,
+            device => device,
+        };
+        provider::require(device, runtime::get()?)?;
+        let session = session::commit(source, &source.load()?, &options, device)?;
+        let origin = source.describe();
+        let inputs = inputs
+            .into_iter()
+            .map(|(name, tensor)| Ok((name.to_string(), session::to_value(tensor)?)))
+            .collect::<ort::Result<_>>()
+            .map_err(|err| EngineError::Run {
+                model: origin.clone(),
+                reason: said(err.message()),
+            })?;
+        Ok(Self {
+            session,
+            origin,
+            inputs,
+        })
+    }
+
+    /// One run. Its results stay in ONNX Runtime's memory, on the host, and are freed.
+    pub fn run(&mut self) -> Result<(), EngineError> {
+        let inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = self
+            .inputs
+            .iter()
+            .map(|(name, value)| (Cow::from(name.as_str()), SessionInputValue::from(value)))
+            .collect();
+        self.session
+            .run(inputs)
+            .map(|_| ())
+            .map_err(|err| EngineError::Run {
+                model: self.origin.clone(),
+                reason: said(err.message()),
+            })
+    }
+}

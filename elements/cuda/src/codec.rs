@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The codec's kernels: between planes and the 96 channels of its networks, and the roundings to
+//! integers that both ends must agree on.
+//!
+//! What is done is what `aivideo_codec` and its ONNX files do: a sample s is (s - 128) / 32 in the
+//! network; channels are in the order of ONNX's SpaceToDepth (row, column, component), luma's 64 before
+//! chroma's 32; values become samples by QuantizeLinear (scale 1/32, zero point 128); everything rounds
+//! to nearest, ties to even.
+
+use half::f16;
+
+use crate::{
+    convert::to_bytes,
+    launch::{Area, Args, Element, Launch, LaunchError, Memory, in_range, plane, tensor},
+};
+
+/// Channels of a position of 8 x 8 pixels.
+pub const CHANNELS: u32 = 96;
+/// Samples about mid grey in the network's unit.
+pub const PIXEL_SCALE: f32 = 1.0 / 32.0;
+
+/// Order of a tensor's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Channel by channel, as ONNX has it.
+    Nchw,
+    /// Position by position.
+    Nhwc,
+}
+
+/// Chroma planes, or one plane of interleaved chroma.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Chroma {
+    Planar { u: Area, v: Area },
+    Interleaved(Area),
+}
+
+/// A picture whose sides are multiples of 8, and its tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shuffle {
+    pub width: u32,
+    pub height: u32,
+    pub order: Order,
+    pub element: Element,
+}
+
+impl Shuffle {
+    fn positions(&self) -> u32 {
+        self.width / 8 * (self.height / 8)
+    }
+
+    pub fn tensor_bytes(&self) -> u64 {
+        u64::from(CHANNELS) * u64::from(self.positions()) * self.element.bytes()
+    }
+
+    /// Elements between channels and between positions.
+    fn steps(&self) -> (u32, u32) {
+        match self.order {
+            Order::Nchw => (self.positions(), 1),
+            Order::Nhwc => (1, CHANNELS),
+        }
+    }
+
+    /// Picture to tensor.
+    pub fn unshuffle(&self, y: Area, chroma: Chroma, out: Memory) -> Result<Launch, LaunchError> {
+        let entry = self
+            .element
+            .of("codec_unshuffle_f32", "codec_unshuffle_f16");
+        self.launch(entry, y, chroma, out, PIXEL_SCALE, false)
+    }
+
+    /// Tensor to picture, rounded.
+    pub fn shuffle(&self, from: Memory, y: Area, chroma: Chroma) -> Result<Launch, LaunchError> {
+        let entry = self.element.of("codec_shuffle_f32", "codec_shuffle_f16");
+        self.launch(entry, y, chroma, from, 1.0 / PIXEL_SCALE, true)
+    }
+
+    fn launch(
+        &self,
+        entry: &'static str,
+        y: Area,
+        chroma: Chroma,
+        values: Memory,
+        scale: f32,
+        from_values: bool,
+    ) -> Result<Launch, LaunchError> {
+        crate::launch::picture(self.width, self.height)?;
+        if !self.width.is_multiple_of(8) || !self.height.is_multiple_of(8) {
+            return Err(LaunchError::Table {
+                what: "size of the picture",
+                problem: "both sides must be multiples of 8",
+            });
+        }
+        let (cw, ch) = (u64::from(self.width / 2), self.height / 2);
+        let y_at = plane("luma", y, u64::from(self.width), self.height, 1)?;
+        let (u_at, v_at, stride, step) = match chroma {
+            Chroma::Planar { u, v } => {
+                if u.stride != v.stride {
+                    return Err(LaunchError::Table {
+                        what: "planes of chroma",
+                        problem: "both must have one stride",
+                    });
+                }
+                let u_at = plane("U", u, cw, ch, 1)?;
+                (u_at, plane("V", v, cw, ch, 1)?, u.stride, 1)
+            }
+            Chroma::Interleaved(uv) => {
+                let at = plane("chroma", uv, 2 * cw, ch, 1)?;
+                (at, at + 1, uv.stride, 2)
+            }
+        };
+        let values = tensor(
+            "the tensor",
+            values,
+            self.tensor_bytes(),
+            self.element.bytes(),
+        )?;
+        let (channel_step, position_step) = self.steps();
+        let args = Args::default();
+        let args = if from_values {
+            args.address(values)
+                .address(y_at)
+                .address(u_at)
+                .address(v_at)
+        } else {
+            args.address(y_at)
+                .address(u_at)
+                .address(v_at)
+                .address(values)
+        };
+        Ok(args
+            .u32s(&[self.width / 8, self.height / 8, y.stride, stride, step])
+            .u32s(&[channel_step, position_step])
+            .f32(scale)
+            .launch(entry, [self.positions(), CHANNELS]))
+    }
+
+    /// Where each sample of each plane (luma, U, V; tightly packed) is in the tensor.
+    fn places(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<'_> {
+        let (channel_step, position_step) = self.steps();
+        let place = move |channel: u32, x: u32, y: u32| {
+            let position = y * (self.width / 8) + x;
+            channel as usize * channel_step as usize + position as usize * position_step as usize
+        };
+        let luma = (0..self.height).flat_map(move |y| {
+            (0..self.width).map(move |x| {
+                let at = (y * self.width + x) as usize;
+                (0, at, place(y % 8 * 8 + x % 8, x / 8, y / 8))
+            })
+        });
+        let chroma = (0..2).flat_map(move |c: u32| {
+            (0..self.height / 2).flat_map(move |y| {
+                (0..self.width / 2).map(move |x| {
+                    let at = (y * (self.width / 2) + x) as usize;
+                    let channel = 64 + (y % 4 * 4 + x % 4) * 2 + c;
+                    (1 + c as usize, at, place(channel, x / 4, y / 4))
+                })
+            })
+        });
+        luma.chain(chroma)
+    }
+
+    /// What [`Self::unshuffle`] gives, on the CPU, from luma, U and V tightly packed.
+    ///
+    /// # Panics
+    /// When a plane is too short.
+    pub fn unshuffle_reference(&self, planes: [&[u8]; 3]) -> Vec<u8> {
+        let mut out = vec![0.0; (CHANNELS * self.positions()) as usize];
+        for (plane, at, place) in self.places() {
+            out[place] = (f32::from(planes[plane][at]) - 128.0) * PIXEL_SCALE;
+        }
+        to_bytes(self.element, &out)
+    }
+
+    /// What [`Self::shuffle`] gives, on the CPU: luma, U and V tightly packed.
+    ///
+    /// # Panics
+    /// When there are too few values.
+    pub fn shuffle_reference(&self, values: &[f32]) -> [Vec<u8>; 3] {
+        let luma = (self.width * self.height) as usize;
+        let mut planes = [vec![0; luma], vec![0; luma / 4], vec![0; luma / 4]];
+        for (plane, at, place) in self.places() {
+            let v = match self.element {
+                Element::F32 => values[place],
+                Element::F16 => f16::from_f32(values[place]).to_f32(),
+            };
+            let v = (v * (1.0 / PIXEL_SCALE)).round_ties_even() + 128.0;
+            planes[plane][at] = v as u8; // limits, and 0 for what is no number
+        }
+        planes
+    }
+}
+
+/// Which of the codec's numbers become integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounding {
+    /// 16 times the value, -127 to 127, as i8.
+    State,
+    /// -31 to 31, as i8.
+    Hyper,
+    /// Without a dead zone of 0.23 around 0, -32000 to 32000, as i16.
+    Symbols,
+}
+
+impl Rounding {
+    /// Scale, dead zone and limit.
+    fn numbers(self) -> [f32; 3] {
+        match self {
+            Self::State => [16.0, 0.0, 127.0],
+            Self::Hyper => [1.0, 0.0, 31.0],
+            Self::Symbols => [1.0, 0.5 - 0.27, 32_000.0],
+        }
+    }
+
+    /// Bytes of an integer.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::State | Self::Hyper => 1,
+            Self::Symbols => 2,
+        }
+    }
+
+    /// Rounds `count` numbers.
+    pub fn launch(
+        self,
+        element: Element,
+        count: u32,
+        from: Memory,
+        to: Memory,
+    ) -> Result<Launch, LaunchError> {
+        in_range("count", count, 1..=1 << 30)?;
+        let n = u64::from(count);
+        let from = tensor("the values", from, n * element.bytes(), element.bytes())?;
+        let to = tensor("the integers", to, n * self.bytes(), self.bytes())?;
+        let entry = match self {
+            Self::State | Self::Hyper => element.of("codec_round_i8_f32", "codec_round_i8_f16"),
+            Self::Symbols => element.of("codec_round_i16_f32", "codec_round_i16_f16"),
+        };
+        Ok(Args::default()
+            .address(from)
+            .address(to)
+            .u32(count)
+            .f32s(&self.numbers())
+            .launch(entry, [count, 1]))
+    }
+
+    /// One number on the CPU.
+    pub fn reference(self, value: f32) -> i16 {
+        let [scale, dead, most] = self.numbers();
+        let v = value * scale;
+        let v = (v - v.max(-dead).min(dead)).round_ties_even();
+        v.max(-most).min(most) as i16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_sizes_are_errors() {
+        let spec = Shuffle {
+            width: 16,
+            height: 8,
+            order: Order::Nchw,
+            element: Element::F16,
+        };
+        let area = |bytes, stride| Area {
+            memory: Memory { address: 64, bytes },
+            stride,
+        };
+        let memory = |bytes| Memory { address: 64, bytes };
+        assert_eq!(spec.tensor_bytes(), 16 * 8 * 3 / 2 * 2);
+        let planar = |u, v| Chroma::Planar { u, v };
+        let (y, c) = (area(128, 16), area(32, 8));
+        assert!(spec.unshuffle(y, planar(c, c), memory(384)).is_ok());
+        assert!(
+            spec.shuffle(memory(384), y, Chroma::Interleaved(area(64, 16)))
+                .is_ok()
+        );
+        assert!(
+            spec.unshuffle(area(127, 16), planar(c, c), memory(384))
+                .is_err()
+        );
+        assert!(
+            spec.unshuffle(y, planar(c, area(31, 8)), memory(384))
+                .is_err()
+        );
+        assert!(
+            spec.unshuffle(y, planar(c, area(64, 16)), memory(384))
+                .is_err()
+        );
+        assert!(spec.shuffle(memory(383), y, planar(c, c)).is_err());
+        assert!(
+            spec.shuffle(memory(384), y, Chroma::Interleaved(area(63, 16)))
+                .is_err()
+        );
+        let odd = Shuffle { width: 20, ..spec };
+        assert!(
+            odd.unshuffle(area(999, 99), planar(c, c), memory(999))
+                .is_err()
+        );
+        let round = |count, from, to| {
+            Rounding::Symbols.launch(Element::F32, count, memory(from), memory(to))
+        };
+        assert!(round(3, 12, 6).is_ok());
+        assert!(round(3, 11, 6).is_err() && round(3, 12, 5).is_err() && round(0, 12, 6).is_err());
+    }
+
+    #[test]
+    fn a_known_place_and_known_numbers() {
+        let spec = Shuffle {
+            width: 16,
+            height: 8,
+            order: Order::Nhwc,
+            element: Element::F32,
+        };
+        let mut y = vec![128; 128];
+        y[3 * 16 + 10] = 160; // second position, row 3, column 2
+        let mut v = vec![128; 32];
+        v[2 * 8 + 1] = 96; // V, first position, row 2, column 1
+        let out = spec.unshuffle_reference([&y, &[128; 32], &v]);
+        let values: Vec<f32> = out
+            .chunks_exact(4)
+            .map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
+        assert_eq!(values[96 + 3 * 8 + 2], 1.0);
+        assert_eq!(values[64 + (2 * 4 + 1) * 2 + 1], -1.0);
+        assert_eq!(values.iter().filter(|v| **v != 0.0).count(), 2);
+        assert_eq!(spec.shuffle_reference(&values), [y, vec![128; 32], v]);
+        // sign(v) * floor(|v| + 0.27)
+        for (value, symbol) in [
+            (0.72, 0),
+            (0.74, 1),
+            (-0.74, -1),
+            (1.72, 1),
+            (1.74, 2),
+            (1e9, 32_000),
+        ] {
+            assert_eq!(Rounding::Symbols.reference(value), symbol, "{value}");
+        }
+        for (value, state) in [
+            (0.5, 8),
+            (0.03125, 0),
+            (0.09375, 2),
+            (9.0, 127),
+            (-9.0, -127),
+        ] {
+            assert_eq!(Rounding::State.reference(value), state, "{value}");
+        }
+        assert_eq!(Rounding::Hyper.reference(-40.0), -31);
+        assert_eq!(Rounding::State.reference(f32::NAN), -127);
+    }
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//! CUDA kernels for frames and tensors that stay on the GPU. Links neither GStreamer nor ONNX Runtime.
+//!
+//! * [`source`]: the kernels' text, one file each in `kernels/`, and their entries;
+//! * [`launch`]: one start of a kernel: entry, grid, arguments. Launchers check every size and stride
+//!   against the memory they are given, so a kernel never reads or writes beyond it;
+//! * a module a family, with launcher and reference: [`convert`] (NV12, P010, RGBA and planes of red,
+//!   green and blue), [`classify`] (crop, resize, normalise), [`codec`] (shuffles and rounding), [`lut`]
+//!   (tables of three dimensions), [`point`] (tables of one);
+//! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
+//! * [`device`]: a GPU: memory, copies, launches;
+//! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time; no element uses it yet.
+//!
+//! The kernels' arithmetic is that of the CPU, operation by operation, so results are equal, not close.
+
+pub mod classify;
+pub mod codec;
+pub mod compile;
+pub mod convert;
+pub mod device;
+pub mod gstcuda;
+pub mod launch;
+pub mod lut;
+pub mod point;
+pub mod source;
+
+pub use launch::{Area, Element, Launch, LaunchError, Memory};

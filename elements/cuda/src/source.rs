@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The kernels' text.
+
+/// What every kernel begins with.
+pub const COMMON: &str = include_str!("../kernels/common.h");
+
+/// A file of kernels.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file's name without its ending.
+    pub name: &'static str,
+    body: &'static str,
+    /// The kernels in it.
+    pub entries: &'static [&'static str],
+}
+
+impl Source {
+    /// The text to compile, for NVRTC or a C compiler. Errors name the lines of the two files.
+    pub fn text(&self) -> String {
+        format!(
+            "#line 1 \"common.h\"\n{COMMON}\n#line 1 \"{}.cu\"\n{}",
+            self.name, self.body
+        )
+    }
+}
+
+macro_rules! sources {
+    ($($name:literal: $($entry:literal),+;)+) => {
+        /// Every file.
+        pub const SOURCES: &[Source] = &[$(Source {
+            name: $name,
+            body: include_str!(concat!("../kernels/", $name, ".cu")),
+            entries: &[$($entry),+],
+        }),+];
+    };
+}
+
+sources! {
+    "nv12_to_rgb": "nv12_to_rgb_f32", "nv12_to_rgb_f16";
+    "p010_to_rgb": "p010_to_rgb_f32", "p010_to_rgb_f16";
+    "rgba_to_rgb": "rgba_to_rgb_f32", "rgba_to_rgb_f16";
+    "rgb_to_nv12": "rgb_to_nv12_f32", "rgb_to_nv12_f16";
+    "rgb_to_p010": "rgb_to_p010_f32", "rgb_to_p010_f16";
+    "rgb_to_rgba": "rgb_to_rgba_f32", "rgb_to_rgba_f16";
+    "classify": "classify_rows", "classify_finish_f32", "classify_finish_f16";
+    "codec_unshuffle": "codec_unshuffle_f32", "codec_unshuffle_f16";
+    "codec_shuffle": "codec_shuffle_f32", "codec_shuffle_f16";
+    "codec_round": "codec_round_i8_f32", "codec_round_i8_f16", "codec_round_i16_f32", "codec_round_i16_f16";
+    "lut3d": "lut3d_rgba", "lut3d_planes_8", "lut3d_planes_10";
+    "point": "point_8", "point_10";
+}
+
+/// The file that has this kernel.
+pub fn of(entry: &str) -> Option<&'static Source> {
+    SOURCES.iter().find(|s| s.entries.contains(&entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_listed_with_names_of_its_own() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter_map(|name| name.strip_suffix(".cu").map(str::to_string))
+            .collect();
+        files.sort();
+        let mut listed: Vec<&str> = SOURCES.iter().map(|s| s.name).collect();
+        listed.sort();
+        assert_eq!(files, listed);
+        let mut entries: Vec<&str> = SOURCES.iter().flat_map(|s| s.entries).copied().collect();
+        let count = entries.len();
+        entries.sort();
+        entries.dedup();
+        assert_eq!(entries.len(), count);
+        assert!(entries.iter().all(|entry| of(entry).is_some()));
+        assert!(of("nothing").is_none());
+    }
+}

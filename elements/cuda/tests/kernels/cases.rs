@@ -1,0 +1,785 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Each kernel on pictures of odd sizes with padded rows, against its reference.
+
+use aivideo_classify::preprocess::{self, Order, Pixels, Plane, Preprocessing, Preprocessor};
+use aivideo_codec::coder::fused::kernels as codec_cpu;
+use aivideo_color::planes::{self, Planes, PlanesMut};
+use aivideo_color::table::{ColorTable, tetrahedral};
+use aivideo_cuda::{
+    Area, Element, Memory,
+    classify::{Axis, AxisMemory, Components, Finish, Rows},
+    codec::{self, Chroma, Rounding, Shuffle},
+    convert::{Colour, Depth, Matrix, Packed, SemiPlanar, to_bytes},
+    lut::{self, Table},
+    point::Point,
+};
+use aivideo_fx::effects::posterize;
+use aivideo_fx::simd::lut::RowLut;
+
+use crate::machine::Machine;
+
+type Case = fn(&mut dyn Machine);
+
+pub const ALL: &[(&str, Case)] = &[
+    ("semi-planar pictures to planes of colours", to_rgb),
+    ("planes of colours to semi-planar pictures", from_rgb),
+    ("packed pixels and planes of colours", packed),
+    ("the classifier's preprocessing", classify),
+    ("the codec's shuffles", codec_shuffles),
+    ("the codec's roundings", codec_rounding),
+    ("tables of three dimensions, packed", lut_packed),
+    ("tables of three dimensions, luma and chroma", lut_planes),
+    ("tables of one dimension", point),
+];
+
+/// Numbers that look random, the same each time.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn bytes(&mut self, n: usize) -> Vec<u8> {
+        (0..n).map(|_| (self.next() >> 32) as u8).collect()
+    }
+
+    /// Of 0 to 1, and a little beyond.
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n)
+            .map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32 * 1.2 - 0.1)
+            .collect()
+    }
+}
+
+const SIZES: [(u32, u32); 4] = [(1, 1), (33, 9), (64, 32), (37, 11)];
+const ELEMENTS: [Element; 2] = [Element::F32, Element::F16];
+
+fn area(memory: Memory, stride: u32) -> Area {
+    Area { memory, stride }
+}
+
+/// The last row of a plane has no padding behind it.
+fn plane_bytes(stride: u32, row: u32, rows: u32) -> usize {
+    (stride * (rows - 1) + row) as usize
+}
+
+#[track_caller]
+fn assert_equal(got: &[u8], expected: &[u8], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    if let Some(at) = got.iter().zip(expected).position(|(a, b)| a != b) {
+        panic!("{what}: byte {at} is {}, not {}", got[at], expected[at]);
+    }
+}
+
+fn semi_planar_cases() -> Vec<SemiPlanar> {
+    let mut all = Vec::new();
+    for (width, height) in SIZES {
+        for depth in [Depth::Eight, Depth::Ten] {
+            for element in ELEMENTS {
+                for (full_range, white) in [(false, 1.0), (true, 255.0)] {
+                    all.push(SemiPlanar {
+                        width,
+                        height,
+                        depth,
+                        colour: Colour {
+                            full_range,
+                            ..Colour::BT709
+                        },
+                        element,
+                        white,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Strides and sizes in bytes of luma and chroma.
+fn semi_planar_memory(spec: &SemiPlanar) -> ([u32; 2], [usize; 2]) {
+    let bytes = if spec.depth == Depth::Ten { 2 } else { 1 };
+    let (row, c_row) = (spec.width * bytes, spec.width.div_ceil(2) * 2 * bytes);
+    let strides = [row + 6, c_row + 10];
+    let sizes = [
+        plane_bytes(strides[0], row, spec.height),
+        plane_bytes(strides[1], c_row, spec.height.div_ceil(2)),
+    ];
+    (strides, sizes)
+}
+
+fn to_rgb(machine: &mut dyn Machine) {
+    for spec in semi_planar_cases() {
+        let mut random = Random(7);
+        let (strides, sizes) = semi_planar_memory(&spec);
+        let (y, uv) = (random.bytes(sizes[0]), random.bytes(sizes[1]));
+        let (y_at, uv_at) = (machine.upload(&y), machine.upload(&uv));
+        let out = machine.zeros(spec.tensor_bytes() as usize);
+        let launch = spec
+            .to_rgb(area(y_at, strides[0]), area(uv_at, strides[1]), out)
+            .unwrap();
+        machine.run(&launch);
+        let expected = spec.to_rgb_reference((&y, strides[0]), (&uv, strides[1]));
+        assert_equal(&machine.download(out), &expected, &format!("{spec:?}"));
+    }
+}
+
+fn from_rgb(machine: &mut dyn Machine) {
+    for spec in semi_planar_cases() {
+        let mut random = Random(11);
+        let (strides, sizes) = semi_planar_memory(&spec);
+        let values: Vec<f32> = random
+            .floats((3 * spec.width * spec.height) as usize)
+            .into_iter()
+            .map(|v| v * spec.white)
+            .collect();
+        let rgb = to_bytes(spec.element, &values);
+        let rgb_at = machine.upload(&rgb);
+        // What lies between the rows must stay.
+        let (mut y, mut uv) = (vec![77; sizes[0]], vec![78; sizes[1]]);
+        let (y_at, uv_at) = (machine.upload(&y), machine.upload(&uv));
+        let launch = spec
+            .from_rgb(rgb_at, area(y_at, strides[0]), area(uv_at, strides[1]))
+            .unwrap();
+        machine.run(&launch);
+        spec.from_rgb_reference(&rgb, (&mut y, strides[0]), (&mut uv, strides[1]));
+        assert_equal(&machine.download(y_at), &y, &format!("luma of {spec:?}"));
+        assert_equal(
+            &machine.download(uv_at),
+            &uv,
+            &format!("chroma of {spec:?}"),
+        );
+    }
+}
+
+fn packed(machine: &mut dyn Machine) {
+    for (width, height) in SIZES {
+        for element in ELEMENTS {
+            for (order, white) in [(Packed::RGBA, 1.0), (Packed::BGRA, 255.0), ([1, 2, 3], 1.0)] {
+                let spec = Packed {
+                    width,
+                    height,
+                    order,
+                    element,
+                    white,
+                };
+                let mut random = Random(13);
+                let stride = 4 * width + 8;
+                let pixels = random.bytes(plane_bytes(stride, 4 * width, height));
+                let at = machine.upload(&pixels);
+                let out = machine.zeros(spec.tensor_bytes() as usize);
+                machine.run(&spec.to_rgb(area(at, stride), out).unwrap());
+                let rgb = spec.to_rgb_reference((&pixels, stride));
+                assert_equal(&machine.download(out), &rgb, &format!("{spec:?}"));
+
+                let mut back = vec![9; pixels.len()];
+                let to = machine.upload(&back);
+                machine.run(&spec.from_rgb(out, area(to, stride)).unwrap());
+                spec.from_rgb_reference(&rgb, (&mut back, stride));
+                assert_equal(&machine.download(to), &back, &format!("back, {spec:?}"));
+                for (pixel, was) in back
+                    .chunks(stride as usize)
+                    .zip(pixels.chunks(stride as usize))
+                {
+                    for x in 0..(4 * width) as usize {
+                        let is_alpha = !order.contains(&(x as u32 % 4));
+                        // Halves of up to 255 have steps of 1/8: bytes come back.
+                        assert_eq!(pixel[x], if is_alpha { 255 } else { was[x] });
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn axis(axis: preprocess::Axis<'_>) -> Axis {
+    let first = axis.first.iter().map(|v| *v as u32).collect();
+    Axis::new(first, axis.weights.to_vec(), axis.taps as u32).unwrap()
+}
+
+fn upload_axis(machine: &mut dyn Machine, axis: &Axis) -> AxisMemory {
+    AxisMemory {
+        first: machine.upload(&axis.first_bytes()),
+        weights: machine.upload(&axis.weight_bytes()),
+    }
+}
+
+/// The element's own preprocessing, in single precision to the bit.
+fn classify(machine: &mut dyn Machine) {
+    let spec = Preprocessing {
+        size: 64,
+        resize_short_side: 73,
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+    };
+    for (width, height) in [(320usize, 180usize), (75, 129), (641, 360), (40, 30)] {
+        for cosited_x in [false, true] {
+            for full_range in [false, true] {
+                let colour = preprocess::Colour {
+                    cosited_x,
+                    full_range,
+                    ..preprocess::Colour::BT709
+                };
+                for kind in 0..4 {
+                    let mut cpu = Preprocessor::new(&spec, width, height, colour).unwrap();
+                    classify_one(machine, &mut cpu, &spec, (width, height), colour, kind);
+                }
+            }
+        }
+    }
+}
+
+fn classify_one(
+    machine: &mut dyn Machine,
+    cpu: &mut Preprocessor,
+    spec: &Preprocessing,
+    (width, height): (usize, usize),
+    colour: preprocess::Colour,
+    kind: usize,
+) {
+    let mut random = Random(17);
+    let (w, h) = (width as u32, height as u32);
+    let plan = cpu.plan();
+    let (cw, ch) = (plan.chroma_size.0 as u32, plan.chroma_size.1 as u32);
+    let [rows, columns, chroma_rows, chroma_columns] = [
+        plan.rows,
+        plan.columns,
+        plan.chroma_rows,
+        plan.chroma_columns,
+    ]
+    .map(axis);
+    // Planes: luma, then chroma as the kind has it; or one of packed pixels.
+    let shapes: Vec<(u32, u32, u32, bool)> = match kind {
+        0 => vec![(w, h, 1, false), (cw, ch, 1, true), (cw, ch, 1, true)],
+        1 => vec![(w, h, 1, false), (cw, ch, 2, true)],
+        _ => vec![(w, h, 3, false)],
+    };
+    let mut planes = Vec::new();
+    let mut sums = Vec::new();
+    for (width, height, channels, chroma) in shapes {
+        let stride = width * channels + 5;
+        let data = random.bytes(plane_bytes(stride, width * channels, height));
+        let (rows, columns) = match chroma {
+            false => (&rows, &columns),
+            true => (&chroma_rows, &chroma_columns),
+        };
+        let stage = Rows {
+            rows,
+            columns,
+            width,
+            height,
+            channels,
+        };
+        let scaled = machine.zeros(stage.sums_bytes() as usize);
+        let at = machine.upload(&data);
+        let taps = upload_axis(machine, rows);
+        machine.run(&stage.launch(area(at, stride), taps, scaled).unwrap());
+        sums.push((scaled, stage.samples() / channels));
+        planes.push((data, stride as usize));
+    }
+    let given = |i: usize| Plane {
+        data: &planes[i].0,
+        stride: planes[i].1,
+    };
+    let matrix = Matrix::new(
+        &Colour {
+            kr: colour.kr,
+            kb: colour.kb,
+            full_range: colour.full_range,
+        },
+        Depth::Eight,
+    );
+    let yuv = |interleaved| Components::Yuv {
+        interleaved,
+        matrix,
+    };
+    let (pixels, components, from) = match kind {
+        0 => (
+            Pixels::Planar {
+                y: given(0),
+                u: given(1),
+                v: given(2),
+            },
+            yuv(false),
+            [0, 1, 2],
+        ),
+        1 => (
+            Pixels::SemiPlanar {
+                y: given(0),
+                uv: given(1),
+            },
+            yuv(true),
+            [0, 1, 1],
+        ),
+        2 => (
+            Pixels::Packed {
+                rgb: given(0),
+                order: Order::Rgb,
+            },
+            Components::Packed { reversed: false },
+            [0, 0, 0],
+        ),
+        _ => (
+            Pixels::Packed {
+                rgb: given(0),
+                order: Order::Bgr,
+            },
+            Components::Packed { reversed: true },
+            [0, 0, 0],
+        ),
+    };
+    let columns = columns.from_first();
+    let chroma_columns = if kind < 2 {
+        chroma_columns.from_first()
+    } else {
+        columns.clone()
+    };
+    let (taps, chroma_taps) = (
+        upload_axis(machine, &columns),
+        upload_axis(machine, &chroma_columns),
+    );
+    let expected = cpu.run(pixels).unwrap();
+    for element in ELEMENTS {
+        let finish = Finish {
+            columns: &columns,
+            chroma_columns: &chroma_columns,
+            samples: sums[0].1,
+            chroma_samples: sums[from[1]].1,
+            components,
+            mean: spec.mean,
+            std: spec.std,
+            element,
+        };
+        let out = machine.zeros(finish.output_bytes() as usize);
+        let launch = finish
+            .launch(from.map(|i| sums[i].0), taps, chroma_taps, out)
+            .unwrap();
+        machine.run(&launch);
+        assert_equal(
+            &machine.download(out),
+            &to_bytes(element, &expected),
+            &format!("{width}x{height}, kind {kind}, {element:?}, {colour:?}"),
+        );
+    }
+}
+
+fn codec_shuffles(machine: &mut dyn Machine) {
+    for (width, height) in [(8, 8), (64, 128), (192, 64)] {
+        for element in ELEMENTS {
+            for order in [codec::Order::Nchw, codec::Order::Nhwc] {
+                for interleaved in [false, true] {
+                    let spec = Shuffle {
+                        width,
+                        height,
+                        order,
+                        element,
+                    };
+                    codec_shuffle(machine, &spec, interleaved);
+                }
+            }
+        }
+    }
+}
+
+fn codec_shuffle(machine: &mut dyn Machine, spec: &Shuffle, interleaved: bool) {
+    let what = format!("{spec:?}, interleaved: {interleaved}");
+    let mut random = Random(19);
+    let (width, height) = (spec.width as usize, spec.height as usize);
+    let (cw, ch) = (width / 2, height / 2);
+    let planes = [width * height, cw * ch, cw * ch].map(|n| random.bytes(n));
+    // Rows with something behind them.
+    let pad = |plane: &[u8], row: usize, pad: usize| -> Vec<u8> {
+        plane
+            .chunks(row)
+            .flat_map(|r| r.iter().copied().chain(std::iter::repeat_n(3, pad)))
+            .collect()
+    };
+    let unpad = |plane: &[u8], row: usize, pad: usize| -> Vec<u8> {
+        plane
+            .chunks(row + pad)
+            .flat_map(|r| r[..row].to_vec())
+            .collect()
+    };
+    let weave =
+        |u: &[u8], v: &[u8]| -> Vec<u8> { u.iter().zip(v).flat_map(|(u, v)| [*u, *v]).collect() };
+    let y_at = machine.upload(&pad(&planes[0], width, 7));
+    let chroma = |machine: &mut dyn Machine, u: &[u8], v: &[u8]| {
+        if interleaved {
+            let at = machine.upload(&pad(&weave(u, v), width, 5));
+            (Chroma::Interleaved(area(at, width as u32 + 5)), [at, at])
+        } else {
+            let at = [
+                machine.upload(&pad(u, cw, 5)),
+                machine.upload(&pad(v, cw, 5)),
+            ];
+            let [u, v] = at.map(|at| area(at, cw as u32 + 5));
+            (Chroma::Planar { u, v }, at)
+        }
+    };
+    let (from, _) = chroma(machine, &planes[1], &planes[2]);
+    let out = machine.zeros(spec.tensor_bytes() as usize);
+    let launch = spec
+        .unshuffle(area(y_at, width as u32 + 7), from, out)
+        .unwrap();
+    machine.run(&launch);
+    let [y, u, v] = &planes;
+    let expected = spec.unshuffle_reference([y, u, v]);
+    assert_equal(&machine.download(out), &expected, &what);
+    // The reference's numbers are those of the codec's own kernel.
+    if let (Some(isa), Element::F32) = (codec_cpu::Isa::detect(), spec.element) {
+        let mut sorted: Vec<u32> = expected
+            .chunks_exact(4)
+            .map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]).to_bits())
+            .collect();
+        let bytes: Vec<u8> = planes.concat();
+        let mut own = vec![0.0f32; bytes.len()];
+        codec_cpu::samples(isa, &bytes, codec::PIXEL_SCALE, &mut own);
+        let mut own: Vec<u32> = own.iter().map(|v| v.to_bits()).collect();
+        sorted.sort();
+        own.sort();
+        assert_eq!(sorted, own);
+    }
+
+    // Back, with numbers between the steps, ties among them, and beyond the range.
+    let count = 96 * (width / 8) * (height / 8);
+    let mut values: Vec<f32> = random
+        .floats(count)
+        .iter()
+        .map(|v| (v - 0.5) * 9.0)
+        .collect();
+    for (i, value) in values.iter_mut().enumerate().step_by(3) {
+        *value = (i as f32 - 400.0) / 64.0; // halves of a step
+    }
+    values[1] = f32::NAN;
+    values[2] = f32::INFINITY;
+    let from = machine.upload(&to_bytes(spec.element, &values));
+    let y_at = machine.upload(&pad(&vec![0; width * height], width, 7));
+    let (to, at) = chroma(machine, &vec![0; cw * ch], &vec![0; cw * ch]);
+    machine.run(
+        &spec
+            .shuffle(from, area(y_at, width as u32 + 7), to)
+            .unwrap(),
+    );
+    let expected = spec.shuffle_reference(&values);
+    assert_equal(&machine.download(y_at), &pad(&expected[0], width, 7), &what);
+    if interleaved {
+        let woven = weave(&expected[1], &expected[2]);
+        assert_equal(&machine.download(at[0]), &pad(&woven, width, 5), &what);
+        assert_equal(&unpad(&machine.download(at[0]), width, 5), &woven, &what);
+    } else {
+        for (at, plane) in at.into_iter().zip(&expected[1..]) {
+            assert_equal(&machine.download(at), &pad(plane, cw, 5), &what);
+        }
+    }
+    // The reference rounds as the codec's own kernel does where the gate is closed.
+    if let (Some(isa), Element::F32) = (codec_cpu::Isa::detect(), spec.element) {
+        let mut own = vec![0; count];
+        let closed = vec![-1000.0; count];
+        codec_cpu::blend(isa, &values, &closed, &vec![0.0; count], 32.0, &mut own);
+        let mut all = expected.concat();
+        all.sort();
+        own.sort();
+        assert_eq!(all, own);
+    }
+}
+
+fn codec_rounding(machine: &mut dyn Machine) {
+    let mut values: Vec<f32> = Random(23)
+        .floats(3000)
+        .iter()
+        .map(|v| (v - 0.5) * 80.0)
+        .collect();
+    // Ties, the dead zone's edges, what is beyond the limits.
+    values.extend((-900..900).map(|i| i as f32 / 32.0));
+    values.extend([0.23, -0.23, 0.73, 0.72999996, 1e9, -1e9, f32::INFINITY]);
+    for rounding in [Rounding::State, Rounding::Hyper, Rounding::Symbols] {
+        for element in ELEMENTS {
+            let bytes = to_bytes(element, &values);
+            let from = machine.upload(&bytes);
+            let count = values.len() as u32;
+            let to = machine.zeros((u64::from(count) * rounding.bytes()) as usize);
+            machine.run(&rounding.launch(element, count, from, to).unwrap());
+            let given: Vec<f32> = match element {
+                Element::F32 => values.clone(),
+                Element::F16 => values
+                    .iter()
+                    .map(|v| half::f16::from_f32(*v).to_f32())
+                    .collect(),
+            };
+            let integers: Vec<i16> = given.iter().map(|v| rounding.reference(*v)).collect();
+            let expected: Vec<u8> = match rounding.bytes() {
+                1 => integers.iter().map(|v| *v as u8).collect(),
+                _ => integers.iter().flat_map(|v| v.to_ne_bytes()).collect(),
+            };
+            assert_equal(
+                &machine.download(to),
+                &expected,
+                &format!("{rounding:?} {element:?}"),
+            );
+            // And the reference is the codec's.
+            let Some(isa) = codec_cpu::Isa::detect() else {
+                continue;
+            };
+            for (value, integer) in given.iter().zip(&integers) {
+                let own = match rounding {
+                    Rounding::State => {
+                        let mut own = [0];
+                        codec_cpu::states(isa, &[*value], 16.0, &mut own);
+                        i16::from(own[0])
+                    }
+                    Rounding::Symbols => {
+                        let own = codec_cpu::quantise(*value, 0.5 - 0.27);
+                        // Infinity less its limit is infinity; a symbol is limited afterwards.
+                        own.clamp(-32_000.0, 32_000.0) as i16
+                    }
+                    Rounding::Hyper => value.clamp(-31.0, 31.0).round_ties_even() as i16,
+                };
+                assert_eq!(own, *integer, "{rounding:?} of {value}");
+            }
+        }
+    }
+}
+
+/// A table that moves colours about, and its parts.
+fn twisted(size: usize, tops: (u16, u16)) -> (ColorTable, Table, Vec<u8>) {
+    let steps = (size - 1) as f32;
+    let entries = (0..size.pow(3)).map(|i| {
+        let [a, b, c] = [i % size, i / size % size, i / size / size].map(|v| v as f32 / steps);
+        [a * b + 0.1, 1.1 - c, (a + b + c) / 2.9 - 0.05]
+    });
+    let table = ColorTable::between(size, tops, [0.05, 0.0, -0.1], [0.9, 1.0, 1.3], entries);
+    let parts = table.parts();
+    let own = Table {
+        size: parts.size as u32,
+        scale: parts.scale,
+        offset: parts.offset,
+        fraction: parts.fraction,
+        top: parts.top as u32,
+    };
+    let entries = parts
+        .entries
+        .iter()
+        .flatten()
+        .flat_map(|v| v.to_ne_bytes())
+        .collect();
+    (table, own, entries)
+}
+
+fn lut_packed(machine: &mut dyn Machine) {
+    for size in [2, 17, 33] {
+        let (table, own, entries) = twisted(size, (255, 255));
+        let entries = machine.upload(&entries);
+        for (width, height) in [(300, 200), (33, 9), (1, 1)] {
+            for order in [Packed::RGBA, Packed::BGRA] {
+                let mut random = Random(29);
+                let stride = 4 * width + 4;
+                let mut pixels = random.bytes(plane_bytes(stride, 4 * width, height));
+                let at = machine.upload(&pixels);
+                let launch = own.packed(entries, (width, height), order, area(at, stride));
+                machine.run(&launch.unwrap());
+                for row in pixels.chunks_mut(stride as usize) {
+                    let row = &mut row[..4 * width as usize];
+                    let part = |place: u32| -> Vec<u8> {
+                        row.iter()
+                            .skip(place as usize)
+                            .step_by(4)
+                            .copied()
+                            .collect()
+                    };
+                    let [mut r, mut g, mut b] = order.map(part);
+                    tetrahedral(&mut r, &mut g, &mut b, &table);
+                    for (x, pixel) in row.chunks_exact_mut(4).enumerate() {
+                        for (place, values) in order.into_iter().zip([&r, &g, &b]) {
+                            pixel[place as usize] = values[x];
+                        }
+                    }
+                }
+                assert_equal(
+                    &machine.download(at),
+                    &pixels,
+                    &format!("{size} {width}x{height}"),
+                );
+            }
+        }
+    }
+}
+
+fn lut_planes(machine: &mut dyn Machine) {
+    for (width, height) in [(1, 1), (2, 2), (35, 19), (128, 64)] {
+        for cosited in [false, true] {
+            for (deep, upper) in [(false, false), (true, false), (true, true)] {
+                for step in [1, 2] {
+                    lut_yuv(machine, (width, height), cosited, deep, upper, step);
+                }
+            }
+        }
+    }
+}
+
+fn lut_yuv(
+    machine: &mut dyn Machine,
+    (width, height): (usize, usize),
+    cosited: bool,
+    deep: bool,
+    upper: bool,
+    step: usize,
+) {
+    let what = format!("{width}x{height} {cosited} {deep} {upper} {step}");
+    let top: u16 = if deep { 1023 } else { 255 };
+    let (table, own, entries) = twisted(17, (top, top));
+    let entries = machine.upload(&entries);
+    let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
+    let mut random = Random(31);
+    let codes = [width * height, cw * ch, cw * ch]
+        .map(|n| -> Vec<u16> { (0..n).map(|_| (random.next() >> 40) as u16 & top).collect() });
+    // The reference.
+    let expected: [Vec<u16>; 3] = if deep {
+        let mut out = codes.clone();
+        let [y, u, v] = &mut out;
+        let from = Planes {
+            width,
+            height,
+            y: &codes[0],
+            u: &codes[1],
+            v: &codes[2],
+        };
+        planes::apply(&table, &from, &mut PlanesMut { y, u, v }, cosited);
+        out
+    } else {
+        let bytes = codes
+            .clone()
+            .map(|p| p.iter().map(|v| *v as u8).collect::<Vec<u8>>());
+        let mut out = bytes.clone();
+        let [y, u, v] = &mut out;
+        let from = Planes {
+            width,
+            height,
+            y: &bytes[0],
+            u: &bytes[1],
+            v: &bytes[2],
+        };
+        planes::apply(&table, &from, &mut PlanesMut { y, u, v }, cosited);
+        out.map(|p| p.iter().map(|v| u16::from(*v)).collect())
+    };
+    let shift = if upper { 6 } else { 0 };
+    let memory = |codes: &[u16]| -> Vec<u8> {
+        codes
+            .iter()
+            .flat_map(|v| match deep {
+                true => (v << shift).to_le_bytes().to_vec(),
+                false => vec![*v as u8],
+            })
+            .collect()
+    };
+    let bytes = if deep { 2 } else { 1 };
+    let weave = |planes: &[Vec<u16>; 3]| -> Vec<u16> {
+        planes[1]
+            .iter()
+            .zip(&planes[2])
+            .flat_map(|(u, v)| [*u, *v])
+            .collect()
+    };
+    let lay = |machine: &mut dyn Machine, planes: &[Vec<u16>; 3]| {
+        let y = area(machine.upload(&memory(&planes[0])), (width * bytes) as u32);
+        let stride = (cw * step * bytes) as u32;
+        if step == 1 {
+            let [u, v] = [1, 2].map(|i| area(machine.upload(&memory(&planes[i])), stride));
+            lut::Planes { y, u, v }
+        } else {
+            let uv = machine.upload(&memory(&weave(planes)));
+            lut::Planes {
+                y,
+                u: area(uv, stride),
+                v: area(uv.from(bytes as u64), stride),
+            }
+        }
+    };
+    let from = lay(machine, &codes);
+    let to = lay(
+        machine,
+        &[vec![0; width * height], vec![0; cw * ch], vec![0; cw * ch]],
+    );
+    let spec = lut::Yuv {
+        width: width as u32,
+        height: height as u32,
+        table: own,
+        deep,
+        upper,
+        step: step as u32,
+        cosited,
+    };
+    machine.run(&spec.launch(entries, &from, &to).unwrap());
+    assert_equal(&machine.download(to.y.memory), &memory(&expected[0]), &what);
+    if step == 1 {
+        assert_equal(&machine.download(to.u.memory), &memory(&expected[1]), &what);
+        assert_equal(&machine.download(to.v.memory), &memory(&expected[2]), &what);
+    } else {
+        assert_equal(
+            &machine.download(to.u.memory),
+            &memory(&weave(&expected)),
+            &what,
+        );
+    }
+}
+
+fn point(machine: &mut dyn Machine) {
+    // Posterising is the elements' own table; the others differ from each other.
+    let posterized = posterize::lut(7);
+    let tables: [[u8; 256]; 4] = std::array::from_fn(|k| match k {
+        0 => posterized,
+        _ => std::array::from_fn(|x| (x * (2 * k + 1) + 31 * k) as u8),
+    });
+    for period in 1..=4u32 {
+        for (width, height) in [(1, 1), (97, 5), (256, 16)] {
+            let spec = Point {
+                width: width * period,
+                height,
+                period,
+                deep: false,
+                upper: false,
+            };
+            let row = (width * period) as usize;
+            let stride = row + 3;
+            let mut samples = Random(37).bytes(stride * (height as usize - 1) + row);
+            let all = tables[..period as usize].concat();
+            let (table_at, at) = (machine.upload(&all), machine.upload(&samples));
+            machine.run(&spec.launch(table_at, area(at, stride as u32)).unwrap());
+            // The effects' own kernel.
+            let period: Vec<&[u8; 256]> = tables[..period as usize].iter().collect();
+            let rows = RowLut::new(&period);
+            let mut own = samples.clone();
+            for line in own.chunks_mut(stride) {
+                let end = row.min(line.len());
+                rows.apply(&mut line[..end]);
+            }
+            spec.reference(&all, &mut samples, stride);
+            assert_equal(&samples, &own, "the reference");
+            assert_equal(&machine.download(at), &own, &format!("{spec:?}"));
+        }
+    }
+    for upper in [false, true] {
+        for period in [1u32, 2] {
+            let table = |k: usize| (0..1024).map(move |x| ((x * (2 * k + 3) + 5) % 1024) as u16);
+            let tables: Vec<u8> = (0..period as usize)
+                .flat_map(table)
+                .flat_map(u16::to_ne_bytes)
+                .collect();
+            let spec = Point {
+                width: 41 * period,
+                height: 6,
+                period,
+                deep: true,
+                upper,
+            };
+            let stride = 2 * spec.width as usize + 6;
+            let mut samples = Random(41).bytes(stride * 5 + 2 * spec.width as usize);
+            let (table_at, at) = (machine.upload(&tables), machine.upload(&samples));
+            machine.run(&spec.launch(table_at, area(at, stride as u32)).unwrap());
+            spec.reference(&tables, &mut samples, stride);
+            assert_equal(&machine.download(at), &samples, &format!("{spec:?}"));
+        }
+    }
+}
