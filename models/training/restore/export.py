@@ -125,14 +125,16 @@ def main():
     net = Restore(**state["config"])
     net.load_state_dict(state["average"])
     os.makedirs(a.out, exist_ok=True)
-    model = build(net, {"steps": state["step"]})
+    steps = state["before"]["steps"] + state["step"]
+    minutes = state["before"]["minutes"] + state["spent"] / 60
+    model = build(net, {"steps": steps})
     data = model.SerializeToString()
     worst = compare(net, data)
     path = os.path.join(a.out, "restore.onnx")
     with open(path + ".tmp", "wb") as f:
         f.write(data)
     os.replace(path + ".tmp", path)
-    torch.save({"net": state["average"], "config": state["config"], "step": state["step"]}, os.path.join(a.out, "restore.pt"))
+    torch.save({"net": state["average"], "config": state["config"], "step": steps, "minutes": minutes}, os.path.join(a.out, "restore.pt"))
     shutil.copyfile(os.path.join(run, "log.csv"), os.path.join(a.out, "restore.log.csv"))
     shared.manifest_entry(
         a.out,
@@ -144,14 +146,14 @@ def main():
             "outputs": shared.describe(model.graph.output),
             "licence": "Apache-2.0",
             "training": {
-                "steps": state["step"],
-                "minutes": round(state["spent"] / 60, 1),
+                "steps": steps,
+                "minutes": round(minutes, 1),
                 "data": "train/ of the project's data set: 60 clips, shrunk, coded by SVT-AV1, x265 and x264",
                 "log": "restore.log.csv",
             },
         },
     )
-    print(f"restore.onnx {len(data)} bytes, {state['step']} steps, {complexity(net):.2f} kMAC a pixel, graph and net differ by {worst:.0f}")
+    print(f"restore.onnx {len(data)} bytes, {steps} steps, {complexity(net):.2f} kMAC a pixel, graph and net differ by {worst:.0f}")
 
 
 if __name__ == "__main__":

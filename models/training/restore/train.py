@@ -113,8 +113,11 @@ def main():
     checkpoint, log = os.path.join(run, "checkpoint.pt"), os.path.join(run, "log.csv")
     torch.manual_seed(1)
     net = Restore(**ast.literal_eval(a.config))
+    before = {"steps": 0, "minutes": 0.0}  # that went into the weights which this run begins with
     if a.init:
-        net.load_state_dict(torch.load(a.init, weights_only=True)["net"])
+        first = torch.load(a.init, weights_only=True)
+        net.load_state_dict(first["net"])
+        before = {"steps": first["step"], "minutes": first["minutes"]}
     crops = data.Crops(data.load(a.work, "train"), a.side, a.run, 1)
     held = data.load(a.work, "val")
     net = net.to(memory_format=torch.channels_last)
@@ -127,7 +130,7 @@ def main():
             raise SystemExit(f"{checkpoint} is of another net {s['config']}; use another --name")
         net.load_state_dict(s["net"])
         optimiser.load_state_dict(s["optimiser"])
-        average, step, spent = s["average"], s["step"], s["spent"]
+        average, step, spent, before = s["average"], s["step"], s["spent"], s["before"]
         torch.set_rng_state(s["rng"])
         crops.rng.bit_generator.state = s["crops"]
         print(f"resumed at step {step}, {spent / 60:.1f} minutes", flush=True)
@@ -135,7 +138,7 @@ def main():
     def save():
         s = {
             "config": net.config, "net": net.state_dict(), "optimiser": optimiser.state_dict(), "average": average,
-            "step": step, "spent": spent, "rng": torch.get_rng_state(), "crops": crops.rng.bit_generator.state,
+            "step": step, "spent": spent, "before": before, "rng": torch.get_rng_state(), "crops": crops.rng.bit_generator.state,
         }
         torch.save(s, checkpoint + ".tmp")
         os.replace(checkpoint + ".tmp", checkpoint)
