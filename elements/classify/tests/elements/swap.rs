@@ -171,7 +171,9 @@ fn a_model_that_takes_other_clips_begins_anew() {
     assert_eq!(results.len(), 1);
     assert_eq!(results[0].model, "vjepa2-motion");
     assert_eq!(results[0].clip_start, (next - 1) * STEP);
-    assert!(bench.stat("restarts") >= 1);
+    // Unless the swap came just between two clips of the old model.
+    let begun = !(next - 1).is_multiple_of(16);
+    assert_eq!(bench.stat("restarts") >= 1, begun);
 }
 
 #[test]
