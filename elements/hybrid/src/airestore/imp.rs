@@ -58,6 +58,8 @@ struct State {
     hint: Option<(Hint, Option<usize>)>,
     /// True when the stream was made for another net.
     foreign: bool,
+    /// Of the frames.
+    height: usize,
     restored: u64,
     passed: u64,
 }
@@ -215,6 +217,7 @@ impl BaseTransformImpl for AiRestore {
             restorer,
             hint: None,
             foreign: false,
+            height: 0,
             restored: 0,
             passed: 0,
         });
@@ -247,10 +250,12 @@ impl BaseTransformImpl for AiRestore {
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let obj = self.obj();
         aivideo_core::control::follow(*CAT, &*obj, inbuf);
-        let strength = lock(&self.settings).strength;
+        let settings = lock(&self.settings).clone();
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else { return };
-        let nothing = strength < 1.0 / 512.0 || state.foreign;
+        let fine = || condition(&settings, state.hint.as_ref(), state.height).is_fine();
+        let built_in = settings.inference.model_location.is_none();
+        let nothing = settings.strength < 1.0 / 512.0 || state.foreign || built_in && fine();
         if nothing {
             state.passed += 1;
         }
@@ -268,12 +273,13 @@ impl VideoFilterImpl for AiRestore {
     fn set_info(
         &self,
         _incaps: &gst::Caps,
-        _in_info: &gst_video::VideoInfo,
+        in_info: &gst_video::VideoInfo,
         _outcaps: &gst::Caps,
         _out_info: &gst_video::VideoInfo,
     ) -> Result<(), gst::LoggableError> {
         if let Some(state) = lock(&self.state).as_mut() {
             state.restorer.reset();
+            state.height = in_info.height() as usize;
         }
         Ok(())
     }

@@ -76,7 +76,9 @@ pub enum TargetError {
         path: PathBuf,
         reason: String,
     },
-    #[error("the system has no certificates of authorities (package ca-certificates); set tls-ca-file")]
+    #[error(
+        "the system has no certificates of authorities (package ca-certificates); set tls-ca-file"
+    )]
     NoAuthorities,
     #[error("tls-cert-file and tls-key-file belong together: one of them is missing")]
     HalfClient,
@@ -119,7 +121,9 @@ pub fn parse_address(
                 .any(|known| known.eq_ignore_ascii_case(scheme))
             {
                 let known = schemes.join("://, ");
-                let websocket = ["ws", "wss"].iter().any(|ws| ws.eq_ignore_ascii_case(scheme));
+                let websocket = ["ws", "wss"]
+                    .iter()
+                    .any(|ws| ws.eq_ignore_ascii_case(scheme));
                 let more = match websocket {
                     true => "; MQTT over WebSockets is not supported",
                     false => "",
