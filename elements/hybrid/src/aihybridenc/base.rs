@@ -114,17 +114,22 @@ fn byte_stream(name: &str) -> gst::Caps {
 }
 
 /// The encoders that a choice allows, in order.
-pub fn candidates(base: Base) -> Vec<&'static Encoder> {
+///
+/// `av1enc` has no property for a level of constant quality, and with one quantiser for every frame
+/// it took 2.4 times the bits of SVT-AV1 at equal PSNR, more than x265: it is the last choice there.
+pub fn candidates(base: Base, constant_quality: bool) -> Vec<&'static Encoder> {
     let wanted = match base {
         Base::Auto => None,
         Base::Av1 => Some(hint::Base::Av1),
         Base::H265 => Some(hint::Base::H265),
         Base::H264 => Some(hint::Base::H264),
     };
-    ENCODERS
+    let mut known: Vec<_> = ENCODERS
         .iter()
         .filter(|encoder| wanted.is_none_or(|base| encoder.base == base))
-        .collect()
+        .collect();
+    known.sort_by_key(|encoder| constant_quality && encoder.factory == "av1enc");
+    known
 }
 
 /// Sets what this version of the encoder has; names and values differ between versions, and
@@ -289,7 +294,13 @@ mod tests {
 
     #[test]
     fn candidates_keep_the_order() {
-        let names = |base| -> Vec<&str> { candidates(base).iter().map(|e| e.factory).collect() };
+        let names = |base| -> Vec<&str> {
+            let known = candidates(base, false);
+            known.iter().map(|e| e.factory).collect()
+        };
+        assert_eq!(names(Base::Auto)[2], "av1enc");
+        let last = candidates(Base::Auto, true).last().map(|e| e.factory);
+        assert_eq!(last, Some("av1enc"));
         assert_eq!(names(Base::Auto).len(), ENCODERS.len());
         assert_eq!(names(Base::Av1), ["svtav1enc", "nvav1enc", "av1enc"]);
         assert_eq!(names(Base::H265), ["x265enc", "nvh265enc"]);

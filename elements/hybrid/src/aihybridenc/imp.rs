@@ -280,7 +280,7 @@ impl AiHybridEnc {
 
     fn build(&self) -> Result<(), gst::ErrorMessage> {
         let settings = *lock(&self.settings);
-        let known = candidates(settings.base);
+        let known = candidates(settings.base, settings.goals().bitrate == 0);
         let (encoder, element) = known
             .iter()
             .find_map(|encoder| {
