@@ -275,16 +275,6 @@ pub struct Preprocessor {
     planes: Vec<f32>,
 }
 
-/// Half to even, as Python's `round`, which places the crop in the reference.
-fn round_half_even(twice: usize) -> usize {
-    let half = twice / 2;
-    if twice % 2 == 1 && half % 2 == 1 {
-        half + 1
-    } else {
-        half
-    }
-}
-
 /// Size of the scaled frame: the short side is given, the long one rounded down.
 pub fn scaled_size(width: usize, height: usize, short: usize) -> (usize, usize) {
     if width <= height {
@@ -309,8 +299,9 @@ impl Preprocessor {
             return Err(PreprocessError::Crop { size, short });
         }
         let (scaled_width, scaled_height) = scaled_size(width, height, short);
-        let left = round_half_even(scaled_width - size);
-        let top = round_half_even(scaled_height - size);
+        // Half samples are cut off, as transformers does; torchvision's own crop rounds them.
+        let left = (scaled_width - size) / 2;
+        let top = (scaled_height - size) / 2;
         let (scale_x, scale_y) = (
             width as f64 / scaled_width as f64,
             height as f64 / scaled_height as f64,

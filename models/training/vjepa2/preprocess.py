@@ -18,7 +18,7 @@ def preprocess(rgb, size, short, mean=MEAN, std=STD):
     scaled = (max(short, int(short * h / w)), short) if w <= h else (short, max(short, int(short * w / h)))
     if scaled != (h, w):
         rgb = F.interpolate(rgb[None], scaled, mode="bilinear", align_corners=False, antialias=True)[0]
-    top, left = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
+    top, left = (scaled[0] - size) // 2, (scaled[1] - size) // 2  # as transformers, not torchvision
     crop = rgb[:, top : top + size, left : left + size].clamp(0, 255)
     return (crop / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
