@@ -57,10 +57,7 @@ fn reference(rgb: &[f32], w: usize, h: usize, spec: &Preprocessing) -> Vec<f32> 
             .collect()
     };
     let (xs, ys) = (axis(w, sw), axis(h, sh));
-    let (left, top) = (
-        (sw - spec.size) / 2,
-        (sh - spec.size) / 2,
-    );
+    let (left, top) = ((sw - spec.size) / 2, (sh - spec.size) / 2);
     let mut out = Vec::new();
     for c in 0..3 {
         for row in &ys[top..top + spec.size] {
