@@ -136,3 +136,70 @@ typedef struct {
 DEVICE float luma(Codes c, Rgb p) { return c.r_to_y * p.r + c.g_to_y * p.g + c.b_to_y * p.b; }
 
 DEVICE u32 code(float v, float top) { return (u32)rintf(limit(v, 0.0f, top)); }
+
+// Pictures of luma and interleaved chroma: NV12 (SAMPLE u8, SHIFT 0), and P010 (u16, 6), which has its
+// ten bits in the upper ones. Strides are in bytes.
+typedef struct {
+  const u8 *y, *uv;
+  void *out; // three planes of width * height, tightly packed
+  u32 width, height, y_stride, uv_stride;
+  Colour colour;
+  float scale; // 1/255 for colours of 0 to 1
+} SemiplanarToRgb;
+
+// A chroma sample serves its four pixels.
+#define SEMIPLANAR_TO_RGB(NAME, TYPE, SAMPLE, SHIFT)                           \
+  KERNEL(NAME##_##TYPE, SemiplanarToRgb) {                                     \
+    u32 x = AT_X, y = AT_Y;                                                    \
+    if (x >= a.width || y >= a.height) return;                                 \
+    const SAMPLE *row = (const SAMPLE *)(a.y + (u64)y * a.y_stride);           \
+    const SAMPLE *uv =                                                         \
+        (const SAMPLE *)(a.uv + (u64)(y >> 1) * a.uv_stride) + (x >> 1) * 2;   \
+    Rgb p = to_rgb(a.colour, (float)(row[x] >> SHIFT),                         \
+                   (float)(uv[0] >> SHIFT), (float)(uv[1] >> SHIFT));          \
+    u64 plane = (u64)a.width * a.height, at = (u64)y * a.width + x;            \
+    put_##TYPE(a.out, at, limit(p.r, 0.0f, 255.0f) * a.scale);                 \
+    put_##TYPE(a.out, at + plane, limit(p.g, 0.0f, 255.0f) * a.scale);         \
+    put_##TYPE(a.out, at + 2 * plane, limit(p.b, 0.0f, 255.0f) * a.scale);     \
+  }
+
+typedef struct {
+  const void *in; // three planes of width * height, tightly packed
+  u8 *y, *uv;
+  u32 width, height, y_stride, uv_stride;
+  Codes codes;
+  float scale; // 255 for colours of 0 to 1
+} RgbToSemiplanar;
+
+// A position is two by two pixels; chroma is that of their mean, where pixels beyond an odd edge
+// repeat it.
+#define RGB_TO_SEMIPLANAR(NAME, TYPE, SAMPLE, SHIFT)                           \
+  KERNEL(NAME##_##TYPE, RgbToSemiplanar) {                                     \
+    u32 bx = AT_X, by = AT_Y;                                                  \
+    if (bx * 2 >= a.width || by * 2 >= a.height) return;                       \
+    u64 plane = (u64)a.width * a.height;                                       \
+    Codes c = a.codes;                                                         \
+    Rgb sum = {0.0f, 0.0f, 0.0f};                                              \
+    for (u32 i = 0; i < 4; i++) {                                              \
+      u32 x = bx * 2 + (i & 1), y = by * 2 + (i >> 1);                         \
+      u32 in_x = x < a.width ? x : x - 1, in_y = y < a.height ? y : y - 1;     \
+      u64 at = (u64)in_y * a.width + in_x;                                     \
+      Rgb p;                                                                   \
+      p.r = get_##TYPE(a.in, at) * a.scale;                                    \
+      p.g = get_##TYPE(a.in, at + plane) * a.scale;                            \
+      p.b = get_##TYPE(a.in, at + 2 * plane) * a.scale;                        \
+      sum.r = sum.r + p.r;                                                     \
+      sum.g = sum.g + p.g;                                                     \
+      sum.b = sum.b + p.b;                                                     \
+      if (x < a.width && y < a.height)                                         \
+        ((SAMPLE *)(a.y + (u64)y * a.y_stride))[x] = (SAMPLE)(                 \
+            code(luma(c, p) * c.y_gain + c.y_offset, c.top) << SHIFT);         \
+    }                                                                          \
+    Rgb mean = {sum.r * 0.25f, sum.g * 0.25f, sum.b * 0.25f};                  \
+    float l = luma(c, mean);                                                   \
+    SAMPLE *uv = (SAMPLE *)(a.uv + (u64)by * a.uv_stride) + bx * 2;            \
+    uv[0] = (SAMPLE)(code((mean.b - l) * c.u_gain + c.c_middle, c.top)         \
+                     << SHIFT);                                                \
+    uv[1] = (SAMPLE)(code((mean.r - l) * c.v_gain + c.c_middle, c.top)         \
+                     << SHIFT);                                                \
+  }

@@ -1,29 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// P010 (ten bits in the upper bits of sixteen) to planes of red, green and blue. A chroma sample serves
-// its four pixels.
+// P010 to planes of red, green and blue.
 
-typedef struct {
-  const u8 *y, *uv;
-  void *out; // three planes of width * height, tightly packed
-  u32 width, height, y_stride, uv_stride;
-  Colour colour;
-  float scale; // 1/255 for colours of 0 to 1
-} P010ToRgb;
-
-#define P010_TO_RGB(TYPE)                                                      \
-  KERNEL(p010_to_rgb_##TYPE, P010ToRgb) {                                      \
-    u32 x = AT_X, y = AT_Y;                                                    \
-    if (x >= a.width || y >= a.height) return;                                 \
-    const u16 *row = (const u16 *)(a.y + (u64)y * a.y_stride);                 \
-    const u16 *uv =                                                            \
-        (const u16 *)(a.uv + (u64)(y >> 1) * a.uv_stride) + (x >> 1) * 2;      \
-    Rgb p = to_rgb(a.colour, (float)(row[x] >> 6), (float)(uv[0] >> 6),        \
-                   (float)(uv[1] >> 6));                                       \
-    u64 plane = (u64)a.width * a.height, at = (u64)y * a.width + x;            \
-    put_##TYPE(a.out, at, limit(p.r, 0.0f, 255.0f) * a.scale);                 \
-    put_##TYPE(a.out, at + plane, limit(p.g, 0.0f, 255.0f) * a.scale);         \
-    put_##TYPE(a.out, at + 2 * plane, limit(p.b, 0.0f, 255.0f) * a.scale);     \
-  }
-
-P010_TO_RGB(f32)
-P010_TO_RGB(f16)
+SEMIPLANAR_TO_RGB(p010_to_rgb, f32, u16, 6)
+SEMIPLANAR_TO_RGB(p010_to_rgb, f16, u16, 6)
