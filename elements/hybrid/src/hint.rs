@@ -77,6 +77,14 @@ pub struct Hint {
 }
 
 impl Hint {
+    /// The part of the shown height that is coded; 1 where none is said.
+    pub fn scale(&self, coded_height: usize) -> f64 {
+        match self.height {
+            0 => 1.0,
+            height => coded_height as f64 / f64::from(height),
+        }
+    }
+
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(LENGTH);
         out.extend(UUID);

@@ -15,6 +15,7 @@ pub mod airestore;
 mod carriage;
 pub mod hint;
 pub mod obu;
+mod pads;
 pub mod restore;
 pub mod sei;
 

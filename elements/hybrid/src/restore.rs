@@ -57,11 +57,9 @@ impl Condition {
     /// The net has learnt to know all or nothing.
     pub fn of_hint(hint: &Hint, coded_height: usize) -> Self {
         match hint.quality {
-            Some(quality) if hint.height > 0 => Self::new(
-                quality,
-                coded_height as f64 / f64::from(hint.height),
-                hint.base,
-            ),
+            Some(quality) if hint.height > 0 => {
+                Self::new(quality, hint.scale(coded_height), hint.base)
+            }
             _ => Self::default(),
         }
     }

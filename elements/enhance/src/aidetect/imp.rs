@@ -22,7 +22,7 @@ use crate::{
         DetectError, Detector,
         region::region,
         sidecar::Sidecar,
-        watch::{Rules, Watch},
+        watch::{MAX_AGE, Rules, Watch},
     },
     frame::Gamut,
 };
@@ -61,7 +61,7 @@ impl Default for Settings {
             labels_file: None,
             inference_interval: 1,
             tracking: true,
-            max_age: 30,
+            max_age: MAX_AGE,
             post_messages: false,
             inference: InferenceSettings::default(),
         }

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::frame::Gamut;
 
+/// Pictures that an object may be out of sight before its number is given up, where nothing is said.
+pub const MAX_AGE: u32 = 30;
+
 /// What may change from picture to picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rules {

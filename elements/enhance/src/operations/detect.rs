@@ -9,15 +9,13 @@ use crate::{
         DetectError, Detector,
         sidecar::Sidecar,
         track::Tracked,
-        watch::{Rules, Watch},
+        watch::{MAX_AGE, Rules, Watch},
     },
     frame::{Format, Frame, Picture, Sighting},
     spec::{Kind, Param, Values},
 };
 
 const NAME: &str = "detect";
-/// Pictures that an object may be out of sight before its number is given up, as in `aidetect`.
-const MAX_AGE: u32 = 30;
 
 pub const DEFINITION: Definition = Definition {
     name: NAME,

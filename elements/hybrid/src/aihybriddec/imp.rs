@@ -19,23 +19,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-static SINK_TEMPLATE: LazyLock<gst::PadTemplate> = LazyLock::new(|| {
-    let caps = ["video/x-av1", "video/x-h265", "video/x-h264"]
-        .into_iter()
-        .map(gst::Structure::new_empty)
-        .collect::<gst::Caps>();
-    let presence = gst::PadPresence::Always;
-    gst::PadTemplate::new("sink", gst::PadDirection::Sink, presence, &caps)
-        .expect("the template is constant")
-});
-
-static SRC_TEMPLATE: LazyLock<gst::PadTemplate> = LazyLock::new(|| {
-    let caps = gst_video::VideoCapsBuilder::new().build();
-    let presence = gst::PadPresence::Always;
-    gst::PadTemplate::new("src", gst::PadDirection::Src, presence, &caps)
-        .expect("the template is constant")
-});
-
 /// The parser and decoder for a standard.
 struct Decoder {
     base: Base,
@@ -99,7 +82,7 @@ impl ObjectImpl for AiHybridDec {
             .property("name", "restore")
             .build();
         let made = self.build(restore);
-        for template in [&*SINK_TEMPLATE, &*SRC_TEMPLATE] {
+        for template in Self::pad_templates() {
             let pad = gst::GhostPad::from_template(template);
             let inner = match (&made, template.direction()) {
                 (Ok(inside), gst::PadDirection::Sink) => inside.head.static_pad("sink"),
@@ -139,8 +122,7 @@ impl ElementImpl for AiHybridDec {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
-            LazyLock::new(|| vec![SINK_TEMPLATE.clone(), SRC_TEMPLATE.clone()]);
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(crate::pads::decoder);
         &TEMPLATES
     }
 

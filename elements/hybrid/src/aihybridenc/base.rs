@@ -115,8 +115,8 @@ fn byte_stream(name: &str) -> gst::Caps {
 
 /// The encoders that a choice allows, in order.
 ///
-/// `av1enc` has no property for a level of constant quality, and with one quantiser for every frame
-/// it took 2.4 times the bits of SVT-AV1 at equal PSNR, more than x265: it is the last choice there.
+/// `av1enc` has no property for a level of constant quality, only one quantiser for every frame, and
+/// took more bits than x265 so (docs/hybrid.md): it is the last choice there.
 pub fn candidates(base: Base, constant_quality: bool) -> Vec<&'static Encoder> {
     let wanted = match base {
         Base::Auto => None,

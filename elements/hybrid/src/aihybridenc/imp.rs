@@ -22,23 +22,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-static SINK_TEMPLATE: LazyLock<gst::PadTemplate> = LazyLock::new(|| {
-    let caps = gst_video::VideoCapsBuilder::new().build();
-    let presence = gst::PadPresence::Always;
-    gst::PadTemplate::new("sink", gst::PadDirection::Sink, presence, &caps)
-        .expect("the template is constant")
-});
-
-static SRC_TEMPLATE: LazyLock<gst::PadTemplate> = LazyLock::new(|| {
-    let caps = ["video/x-av1", "video/x-h265", "video/x-h264"]
-        .into_iter()
-        .map(gst::Structure::new_empty)
-        .collect::<gst::Caps>();
-    let presence = gst::PadPresence::Always;
-    gst::PadTemplate::new("src", gst::PadDirection::Src, presence, &caps)
-        .expect("the template is constant")
-});
-
 #[derive(Clone, Copy)]
 struct Settings {
     base: Base,
@@ -221,7 +204,7 @@ impl ObjectImpl for AiHybridEnc {
     fn constructed(&self) {
         self.parent_constructed();
         let obj = self.obj();
-        for template in [&*SINK_TEMPLATE, &*SRC_TEMPLATE] {
+        for template in Self::pad_templates() {
             let pad = gst::GhostPad::from_template(template);
             if let Err(error) = obj.add_pad(&pad) {
                 gst::error!(CAT, imp = self, "Cannot add a pad: {error}");
@@ -246,8 +229,7 @@ impl ElementImpl for AiHybridEnc {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
-            LazyLock::new(|| vec![SINK_TEMPLATE.clone(), SRC_TEMPLATE.clone()]);
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(crate::pads::encoder);
         &TEMPLATES
     }
 

@@ -8,7 +8,7 @@
  * stream, which others skip, how it was coded and at what size it is to be shown.
  *
  * `base=auto` takes the first that is there of svtav1enc, nvav1enc, av1enc, x265enc, nvh265enc and
- * x264enc.
+ * x264enc; at constant quality av1enc comes last, because it has no level for it.
  *
  * ## Example
  *

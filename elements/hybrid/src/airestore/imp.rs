@@ -33,27 +33,33 @@ const FORMATS: [gst_video::VideoFormat; 4] = [
     gst_video::VideoFormat::P01010le,
 ];
 
-#[derive(Clone)]
-struct Settings {
+/// What may change from frame to frame.
+#[derive(Clone, Copy)]
+struct Rules {
     strength: f64,
     quality: f64,
     base: Base,
-    inference: InferenceSettings,
 }
 
-impl Default for Settings {
+impl Default for Rules {
     fn default() -> Self {
         Self {
             strength: 1.0,
             quality: -1.0,
             base: Base::Auto,
-            inference: InferenceSettings::default(),
         }
     }
 }
 
+#[derive(Clone, Default)]
+struct Settings {
+    rules: Rules,
+    inference: InferenceSettings,
+}
+
 struct State {
     restorer: Restorer,
+    built_in: bool,
     /// With the height that is coded.
     hint: Option<(Hint, Option<usize>)>,
     /// True when the stream was made for another net.
@@ -72,7 +78,7 @@ pub struct AiRestore {
 
 /// The properties, also those of the decoder around it.
 pub fn properties() -> Vec<glib::ParamSpec> {
-    let default = Settings::default();
+    let default = Rules::default();
     let mut specs = vec![
         glib::ParamSpecDouble::builder("strength")
             .nick("Strength")
@@ -119,10 +125,11 @@ impl ObjectImpl for AiRestore {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         let mut settings = lock(&self.settings);
+        let rules = &mut settings.rules;
         match pspec.name() {
-            "strength" => settings.strength = value.get().unwrap_or(settings.strength),
-            "quality" => settings.quality = value.get().unwrap_or(settings.quality),
-            "base" => settings.base = value.get().unwrap_or(settings.base),
+            "strength" => rules.strength = value.get().unwrap_or(rules.strength),
+            "quality" => rules.quality = value.get().unwrap_or(rules.quality),
+            "base" => rules.base = value.get().unwrap_or(rules.base),
             name => {
                 if !settings.inference.set_property(name, value) {
                     gst::error!(CAT, imp = self, "{name} cannot be {value:?}");
@@ -153,9 +160,9 @@ impl ObjectImpl for AiRestore {
         }
         let settings = lock(&self.settings);
         match pspec.name() {
-            "strength" => settings.strength.to_value(),
-            "quality" => settings.quality.to_value(),
-            "base" => settings.base.to_value(),
+            "strength" => settings.rules.strength.to_value(),
+            "quality" => settings.rules.quality.to_value(),
+            "base" => settings.rules.base.to_value(),
             name => settings
                 .inference
                 .property(name)
@@ -215,6 +222,7 @@ impl BaseTransformImpl for AiRestore {
         }
         *lock(&self.state) = Some(State {
             restorer,
+            built_in: settings.inference.model_location.is_none(),
             hint: None,
             foreign: false,
             height: 0,
@@ -250,12 +258,11 @@ impl BaseTransformImpl for AiRestore {
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let obj = self.obj();
         aivideo_core::control::follow(*CAT, &*obj, inbuf);
-        let settings = lock(&self.settings).clone();
+        let rules = lock(&self.settings).rules;
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else { return };
-        let fine = || condition(&settings, state.hint.as_ref(), state.height).is_fine();
-        let built_in = settings.inference.model_location.is_none();
-        let nothing = settings.strength < 1.0 / 512.0 || state.foreign || built_in && fine();
+        let fine = || condition(rules, state.hint.as_ref(), state.height).is_fine();
+        let nothing = rules.strength < 1.0 / 512.0 || state.foreign || state.built_in && fine();
         if nothing {
             state.passed += 1;
         }
@@ -288,16 +295,16 @@ impl VideoFilterImpl for AiRestore {
         &self,
         frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let settings = lock(&self.settings).clone();
+        let rules = lock(&self.settings).rules;
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else {
             return Err(gst::FlowError::Flushing);
         };
-        let condition = condition(&settings, state.hint.as_ref(), frame.height() as usize);
+        let condition = condition(rules, state.hint.as_ref(), state.height);
         let result = match picture(frame) {
             Some(mut picture) => state
                 .restorer
-                .run(&mut picture, condition, settings.strength)
+                .run(&mut picture, condition, rules.strength)
                 .map_err(|error| error.to_string()),
             None => Err("Cannot read the frame: its planes are smaller than its caps say".into()),
         };
@@ -336,19 +343,18 @@ impl AiRestore {
     }
 }
 
-fn condition(
-    settings: &Settings,
-    hint: Option<&(Hint, Option<usize>)>,
-    height: usize,
-) -> Condition {
-    if settings.quality >= 0.0 {
-        let base = match settings.base {
+/// What the properties say of the stream, else the hint. The size that was coded is the hint's in
+/// either case.
+fn condition(rules: Rules, hint: Option<&(Hint, Option<usize>)>, height: usize) -> Condition {
+    if rules.quality >= 0.0 {
+        let base = match rules.base {
             Base::Auto => hint.map(|(hint, _)| hint.base).unwrap_or_default(),
             Base::Av1 => hint::Base::Av1,
             Base::H265 => hint::Base::H265,
             Base::H264 => hint::Base::H264,
         };
-        return Condition::new(settings.quality, 1.0, base);
+        let scale = hint.map_or(1.0, |(hint, coded)| hint.scale(coded.unwrap_or(height)));
+        return Condition::new(rules.quality, scale, base);
     }
     hint.map_or(Condition::default(), |(hint, coded)| {
         Condition::of_hint(hint, coded.unwrap_or(height))
@@ -378,4 +384,29 @@ fn picture<'a>(
         width as usize,
         height as usize,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quality_by_hand_does_not_hide_the_size_that_was_coded() {
+        let rules = Rules {
+            quality: 0.3,
+            base: Base::Av1,
+            ..Rules::default()
+        };
+        let hint = Hint {
+            model: [0; 8],
+            base: hint::Base::Av1,
+            quality: None,
+            width: 320,
+            height: 180,
+            noise: None,
+        };
+        assert!(condition(rules, None, 180).is_fine());
+        assert!(condition(rules, Some(&(hint, Some(180))), 180).is_fine());
+        assert!(!condition(rules, Some(&(hint, Some(90))), 180).is_fine());
+    }
 }
