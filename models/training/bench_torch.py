@@ -61,17 +61,15 @@ def upscale(w, h):
 
 
 def restore(w, h):
-    use("enhance")
     use("restore")
     import net as restoration
-    import nets
 
-    w, h = -(-w // 8) * 8, -(-h // 8) * 8
+    w, h = -(-w // 8) * 8, -(-h // 8) * 8  # as the element pads
     state = stored("restore", "restore.pt")
     net = restoration.Restore(**state["config"])
     net.load_state_dict(state["net"])
     planes = lambda: torch.rand(1, 6, h // 2, w // 2)
-    return multiplied_out(net, nets.Collapsible), (planes(), planes(), torch.rand(1, 4))
+    return net, (planes(), planes(), torch.rand(1, 4))
 
 
 def classifier(_w, _h):
