@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How long the networks take alone, in the fused kernels and in ONNX Runtime, alternating:
-//! `cargo run --release -p aivideo-codec --example network_speed -- [width height [rounds [threads]]]`
-//! (1280 720, 20 rounds, all threads).
+//! `cargo run --release -p aivideo-codec --example network_speed -- [width height [rounds [threads [model]]]]`
+//! (1280 720, 20 rounds, all threads, the built-in model).
 
 use aivideo_codec::coder::{DecodeNet, EncodeNet, ModelFiles, Picture};
 use aivideo_core::settings::InferenceSettings;
 use std::error::Error;
+use std::path::Path;
 use std::time::Instant;
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -25,8 +26,10 @@ fn busy() -> f64 {
 
 fn main() -> Result<(), Box<dyn Error>> {
     gst::init()?;
+    let model = std::env::args().nth(5);
     let args: Vec<usize> = std::env::args()
         .skip(1)
+        .take(4)
         .map(|a| a.parse())
         .collect::<Result<_, _>>()?;
     let arg = |i: usize, default| args.get(i).copied().unwrap_or(default);
@@ -36,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         num_threads: arg(3, 0) as u32,
         ..InferenceSettings::default()
     };
-    let files = ModelFiles::find(None)?;
+    let files = ModelFiles::find(model.as_deref().map(Path::new))?;
     let mut encoders = [(); 2].map(|()| EncodeNet::acquire(&files, &settings));
     let mut decoders = [(); 2].map(|()| DecodeNet::acquire(&files, &settings));
     if let Ok(net) = &mut encoders[1] {
@@ -80,9 +83,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         "decode, ONNX Runtime",
     ];
     for (name, (wall, cpu)) in names.iter().zip(times) {
-        let least = wall.iter().copied().fold(f64::INFINITY, f64::min);
+        let least = |times: &[f64]| times.iter().copied().fold(f64::INFINITY, f64::min);
+        let (least_wall, least_cpu) = (least(&wall), least(&cpu));
         let (wall, cpu) = (median(wall), median(cpu));
-        println!("{name:<22} {wall:7.2} ms (least {least:.2}), {cpu:.2} ms of CPU time");
+        println!(
+            "{name:<22} {wall:7.2} ms (least {least_wall:.2}), {cpu:.2} ms of CPU time (least {least_cpu:.2})"
+        );
     }
     if let Ok(net) = &encoders[0] {
         println!(

@@ -55,9 +55,15 @@ class Graph:
             self.inits.append(numpy_helper.from_array(array, self.known[key]))
         return self.known[key]
 
-    def weights(self, name, weight, bias):
-        """Stored as fp16, computed as fp32."""
-        half = self.param(name + ".w", weight.detach().float().numpy(), np.float16)
+    def weights(self, name, weight, bias, dense=True):
+        """Stored as fp16, computed as fp32.
+
+        Dense layers' are rounded to bfloat16, as in training: the fused kernels then need a product less.
+        """
+        weight = weight.detach().float()
+        if dense:
+            weight = weight.bfloat16().float()
+        half = self.param(name + ".w", weight.numpy(), np.float16)
         bias = self.param(name + ".b", bias.detach().float().numpy())
         return [self.op("Cast", [half], to=TensorProto.FLOAT), bias]
 
@@ -89,7 +95,7 @@ class Graph:
     def conv3(self, x, name, conv, stride=1):
         return self.op(
             "Conv",
-            [x, *self.weights(name, conv.weight, conv.bias)],
+            [x, *self.weights(name, conv.weight, conv.bias, dense=conv.groups == 1)],
             kernel_shape=[3, 3],
             pads=[1, 1, 1, 1],
             strides=[stride, stride],

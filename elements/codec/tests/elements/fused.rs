@@ -31,6 +31,11 @@ fn largest(a: &[u8], b: &[u8]) -> u8 {
     a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
 }
 
+fn squares(a: &[u8], b: &[u8]) -> f64 {
+    let of = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b)).powi(2);
+    a.iter().zip(b).map(of).sum()
+}
+
 #[test]
 fn fused_kernels_agree_with_the_runtime() {
     gst::init().unwrap();
@@ -60,8 +65,26 @@ fn fused_kernels_agree_with_the_runtime() {
         };
         let (a, b) = (run(&plain), run(&fused));
         let differ = a.y.iter().zip(&b.y).filter(|(a, b)| a != b).count();
-        assert!(differ * 1000 < a.y.len(), "{differ} symbols differ");
-        assert!(a.z.iter().zip(&b.z).filter(|(a, b)| a != b).count() < 3);
+        let differ_z = a.z.iter().zip(&b.z).filter(|(a, b)| a != b).count();
+        // The matrix unit has the encoder's own layers in bfloat16: other symbols, as good ones.
+        let coarse = fused.kernels() == "amx";
+        let of_thousand = if coarse { 20 } else { 1 };
+        assert!(
+            differ * 1000 < of_thousand * a.y.len(),
+            "{differ} of {} symbols differ",
+            a.y.len()
+        );
+        assert!(
+            differ_z * 1000 < (of_thousand * a.z.len()).max(3000),
+            "{differ_z} of {} differ",
+            a.z.len()
+        );
+        let [left, done] =
+            [&a, &b].map(|coded| squares(&source.y, &coded.reconstruction.picture.y));
+        assert!(
+            (done / left - 1.0).abs() < 0.01,
+            "squared error {done}, by the runtime {left}"
+        );
         assert!(b.y.iter().filter(|v| **v != 0).count() > 100);
 
         // The decoders are given the same symbols.

@@ -2,11 +2,13 @@
 //! Dense layers on the matrix unit of recent Intel servers (AMX), through bfloat16 pairs.
 //!
 //! A bfloat16 has 8 significant bits. Each float is split into two of them, `hi + lo`, which keeps 16;
-//! weights have 11 (fp16) and are split without loss. `hi*hi + lo*hi + hi*lo` is then as good as the
-//! fp32 product to one part in 2^15, and three bfloat16 products on this unit take a fifth of the time
-//! of one fp32 product. Stable Rust has no intrinsics for it, hence the assembly.
+//! weights that are bfloat16 themselves, as the exporter rounds them, need no second half:
+//! `hi*w + lo*w` is as good as the fp32 product to one part in 2^15. Others (fp16 has 11 bits) are split
+//! without loss and take a third product. Layers of the encoder alone, whose results are only rounded
+//! to symbols, do with one. Stable Rust has no intrinsics for the unit, hence the assembly.
 #![allow(unsafe_code)]
 
+use super::aligned::Aligned;
 use super::kernels::Tap;
 use std::arch::asm;
 use std::cell::Cell;
@@ -18,11 +20,33 @@ pub const TILE: usize = 16;
 const DEPTH: usize = 32;
 /// Numbers in a tile of weights.
 const NUMBERS: usize = TILE * DEPTH;
+/// Positions of a multiplication.
+pub const POSITIONS: usize = 2 * TILE;
+/// Numbers that a multiplication gives.
+pub const SUMS: usize = 4 * TILE * TILE;
 
 /// One tile's weights, high and low halves: for each two inputs, two weights of each of 16 outputs.
 #[derive(Debug, Clone)]
 #[repr(C, align(64))]
 pub struct Weights([[u16; NUMBERS]; 2]);
+
+/// How inputs and weights are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Products {
+    /// Inputs rounded to bfloat16, the weights' upper halves.
+    One,
+    /// Split inputs, weights whose lower halves are all zero.
+    Two,
+    /// Split inputs, split weights.
+    Three,
+}
+
+/// A dense layer's weights for this unit.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    tiles: Vec<Weights>,
+    pub products: Products,
+}
 
 #[inline(always)]
 fn split(value: f32) -> [u16; 2] {
@@ -34,8 +58,15 @@ fn split(value: f32) -> [u16; 2] {
     ]
 }
 
-/// `[outputs][inputs]` weights as tiles, all depths of 16 outputs one after the other.
-pub fn pack(inputs: usize, weights: &[f32]) -> Vec<Weights> {
+/// The nearest bfloat16.
+#[inline(always)]
+fn nearest(value: f32) -> u16 {
+    ((value.to_bits() + 0x8000) >> 16) as u16
+}
+
+/// `[outputs][inputs]` weights as tiles, all depths of 16 outputs one after the other. A `coarse` layer
+/// gets one product.
+pub fn pack(inputs: usize, weights: &[f32], coarse: bool) -> Packed {
     let depths = inputs.div_ceil(DEPTH);
     let outputs = weights.len() / inputs;
     let mut tiles = vec![Weights([[0; NUMBERS]; 2]); depths * outputs / TILE];
@@ -43,12 +74,24 @@ pub fn pack(inputs: usize, weights: &[f32]) -> Vec<Weights> {
         for (input, weight) in row.iter().enumerate() {
             let tile = &mut tiles[output / TILE * depths + input / DEPTH];
             let at = input % DEPTH / 2 * DEPTH + output % TILE * 2 + input % 2;
-            for (half, value) in tile.0.iter_mut().zip(split(*weight)) {
+            let halves = if coarse {
+                [nearest(*weight), 0]
+            } else {
+                split(*weight)
+            };
+            for (half, value) in tile.0.iter_mut().zip(halves) {
                 half[at] = value;
             }
         }
     }
-    tiles
+    // A zero may be a negative one.
+    let whole = tiles.iter().all(|t| t.0[1].iter().all(|v| v & 0x7fff == 0));
+    let products = match (coarse, whole) {
+        (true, _) => Products::One,
+        (_, true) => Products::Two,
+        _ => Products::Three,
+    };
+    Packed { tiles, products }
 }
 
 /// Whether the processor has the unit and the kernel lets this process use it.
@@ -98,17 +141,8 @@ const SHAPE: Shape = {
 
 thread_local! {
     static SHAPED: Cell<bool> = const { Cell::new(false) };
-    static INPUTS: Cell<Vec<u16>> = const { Cell::new(Vec::new()) };
-}
-
-/// Sums of 32 positions and 32 outputs: tiles of the first 16 positions, then of the others.
-#[repr(C, align(64))]
-pub struct Sums(pub [[[f32; TILE]; TILE]; 4]);
-
-impl Sums {
-    pub const fn new() -> Self {
-        Self([[[0.0; TILE]; TILE]; 4])
-    }
+    /// What [`Room`] is made of.
+    static MEMORY: Cell<(Aligned<u16>, Aligned<f32>)> = const { Cell::new((Aligned::new(), Aligned::new())) };
 }
 
 /// Splits 32 floats.
@@ -139,12 +173,38 @@ unsafe fn split32(from: *const f32, high: *mut u16, low: *mut u16) {
     }
 }
 
-/// Inputs of some positions, split: high halves of all, then low halves.
+/// Rounds 32 floats.
+///
+/// # Safety
+/// The processor has AVX-512 BW; the pointers are good for 32 numbers.
+#[inline(always)]
+unsafe fn round32(from: *const f32, to: *mut u16) {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let half = _mm512_set1_epi32(0x8000);
+        let [a, b] = [from, from.add(16)].map(|p| {
+            let v = _mm512_add_epi32(_mm512_loadu_si512(p.cast()), half);
+            _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(v))
+        });
+        _mm256_storeu_si256(to.cast(), a);
+        _mm256_storeu_si256(to.add(16).cast(), b);
+    }
+}
+
+/// Inputs of some positions, split: high halves of all, then low halves. A layer of one product has
+/// them rounded in place of the high halves.
 ///
 /// # Safety
 /// The processor has AVX-512 BW.
-#[inline(always)]
-unsafe fn load(taps: &[Tap<'_>], at: usize, count: usize, depth: usize, out: &mut [u16]) {
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn load<const ROUND: bool>(
+    taps: &[Tap<'_>],
+    at: usize,
+    count: usize,
+    depth: usize,
+    out: &mut [u16],
+) {
     let middle = out.len() / 2;
     let (high, low) = out.split_at_mut(middle);
     let used: usize = taps.iter().map(|t| t.len).sum();
@@ -161,11 +221,19 @@ unsafe fn load(taps: &[Tap<'_>], at: usize, count: usize, depth: usize, out: &mu
                 let low = low.as_mut_ptr().add(place);
                 let mut k = 0;
                 while k + 32 <= tap.len {
-                    split32(from.add(k), high.add(k), low.add(k));
+                    if ROUND {
+                        round32(from.add(k), high.add(k));
+                    } else {
+                        split32(from.add(k), high.add(k), low.add(k));
+                    }
                     k += 32;
                 }
                 while k < tap.len {
-                    let [h, l] = split(*from.add(k));
+                    let [h, l] = if ROUND {
+                        [nearest(*from.add(k)), 0]
+                    } else {
+                        split(*from.add(k))
+                    };
                     *high.add(k) = h;
                     *low.add(k) = l;
                     k += 1;
@@ -183,45 +251,32 @@ unsafe fn load(taps: &[Tap<'_>], at: usize, count: usize, depth: usize, out: &mu
     }
 }
 
-/// Sums of two tiles of weights, which may be the same.
-#[inline(always)]
-fn multiply(inputs: [&[u16]; 2], depth: usize, weights: [&[Weights]; 2], sums: &mut Sums) {
-    let depths = depth / DEPTH;
-    assert!(weights.iter().all(|w| w.len() == depths));
-    assert!(depths > 0 && inputs.iter().all(|i| i.len() == 2 * TILE * depth));
-    let tile = TILE * depth;
-    // SAFETY: `available` was true (there is packed weight), this thread's tiles are shaped, and the
-    // loop reads `depths` tiles of 16 rows from each of the pointers, which is what was just checked.
-    unsafe {
-        let [high, low] = inputs.map(|half| half.as_ptr());
+/// Where the four sums of a multiplication start and where they go: see [`multiply`].
+#[repr(C)]
+struct Places {
+    /// The biases of each panel's 16 outputs.
+    bias: [*const f32; 2],
+    /// First 16 positions of both panels, then the others.
+    out: [*mut f32; 4],
+    /// Bytes from position to position.
+    step: usize,
+}
+
+/// One multiplication; the lines between are the products of a depth.
+macro_rules! products {
+    ($inputs:ident, $tile:ident, $stride:expr, $weights:ident, $depths:ident, $places:ident; $($line:literal)*) => {{
+        let [high, low] = $inputs.map(|half| half.as_ptr());
         asm!(
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
+            "xor {line:e}, {line:e}", // a stride of 0: the same biases for every position
+            "mov {other}, [{places}]",
+            "tileloadd tmm0, [{other} + {line}]",
+            "tileloadd tmm2, [{other} + {line}]",
+            "mov {other}, [{places} + 8]",
+            "tileloadd tmm1, [{other} + {line}]",
+            "tileloadd tmm3, [{other} + {line}]",
+            "mov {line:e}, 64",
             "2:",
-            "tileloadd tmm4, [{h0} + {stride}]",
-            "tileloadd tmm6, [{w0} + {line}]",
-            "tileloadd tmm7, [{w1} + {line}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{h1} + {stride}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "tileloadd tmm4, [{l0} + {stride}]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{l1} + {stride}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
-            "tileloadd tmm4, [{h0} + {stride}]",
-            "tileloadd tmm6, [{w0} + {line} + 1024]",
-            "tdpbf16ps tmm0, tmm4, tmm6",
-            "tileloadd tmm7, [{w1} + {line} + 1024]",
-            "tdpbf16ps tmm1, tmm4, tmm7",
-            "tileloadd tmm5, [{h1} + {stride}]",
-            "tdpbf16ps tmm2, tmm5, tmm6",
-            "tdpbf16ps tmm3, tmm5, tmm7",
+            $($line,)*
             "add {h0}, 64",
             "add {h1}, 64",
             "add {l0}, 64",
@@ -230,83 +285,231 @@ fn multiply(inputs: [&[u16]; 2], depth: usize, weights: [&[Weights]; 2], sums: &
             "add {w1}, 2048",
             "dec {depths}",
             "jnz 2b",
-            "tilestored [{out} + {line}], tmm0",
-            "tilestored [{out} + {line} + 1024], tmm1",
-            "tilestored [{out} + {line} + 2048], tmm2",
-            "tilestored [{out} + {line} + 3072], tmm3",
+            "mov {line}, [{places} + 48]",
+            "mov {other}, [{places} + 16]",
+            "tilestored [{other} + {line}], tmm0",
+            "mov {other}, [{places} + 24]",
+            "tilestored [{other} + {line}], tmm1",
+            "mov {other}, [{places} + 32]",
+            "tilestored [{other} + {line}], tmm2",
+            "mov {other}, [{places} + 40]",
+            "tilestored [{other} + {line}], tmm3",
             h0 = inout(reg) high => _,
-            h1 = inout(reg) high.add(tile) => _,
+            h1 = inout(reg) high.add($tile) => _,
             l0 = inout(reg) low => _,
-            l1 = inout(reg) low.add(tile) => _,
-            w0 = inout(reg) weights[0].as_ptr() => _,
-            w1 = inout(reg) weights[1].as_ptr() => _,
-            depths = inout(reg) depths => _,
-            stride = in(reg) 2 * depth,
-            line = in(reg) 64usize,
-            out = in(reg) sums,
+            l1 = inout(reg) low.add($tile) => _,
+            w0 = inout(reg) $weights[0].as_ptr() => _,
+            w1 = inout(reg) $weights[1].as_ptr() => _,
+            depths = inout(reg) $depths => _,
+            stride = in(reg) $stride,
+            places = in(reg) $places,
+            line = out(reg) _,
+            other = out(reg) _,
             options(nostack),
         );
+    }};
+}
+
+/// Sums of 32 positions and two tiles of weights, which may be the same.
+///
+/// # Safety
+/// The pointers of `places` are good for 16 biases and for the rows of 16 floats that they name.
+#[inline(always)]
+unsafe fn multiply(
+    inputs: [&[u16]; 2],
+    depth: usize,
+    weights: [&[Weights]; 2],
+    products: Products,
+    places: &Places,
+) {
+    let depths = depth / DEPTH;
+    assert!(weights.iter().all(|w| w.len() == depths));
+    assert!(depths > 0 && inputs.iter().all(|i| i.len() == 2 * TILE * depth));
+    let (tile, stride) = (TILE * depth, 2 * depth);
+    // SAFETY: `available` was true (there is packed weight), this thread's tiles are shaped, and the
+    // loop reads `depths` tiles of 16 rows from each of the pointers, which is what was just checked.
+    // The rest is the caller's promise.
+    unsafe {
+        match products {
+            Products::One => products!(
+                inputs, tile, stride, weights, depths, places;
+                "tileloadd tmm4, [{h0} + {stride}]"
+                "tileloadd tmm6, [{w0} + {line}]"
+                "tdpbf16ps tmm0, tmm4, tmm6"
+                "tileloadd tmm7, [{w1} + {line}]"
+                "tdpbf16ps tmm1, tmm4, tmm7"
+                "tileloadd tmm5, [{h1} + {stride}]"
+                "tdpbf16ps tmm2, tmm5, tmm6"
+                "tdpbf16ps tmm3, tmm5, tmm7"
+            ),
+            Products::Two => products!(
+                inputs, tile, stride, weights, depths, places;
+                "tileloadd tmm4, [{h0} + {stride}]"
+                "tileloadd tmm6, [{w0} + {line}]"
+                "tdpbf16ps tmm0, tmm4, tmm6"
+                "tileloadd tmm7, [{w1} + {line}]"
+                "tdpbf16ps tmm1, tmm4, tmm7"
+                "tileloadd tmm5, [{h1} + {stride}]"
+                "tdpbf16ps tmm2, tmm5, tmm6"
+                "tdpbf16ps tmm3, tmm5, tmm7"
+                "tileloadd tmm4, [{l0} + {stride}]"
+                "tdpbf16ps tmm0, tmm4, tmm6"
+                "tdpbf16ps tmm1, tmm4, tmm7"
+                "tileloadd tmm5, [{l1} + {stride}]"
+                "tdpbf16ps tmm2, tmm5, tmm6"
+                "tdpbf16ps tmm3, tmm5, tmm7"
+            ),
+            Products::Three => products!(
+                inputs, tile, stride, weights, depths, places;
+                "tileloadd tmm4, [{h0} + {stride}]"
+                "tileloadd tmm6, [{w0} + {line}]"
+                "tileloadd tmm7, [{w1} + {line}]"
+                "tdpbf16ps tmm0, tmm4, tmm6"
+                "tdpbf16ps tmm1, tmm4, tmm7"
+                "tileloadd tmm5, [{h1} + {stride}]"
+                "tdpbf16ps tmm2, tmm5, tmm6"
+                "tdpbf16ps tmm3, tmm5, tmm7"
+                "tileloadd tmm4, [{l0} + {stride}]"
+                "tdpbf16ps tmm0, tmm4, tmm6"
+                "tdpbf16ps tmm1, tmm4, tmm7"
+                "tileloadd tmm5, [{l1} + {stride}]"
+                "tdpbf16ps tmm2, tmm5, tmm6"
+                "tdpbf16ps tmm3, tmm5, tmm7"
+                "tileloadd tmm4, [{h0} + {stride}]"
+                "tileloadd tmm6, [{w0} + {line} + 1024]"
+                "tdpbf16ps tmm0, tmm4, tmm6"
+                "tileloadd tmm7, [{w1} + {line} + 1024]"
+                "tdpbf16ps tmm1, tmm4, tmm7"
+                "tileloadd tmm5, [{h1} + {stride}]"
+                "tdpbf16ps tmm2, tmm5, tmm6"
+                "tdpbf16ps tmm3, tmm5, tmm7"
+            ),
+        }
     }
 }
 
-/// Split inputs of some positions, on a thread whose tiles are shaped.
+/// Split inputs of some positions and two multiplications' sums, on a thread whose tiles are shaped.
 pub struct Room {
-    inputs: Vec<u16>,
+    inputs: Aligned<u16>,
+    /// Each of 32 positions and 32 outputs: two tiles of the first 16 positions, then of the others.
+    sums: Aligned<f32>,
     /// Inputs, with what fills the last tile.
     depth: usize,
-    /// Positions that there is room for: a multiple of 32.
-    pub positions: usize,
+    products: Products,
 }
 
 impl Room {
-    pub fn take(inputs: usize, positions: usize) -> Self {
+    pub fn take(inputs: usize, products: Products) -> Self {
         if !SHAPED.replace(true) {
             // SAFETY: `available` was true, and the operand is a shape of the first palette.
             unsafe { asm!("ldtilecfg [{}]", in(reg) &SHAPE, options(nostack, readonly)) };
         }
         let depth = inputs.next_multiple_of(DEPTH);
-        // What is split is best read again from the first cache.
-        let most = (8192 / depth).next_multiple_of(2 * TILE);
-        let positions = positions.next_multiple_of(2 * TILE).min(most.max(2 * TILE));
-        let mut inputs = INPUTS.take();
-        inputs.resize(2 * positions * depth, 0);
+        let (mut inputs, mut sums) = MEMORY.take();
+        inputs.resize(2 * POSITIONS * depth);
+        sums.resize(2 * SUMS);
         Self {
             inputs,
+            sums,
             depth,
-            positions,
+            products,
         }
     }
 
-    /// Splits the inputs of up to [`Self::positions`].
+    /// Splits the inputs of up to [`POSITIONS`].
     ///
     /// # Safety
     /// The processor has AVX-512 BW.
     #[inline(always)]
     pub unsafe fn load(&mut self, taps: &[Tap<'_>], at: usize, count: usize) {
         // SAFETY: the caller's promise.
-        unsafe { load(taps, at, count, self.depth, &mut self.inputs) };
+        unsafe {
+            match self.products {
+                Products::One => load::<true>(taps, at, count, self.depth, &mut self.inputs),
+                _ => load::<false>(taps, at, count, self.depth, &mut self.inputs),
+            }
+        }
     }
 
-    /// The sums of 32 positions for one or two panels of outputs.
+    /// The sums of one of the last two calls of [`Self::multiply`]: tiles of 16 positions of the first
+    /// panel, of the second, then of the other positions.
     #[inline(always)]
-    pub fn multiply(
-        &self,
-        tiles: &[Weights],
-        first: usize,
+    pub fn sums(&self, turn: usize) -> &[f32; SUMS] {
+        self.sums[turn % 2 * SUMS..]
+            .first_chunk()
+            .expect("sums of two")
+    }
+
+    /// The sums of what was loaded, for one or two panels of outputs: see [`Self::sums`].
+    ///
+    /// # Safety
+    /// `bias` is good for 16 floats of each panel.
+    #[inline(always)]
+    pub unsafe fn multiply(
+        &mut self,
+        weights: &Packed,
+        bias: *const f32,
         panels: std::ops::Range<usize>,
-        sums: &mut Sums,
+        turn: usize,
+    ) {
+        let out = self.sums[turn % 2 * SUMS..][..SUMS].as_mut_ptr();
+        let places = Places {
+            bias: self.biases(bias, &panels),
+            out: std::array::from_fn(|i| out.wrapping_add(i * TILE * TILE)),
+            step: 4 * TILE,
+        };
+        // SAFETY: four tiles of 16 rows in `self.sums`; the caller's promise.
+        unsafe { self.multiply_to(weights, panels, &places) };
+    }
+
+    /// The same for two panels, straight to where they are wanted: `step` floats from position to
+    /// position, the second panel beside the first.
+    ///
+    /// # Safety
+    /// As for [`Self::multiply`], and `out` is good for 32 positions of 32 floats.
+    #[inline(always)]
+    pub unsafe fn multiply_into(
+        &self,
+        weights: &Packed,
+        bias: *const f32,
+        panels: std::ops::Range<usize>,
+        (out, step): (*mut f32, usize),
+    ) {
+        debug_assert_eq!(panels.len(), 2);
+        let later = out.wrapping_add(TILE * step);
+        let places = Places {
+            bias: self.biases(bias, &panels),
+            out: [out, out.wrapping_add(TILE), later, later.wrapping_add(TILE)],
+            step: 4 * step,
+        };
+        // SAFETY: the caller's promise.
+        unsafe { self.multiply_to(weights, panels, &places) };
+    }
+
+    #[inline(always)]
+    fn biases(&self, bias: *const f32, panels: &std::ops::Range<usize>) -> [*const f32; 2] {
+        [panels.start, panels.end - 1].map(|panel| bias.wrapping_add(TILE * panel))
+    }
+
+    /// # Safety
+    /// As for the function [`multiply`].
+    #[inline(always)]
+    unsafe fn multiply_to(
+        &self,
+        weights: &Packed,
+        panels: std::ops::Range<usize>,
+        places: &Places,
     ) {
         let depths = self.depth / DEPTH;
-        let of = |panel: usize| &tiles[panel * depths..][..depths];
-        let weights = [of(panels.start), of(panels.end - 1)];
-        let halves = self.inputs.split_at(self.positions * self.depth);
-        let part = first * self.depth..(first + 2 * TILE) * self.depth;
-        let inputs = [&halves.0[part.clone()], &halves.1[part]];
-        multiply(inputs, self.depth, weights, sums);
+        let of = |panel: usize| &weights.tiles[panel * depths..][..depths];
+        let (high, low) = self.inputs.split_at(POSITIONS * self.depth);
+        let both = [of(panels.start), of(panels.end - 1)];
+        // SAFETY: the caller's promise.
+        unsafe { multiply([high, low], self.depth, both, self.products, places) };
     }
 
     /// Keeps the memory for the next layer.
     pub fn give_back(self) {
-        INPUTS.set(self.inputs);
+        MEMORY.set((self.inputs, self.sums));
     }
 }

@@ -7,6 +7,7 @@
 //! on the layer alone, never on threads or the picture's size.
 #![allow(unsafe_code)] // intrinsics, and calls of functions compiled for more than the baseline
 
+use super::aligned::Aligned;
 use std::ops::Range;
 
 /// Sixteen floats on their own cache line.
@@ -73,13 +74,19 @@ pub struct Linear {
     panels: Vec<Sixteen>,
     /// The same for the matrix unit, where there is one.
     #[cfg(target_arch = "x86_64")]
-    tiles: Vec<super::amx::Weights>,
-    pub bias: Vec<f32>,
+    packed: Option<super::amx::Packed>,
+    pub bias: Aligned<f32>,
 }
 
 impl Linear {
     /// `weights` is `[outputs][inputs]`; outputs are a multiple of 16.
     pub fn new(inputs: usize, weights: &[f32], bias: &[f32]) -> Self {
+        Self::with_precision(inputs, weights, bias, false)
+    }
+
+    /// `coarse`: its results decide symbols but nothing that a decoder computes as well, so bfloat16
+    /// will do where that is faster.
+    pub fn with_precision(inputs: usize, weights: &[f32], bias: &[f32], coarse: bool) -> Self {
         let outputs = bias.len();
         assert!(outputs.is_multiple_of(16) && weights.len() == inputs * outputs);
         let mut panels = vec![Sixteen::default(); inputs * outputs / 16];
@@ -93,11 +100,8 @@ impl Linear {
             outputs,
             panels,
             #[cfg(target_arch = "x86_64")]
-            tiles: match super::amx::available() {
-                true => super::amx::pack(inputs, weights),
-                false => Vec::new(),
-            },
-            bias: bias.to_vec(),
+            packed: super::amx::available().then(|| super::amx::pack(inputs, weights, coarse)),
+            bias: bias.into(),
         }
     }
 }
@@ -491,38 +495,38 @@ compile! {
     any_row::<lanes::Pair, ADD>(c)
 }
 
-/// Bias, activation and the way to the target for sums of the matrix unit: at which position, how many
-/// of them, from which panel on, how many.
+/// Activation and the way to the target for sums of the matrix unit: at which position, how many
+/// of them, from which panel on, how many. A function of its own: beside the unit's assembly it would
+/// have no registers left.
 ///
 /// # Safety
 /// As for [`row`].
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn finish_tiles<V: Lanes, const FINISH: u8>(
+#[target_feature(enable = "avx512f")]
+unsafe fn finish_tiles<const FINISH: u8>(
     c: &Checked<'_, '_>,
     [at, positions, panel, panels]: [usize; 4],
-    sums: &super::amx::Sums,
+    sums: &[f32; super::amx::SUMS],
 ) {
     use super::amx::TILE;
+    use std::arch::x86_64::__m512;
+    let (step, add_step) = (c.target.step, c.target.add_step);
+    let offset = TILE * (panel - c.panels.start);
+    let out = c.target.out.wrapping_add(at * step + offset);
+    let add = c.target.add.wrapping_add(at * add_step + offset);
     for i in 0..panels {
-        let offset = TILE * (panel - c.panels.start + i);
-        // SAFETY: the caller's promise; `sums` has 32 positions of two panels.
-        unsafe {
-            let bias = V::load(c.bias.as_ptr().add(TILE * (panel + i)));
-            let mut out = c.target.out.add(at * c.target.step + offset);
-            let mut add = c.target.add.wrapping_add(at * c.target.add_step + offset);
-            for position in 0..positions {
-                let from = &sums.0[position / TILE * 2 + i][position % TILE];
-                let mut sum = V::load(from.as_ptr()).add(bias);
+        for position in 0..positions {
+            let from = (position / TILE * 2 + i) * TILE + position % TILE;
+            // SAFETY: the caller's promise; there are 32 positions of two panels.
+            unsafe {
+                let mut sum = __m512::load(sums.as_ptr().add(from * TILE));
                 if FINISH == RELU {
                     sum = sum.relu();
                 }
                 if FINISH == ADD {
-                    sum = sum.add(V::load(add));
-                    add = add.wrapping_add(c.target.add_step);
+                    sum = sum.add(__m512::load(add.add(position * add_step + i * TILE)));
                 }
-                sum.store(out);
-                out = out.wrapping_add(c.target.step);
+                sum.store(out.add(position * step + i * TILE));
             }
         }
     }
@@ -534,44 +538,44 @@ unsafe fn finish_tiles<V: Lanes, const FINISH: u8>(
 /// As for [`row`], and the unit is there.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn row_tiles<V: Lanes, const FINISH: u8>(c: Checked<'_, '_>) {
-    use super::amx::{Room, Sums, TILE};
-    let mut room = Room::take(c.layer.inputs, c.count);
+unsafe fn row_tiles<const FINISH: u8>(c: Checked<'_, '_>, packed: &super::amx::Packed) {
+    use super::amx::{POSITIONS, Room, TILE};
+    let mut room = Room::take(c.layer.inputs, packed.products);
     // Sums are read one step after they were written: the unit's stores are slow to arrive.
-    let mut sums = [const { Sums::new() }; 2];
     let mut waiting: Option<[usize; 4]> = None;
     let mut turn = 0;
-    let mut at = 0;
-    while at < c.count {
-        let loaded = (c.count - at).min(room.positions);
+    let bias = c.bias.as_ptr();
+    for at in (0..c.count).step_by(POSITIONS) {
+        let positions = (c.count - at).min(POSITIONS);
         // SAFETY: the caller's promise.
-        unsafe { room.load(c.taps, at, loaded) };
-        let mut first = 0;
-        while first < loaded {
-            let positions = (loaded - first).min(2 * TILE);
-            let mut panel = c.panels.start;
-            while panel < c.panels.end {
-                let panels = (c.panels.end - panel).min(2);
-                room.multiply(
-                    &c.layer.tiles,
-                    first,
-                    panel..panel + panels,
-                    &mut sums[turn],
-                );
-                turn ^= 1;
-                if let Some(before) = waiting.replace([at + first, positions, panel, panels]) {
-                    // SAFETY: the caller's promise.
-                    unsafe { finish_tiles::<V, FINISH>(&c, before, &sums[turn]) };
+        unsafe { room.load(c.taps, at, positions) };
+        let mut panel = c.panels.start;
+        while panel < c.panels.end {
+            let panels = (c.panels.end - panel).min(2);
+            let both = panel..panel + panels;
+            if FINISH == KEEP && positions == POSITIONS && panels == 2 {
+                let offset = at * c.target.step + TILE * (panel - c.panels.start);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let out = (c.target.out.add(offset), c.target.step);
+                    room.multiply_into(packed, bias, both, out);
                 }
                 panel += panels;
+                continue;
             }
-            first += positions;
+            // SAFETY: the caller's promise.
+            unsafe { room.multiply(packed, bias, both, turn) };
+            turn += 1;
+            if let Some(before) = waiting.replace([at, positions, panel, panels]) {
+                // SAFETY: the caller's promise.
+                unsafe { finish_tiles::<FINISH>(&c, before, room.sums(turn)) };
+            }
+            panel += panels;
         }
-        at += loaded;
     }
     if let Some(last) = waiting {
         // SAFETY: the caller's promise.
-        unsafe { finish_tiles::<V, FINISH>(&c, last, &sums[turn ^ 1]) };
+        unsafe { finish_tiles::<FINISH>(&c, last, room.sums(turn + 1)) };
     }
     room.give_back();
 }
@@ -585,10 +589,9 @@ unsafe fn row_tiles<V: Lanes, const FINISH: u8>(c: Checked<'_, '_>) {
 unsafe fn any_row<V: Lanes, const FINISH: u8>(c: Checked<'_, '_>) {
     // SAFETY: the caller's promise; only an `Isa::Amx` sets `tiles`.
     unsafe {
-        if V::WIDE && c.tiles {
-            row_tiles::<V, FINISH>(c);
-        } else {
-            row::<V, FINISH>(c.layer, c.bias, c.panels, c.taps, c.count, c.target);
+        match &c.layer.packed {
+            Some(packed) if V::WIDE && c.tiles => row_tiles::<FINISH>(c, packed),
+            _ => row::<V, FINISH>(c.layer, c.bias, c.panels, c.taps, c.count, c.target),
         }
     }
 }

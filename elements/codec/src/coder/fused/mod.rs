@@ -11,6 +11,7 @@
 //! the number of threads. Against ONNX Runtime they differ in the last bits of floats, as its own
 //! settings do among each other; symbols do not depend on that (`docs/codec.md`).
 
+mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 pub mod kernels;
@@ -19,6 +20,7 @@ mod weights;
 
 use super::Picture;
 use super::layout::Layout;
+use aligned::Aligned;
 use kernels::{Depthwise, Finish, Isa, Latents, Linear, Quantiser, Tap};
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -38,12 +40,17 @@ const Z_MAX: f32 = 31.0;
 /// Channels that share a scale index.
 const GROUP: usize = 4;
 
-/// The file's arrays, and what is missing.
-struct File(HashMap<String, Array>);
+/// The file's arrays, to make layers of.
+#[derive(Clone, Copy)]
+struct File<'a> {
+    arrays: &'a HashMap<String, Array>,
+    /// See [`Linear::with_precision`].
+    coarse: bool,
+}
 
-impl File {
-    fn get(&self, name: &str) -> Option<&Array> {
-        self.0.get(name)
+impl<'a> File<'a> {
+    fn get(&self, name: &str) -> Option<&'a Array> {
+        self.arrays.get(name)
     }
 
     /// `[outputs][taps * inputs]` and the bias.
@@ -90,7 +97,7 @@ impl File {
             .map(|o| parts.iter().map(|p| p.2[o]).sum())
             .collect();
         let inputs = parts.iter().map(|p| p.0).sum();
-        Some(Linear::new(inputs, &weights, &bias))
+        Some(Linear::with_precision(inputs, &weights, &bias, self.coarse))
     }
 
     /// One layer with the outputs of two.
@@ -102,13 +109,13 @@ impl File {
         }
         weights.extend(more);
         bias.extend(rest);
-        Some(Linear::new(inputs, &weights, &bias))
+        Some(Linear::with_precision(inputs, &weights, &bias, self.coarse))
     }
 
     fn blocks(&self, name: &str) -> Option<Vec<Block>> {
         let mut blocks = Vec::new();
         while self.get(&format!("{name}.{}.a.w", blocks.len())).is_some() {
-            blocks.push(Block::new(self, &format!("{name}.{}", blocks.len()))?);
+            blocks.push(Block::new(*self, &format!("{name}.{}", blocks.len()))?);
         }
         (!blocks.is_empty()).then_some(blocks)
     }
@@ -131,7 +138,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(file: &File, name: &str) -> Option<Self> {
+    fn new(file: File<'_>, name: &str) -> Option<Self> {
         let part = |part: &str| format!("{name}.{part}");
         let d = file.get(&part("d.w"))?;
         let bias = file.get(&part("d.b"))?;
@@ -153,8 +160,12 @@ impl Block {
 
 thread_local! {
     /// Rows of a block, kept from one to the next.
-    static SCRATCH: Cell<[Vec<f32>; 2]> = const { Cell::new([Vec::new(), Vec::new()]) };
+    static SCRATCH: Cell<[Aligned<f32>; 2]> = const { Cell::new([Aligned::new(), Aligned::new()]) };
 }
+
+/// Positions of a row that a block's later layers take at a time: what they hand on stays in the
+/// processor's first cache.
+const STRIP: usize = 96;
 
 /// How a layer reads a map.
 #[derive(Debug, Clone, Copy)]
@@ -273,14 +284,24 @@ impl Network {
     /// The network of an ONNX file, if it is one of those and this processor has the instructions.
     /// `threads` 0 means all.
     pub fn load(model: &[u8], encode: bool, threads: usize) -> Option<Self> {
-        let file = File(weights::read(model));
+        let arrays = weights::read(model);
+        let file = File {
+            arrays: &arrays,
+            coarse: false,
+        };
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             n => n,
         };
-        let shared = Shared::new(&file, Isa::detect()?, threads)?;
+        let shared = Shared::new(file, Isa::detect()?, threads)?;
         let analysis = match encode {
-            true => Some(Analysis::new(&file, &shared)?),
+            true => {
+                let file = File {
+                    coarse: true,
+                    ..file
+                };
+                Some(Analysis::new(file, &shared)?)
+            }
             false => None,
         };
         let pool = rayon::ThreadPoolBuilder::new()
@@ -410,7 +431,7 @@ impl Maps {
 }
 
 impl Shared {
-    fn new(file: &File, isa: Isa, threads: usize) -> Option<Self> {
+    fn new(file: File<'_>, isa: Isa, threads: usize) -> Option<Self> {
         let dims = |name: &str| file.get(name).map(|a| a.dims.clone());
         let features = *dims("pred_in.w")?.first()?;
         let states = *dims("state_in.w")?.get(1)?;
@@ -569,8 +590,8 @@ impl Shared {
         let len = width * channels;
         let [mut kept, mut rest] = SCRATCH.take();
         let bordered = len + 2 * channels;
-        kept.resize(4 * bordered, 0.0);
-        rest.resize(4 * len, 0.0);
+        kept.resize(4 * bordered);
+        rest.resize(4 * STRIP * channels);
         for row in kept.chunks_exact_mut(bordered) {
             row[..channels].fill(0.0);
             row[len + channels..].fill(0.0);
@@ -579,11 +600,10 @@ impl Shared {
         zeros.fill(0.0);
         let place = |row: usize| row % 3 * bordered..(row % 3 + 1) * bordered;
         let mut held: [Option<usize>; 3] = [None; 3];
-        let (deep, more) = rest.split_at_mut(len);
-        let (middle, more) = more.split_at_mut(len);
-        let (pairs, gated) = more.split_at_mut(len);
-        let gated = &mut gated[..len / 2];
-        let run = |layer: &Linear, tap: Tap<'_>, out: &mut [f32], finish: Finish<'_>| {
+        let (deep, more) = rest.split_at_mut(STRIP * channels);
+        let (middle, more) = more.split_at_mut(STRIP * channels);
+        let (pairs, gated) = more.split_at_mut(STRIP * channels);
+        let run = |layer: &Linear, tap: Tap<'_>, count, out: &mut [f32], finish: Finish<'_>| {
             let panels = 0..layer.outputs / 16;
             kernels::linear(
                 isa,
@@ -591,7 +611,7 @@ impl Shared {
                 &layer.bias,
                 panels,
                 &[tap],
-                width,
+                count,
                 out,
                 channels,
                 finish,
@@ -602,7 +622,8 @@ impl Shared {
             for near in row.saturating_sub(1)..(row + 2).min(from.height) {
                 if held[near % 3] != Some(near) {
                     let out = &mut kept_rows[place(near)][channels..channels + len];
-                    run(&block.a, from.tap(near as isize, 0, 1), out, Finish::Relu);
+                    let tap = from.tap(near as isize, 0, 1);
+                    run(&block.a, tap, width, out, Finish::Relu);
                     held[near % 3] = Some(near);
                 }
             }
@@ -615,13 +636,22 @@ impl Shared {
                 false => &kept_rows[place(row + 1)],
             };
             let rows = [above, &kept_rows[place(row)], below];
-            kernels::depthwise(isa, &block.d, rows, width, deep);
-            let x = Finish::Add(from.from(row as isize, 0), channels);
-            run(&block.b, whole_row(deep, channels), middle, x);
-            run(&block.u, whole_row(middle, channels), pairs, Finish::Keep);
-            kernels::product(isa, pairs, channels / 2, gated);
-            let x = Finish::Add(middle, channels);
-            run(&block.v, whole_row(gated, channels / 2), out.row(i), x);
+            let out = out.row(i);
+            for left in (0..width).step_by(STRIP) {
+                let count = STRIP.min(width - left);
+                let used = count * channels;
+                let rows = rows.map(|row| &row[left * channels..][..used + 2 * channels]);
+                kernels::depthwise(isa, &block.d, rows, count, &mut deep[..used]);
+                let x = Finish::Add(from.from(row as isize, left as isize), channels);
+                run(&block.b, whole_row(deep, channels), count, middle, x);
+                let tap = whole_row(middle, channels);
+                run(&block.u, tap, count, pairs, Finish::Keep);
+                let gated = &mut gated[..used / 2];
+                kernels::product(isa, &pairs[..used], channels / 2, gated);
+                let x = Finish::Add(middle, channels);
+                let tap = whole_row(gated, channels / 2);
+                run(&block.v, tap, count, &mut out[left * channels..], x);
+            }
         }
         SCRATCH.set([kept, rest]);
     }
@@ -649,8 +679,8 @@ impl Shared {
         let part = self.part(one.height);
         one.split(part).for_each(|mut rows| {
             let mut bytes = vec![0; width * SAMPLES];
-            let mut samples = vec![0.0; width * SAMPLES];
-            let mut state = vec![0.0; width * m];
+            let mut samples = Aligned::<f32>::zeros(width * SAMPLES);
+            let mut state = Aligned::<f32>::zeros(width * m);
             for i in 0..rows.count {
                 let row = rows.first + i;
                 gather(given.prediction, row, &mut bytes);
@@ -825,7 +855,7 @@ impl Shared {
             .par_chunks_mut(part * width * m)
             .enumerate()
             .for_each(|(chunk, out)| {
-                let mut values = vec![0.0; width * m];
+                let mut values = Aligned::<f32>::zeros(width * m);
                 for (i, out) in out.chunks_exact_mut(width * m).enumerate() {
                     let tap = at.tap((chunk * part + i) as isize, 0, 1);
                     kernels::linear(
@@ -880,7 +910,7 @@ impl Shared {
     fn output_rows(&self, from: &Map, prediction: &Picture, first: usize, planes: [&mut [u8]; 3]) {
         let width = from.width;
         let mut bytes = vec![0; width * SAMPLES];
-        let mut samples = vec![0.0; width * SAMPLES];
+        let mut samples = Aligned::<f32>::zeros(width * SAMPLES);
         let (mut sums, mut gates) = (samples.clone(), samples.clone());
         let [y, u, v] = planes;
         let rows = y
@@ -919,7 +949,7 @@ impl Shared {
 }
 
 impl Analysis {
-    fn new(file: &File, shared: &Shared) -> Option<Self> {
+    fn new(file: File<'_>, shared: &Shared) -> Option<Self> {
         let (c, y, z, p) = (
             shared.features,
             shared.latents,
@@ -961,16 +991,16 @@ impl Analysis {
         let part = s.part(one.height);
         one.split(part).for_each(|mut rows| {
             let mut bytes = vec![0; width * SAMPLES];
-            let mut samples = vec![0.0; width * SAMPLES];
+            let mut samples = Aligned::<f32>::zeros(width * SAMPLES);
             let mut before = samples.clone();
-            let mut embedded = vec![0.0; width * c];
+            let mut embedded = Aligned::<f32>::zeros(width * c);
             for i in 0..rows.count {
                 let row = rows.first + i;
                 gather(source, row, &mut bytes);
                 kernels::samples(s.isa, &bytes, PIXEL_SCALE, &mut samples);
                 gather(given.prediction, row, &mut bytes);
                 kernels::samples(s.isa, &bytes, PIXEL_SCALE, &mut before);
-                for (sample, before) in samples.iter_mut().zip(&before) {
+                for (sample, before) in samples.iter_mut().zip(before.iter()) {
                     *sample -= before;
                 }
                 let panels = 0..c / 16;
@@ -1198,8 +1228,12 @@ fn table_row(table: &[f32], quality: u8, width: usize) -> &[f32] {
     &table[usize::from(quality.min(63)) * width..][..width]
 }
 
-fn added(bias: &[f32], more: &[f32]) -> Vec<f32> {
-    bias.iter().zip(more).map(|(a, b)| a + b).collect()
+fn added(bias: &[f32], more: &[f32]) -> Aligned<f32> {
+    let mut sum = Aligned::from(bias);
+    for (sum, more) in sum.iter_mut().zip(more) {
+        *sum += more;
+    }
+    sum
 }
 
 /// Places of a position's samples: luma lines of 8, then chroma by line, column, plane.

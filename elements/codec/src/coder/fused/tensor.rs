@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Feature maps: rows of positions, with a border of zeros where a 3x3 window needs one.
 
+use super::aligned::Aligned;
 use super::kernels::Tap;
 use rayon::prelude::*;
 
@@ -11,7 +12,7 @@ pub struct Map {
     pub height: usize,
     pub channels: usize,
     border: usize,
-    data: Vec<f32>,
+    data: Aligned<f32>,
 }
 
 /// Some rows of a map, to be written.
@@ -32,7 +33,7 @@ impl Map {
             height,
             channels,
             border,
-            data: vec![0.0; len],
+            data: Aligned::zeros(len),
         }
     }
 
