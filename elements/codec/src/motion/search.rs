@@ -107,22 +107,35 @@ impl Searcher {
         self.previous.fill(Vector::ZERO);
     }
 
-    /// Sets the decoded luma that is searched, and prepares its pyramid and half-pel planes.
-    fn set_reference(&mut self, luma: &Plane) {
+    /// Sets the luma that is searched for and the decoded one that it is searched in, and prepares
+    /// their pyramids and the half-pel planes.
+    fn set_pictures(&mut self, luma: &[u8], decoded: &Plane) {
         let Halves { full, h, v, c } = &mut self.halves;
-        for y in 0..luma.height() {
-            full.row_mut(y).copy_from_slice(luma.row(y));
-        }
-        full.extend();
         let [half, quarter, eighth] = &mut self.reference;
-        let full = &*full;
+        let source = &mut self.source;
         rayon::join(
             || {
-                simd::load_half(half, full);
-                simd::load_half(quarter, half);
-                simd::load_half(eighth, quarter);
+                for y in 0..decoded.height() {
+                    full.row_mut(y).copy_from_slice(decoded.row(y));
+                }
+                full.extend();
+                let full = &*full;
+                rayon::join(
+                    || {
+                        simd::load_half(half, full);
+                        simd::load_half(quarter, half);
+                        simd::load_half(eighth, quarter);
+                    },
+                    || fill_halves(full, h, v, c),
+                )
             },
-            || fill_halves(full, h, v, c),
+            || {
+                source[0].load(luma);
+                for level in 1..4 {
+                    let (fine, coarse) = source.split_at_mut(level);
+                    simd::load_half(&mut coarse[0], &fine[level - 1]);
+                }
+            },
         );
     }
 
@@ -132,12 +145,7 @@ impl Searcher {
         let exact = &reference.y;
         let width = self.source[0].width() / BLOCK;
         let height = self.source[0].height() / BLOCK;
-        self.set_reference(exact);
-        self.source[0].load(luma);
-        for level in 1..4 {
-            let (fine, coarse) = self.source.split_at_mut(level);
-            simd::load_half(&mut coarse[0], &fine[level - 1]);
-        }
+        self.set_pictures(luma, exact);
         let coarse = |level: usize, parent| {
             let task = CoarseTask {
                 source: &self.source[level],
@@ -728,7 +736,7 @@ fn block<K: Kernels>(
             }
         }
     }
-    let vector = square.refine::<K>(start, start.0 == best.vector, [8, 2, 2], &cost);
+    let vector = square.refine::<K>(start, start.0 == best.vector, [8, 1, 1], &cost);
     if price.candidates.index(vector).is_none() {
         let squares = square.exact_squares::<K>(vector);
         let cost = cost.of(vector, squares);
