@@ -3,12 +3,13 @@
 //!
 //! Luma has eight taps at quarter positions, chroma (4:2:0) four taps at eighth positions. Filters
 //! are separable: horizontal first, its sums kept whole, then vertical. Two passes end with
-//! `(v + 2048) >> 12`, a single one with `(v + 32) >> 6`, and the result is limited to 0..=255.
+//! `(v + 2048) >> 12`, a single one with `(v + 32) >> 6`, and the result is limited to the samples'
+//! range.
 //! [`reference`] is that definition, written plainly; the blocks' version is held equal to it by
 //! tests.
 
 use super::plane::Plane;
-use super::{BLOCK, Field, PART, Vector, parts, simd};
+use super::{BLOCK, Field, PART, Sample, Vector, parts, simd};
 use rayon::prelude::*;
 
 /// Border of the luma reference: 128 pels of motion and the taps. Chroma has half of it.
@@ -34,13 +35,13 @@ const CHROMA: [[i16; 4]; 8] = [
 
 /// A decoded picture as the reference for prediction.
 #[derive(Debug, Clone)]
-pub struct Reference {
-    pub y: Plane,
-    pub u: Plane,
-    pub v: Plane,
+pub struct Reference<S = u8> {
+    pub y: Plane<S>,
+    pub u: Plane<S>,
+    pub v: Plane<S>,
 }
 
-impl Reference {
+impl<S: Sample> Reference<S> {
     /// For a coded size (multiples of 64).
     pub fn new(width: usize, height: usize) -> Self {
         let chroma = Plane::new(width / 2, height / 2, BORDER / 2);
@@ -52,7 +53,7 @@ impl Reference {
     }
 
     /// Takes a picture over: `uv` is the U plane followed by the V plane.
-    pub fn load(&mut self, y: &[u8], uv: &[u8]) {
+    pub fn load(&mut self, y: &[S], uv: &[S]) {
         let (u, v) = uv.split_at(uv.len() / 2);
         let chroma = (&mut self.u, &mut self.v);
         rayon::join(
@@ -66,7 +67,7 @@ impl Reference {
 }
 
 /// Predicts a whole picture: `y` and `uv` (U, then V) are written block row by block row.
-pub fn compensate(reference: &Reference, field: &Field, y: &mut [u8], uv: &mut [u8]) {
+pub fn compensate<S: Sample>(reference: &Reference<S>, field: &Field, y: &mut [S], uv: &mut [S]) {
     let (width, height) = (reference.y.width(), reference.y.height());
     assert_eq!(y.len(), width * height);
     assert_eq!(uv.len(), width * height / 2);
@@ -91,13 +92,13 @@ pub fn compensate(reference: &Reference, field: &Field, y: &mut [u8], uv: &mut [
 /// One row of blocks, to be compiled for several instruction sets. `vectors` are those of two rows of
 /// parts.
 #[inline(always)]
-pub(super) fn block_row(
-    reference: &Reference,
+pub(super) fn block_row<S: Sample>(
+    reference: &Reference<S>,
     row: usize,
     vectors: &[Vector],
-    y: &mut [u8],
-    u: &mut [u8],
-    v: &mut [u8],
+    y: &mut [S],
+    u: &mut [S],
+    v: &mut [S],
 ) {
     let width = vectors.len() / 2;
     let stride = width * PART;
@@ -111,67 +112,67 @@ pub(super) fn block_row(
         let (left, top) = (x * BLOCK, row * BLOCK);
         let (half, half_top) = (left / 2, top / 2);
         if rest == [vector; 3] {
-            luma_block::<BLOCK>(luma, left, top, vector, &mut y[left..], stride);
+            luma_block::<BLOCK, S>(luma, left, top, vector, &mut y[left..], stride);
             const N: usize = BLOCK / 2;
-            chroma_block::<N>(blue, half, half_top, vector, &mut u[half..], stride / 2);
-            chroma_block::<N>(red, half, half_top, vector, &mut v[half..], stride / 2);
+            chroma_block::<N, S>(blue, half, half_top, vector, &mut u[half..], stride / 2);
+            chroma_block::<N, S>(red, half, half_top, vector, &mut v[half..], stride / 2);
             continue;
         }
         for (i, vector) in [vector, rest[0], rest[1], rest[2]].into_iter().enumerate() {
             const N: usize = PART / 2;
             let (right, down) = (i % 2 * PART, i / 2 * PART);
             let out = &mut y[down * stride + left + right..];
-            luma_block::<PART>(luma, left + right, top + down, vector, out, stride);
+            luma_block::<PART, S>(luma, left + right, top + down, vector, out, stride);
             let (left, top) = (half + right / 2, half_top + down / 2);
             let at = down / 2 * (stride / 2) + left;
-            chroma_block::<N>(blue, left, top, vector, &mut u[at..], stride / 2);
-            chroma_block::<N>(red, left, top, vector, &mut v[at..], stride / 2);
+            chroma_block::<N, S>(blue, left, top, vector, &mut u[at..], stride / 2);
+            chroma_block::<N, S>(red, left, top, vector, &mut v[at..], stride / 2);
         }
     }
 }
 
 /// Predicts one luma block into `out`.
 #[inline(always)]
-pub(super) fn luma_block<const N: usize>(
-    plane: &Plane,
+pub(super) fn luma_block<const N: usize, S: Sample>(
+    plane: &Plane<S>,
     x: usize,
     y: usize,
     vector: Vector,
-    out: &mut [u8],
+    out: &mut [S],
     stride: usize,
 ) {
     let left = x as isize + isize::from(vector.x >> 2);
     let top = y as isize + isize::from(vector.y >> 2);
     let phase = ((vector.x & 3) as usize, (vector.y & 3) as usize);
     let filters = (&LUMA[phase.0], &LUMA[phase.1]);
-    filter_block::<N, 8>(plane, (left, top), phase, filters, out, stride);
+    filter_block::<N, 8, S>(plane, (left, top), phase, filters, out, stride);
 }
 
 #[inline(always)]
-fn chroma_block<const N: usize>(
-    plane: &Plane,
+fn chroma_block<const N: usize, S: Sample>(
+    plane: &Plane<S>,
     x: usize,
     y: usize,
     vector: Vector,
-    out: &mut [u8],
+    out: &mut [S],
     stride: usize,
 ) {
     let left = x as isize + isize::from(vector.x >> 3);
     let top = y as isize + isize::from(vector.y >> 3);
     let phase = ((vector.x & 7) as usize, (vector.y & 7) as usize);
     let filters = (&CHROMA[phase.0], &CHROMA[phase.1]);
-    filter_block::<N, 4>(plane, (left, top), phase, filters, out, stride);
+    filter_block::<N, 4, S>(plane, (left, top), phase, filters, out, stride);
 }
 
-/// An `N` x `N` block through `T` taps. A row's sums fit 16 bits: the taps' magnitudes sum to at
-/// most 112, so no partial sum leaves -6120..=22440.
+/// An `N` x `N` block through `T` taps. A row's sums fit 16 bits with eight-bit samples: the taps'
+/// magnitudes sum to at most 112, so no partial sum leaves -6120..=22440.
 #[inline(always)]
-fn filter_block<const N: usize, const T: usize>(
-    plane: &Plane,
+fn filter_block<const N: usize, const T: usize, S: Sample>(
+    plane: &Plane<S>,
     (left, top): (isize, isize),
     phase: (usize, usize),
     filters: (&[i16; T], &[i16; T]),
-    out: &mut [u8],
+    out: &mut [S],
     stride: usize,
 ) {
     let before = (T / 2 - 1) as isize;
@@ -186,47 +187,47 @@ fn filter_block<const N: usize, const T: usize>(
         (_, 0) => {
             let source = plane.from(left - before, top);
             for i in 0..N {
-                let sums = horizontal::<N, T>(&source[i * source_stride..], filters.0);
-                let out: &mut [u8; N] = first_mut(&mut out[i * stride..]);
+                let sums = horizontal::<N, T, S>(&source[i * source_stride..], filters.0);
+                let out: &mut [S; N] = first_mut(&mut out[i * stride..]);
                 for j in 0..N {
-                    out[j] = ((sums[j] + 32) >> 6).clamp(0, 255) as u8;
+                    out[j] = S::finish(sums[j]);
                 }
             }
         }
         (0, _) => {
             let source = plane.from(left, top - before);
             for i in 0..N {
-                let mut sums = [0i16; N];
+                let mut sums = [S::Sum::default(); N];
                 for (t, &tap) in filters.1.iter().enumerate() {
-                    let row: &[u8; N] = first(&source[(i + t) * source_stride..]);
+                    let row: &[S; N] = first(&source[(i + t) * source_stride..]);
                     for j in 0..N {
-                        sums[j] += i16::from(row[j]) * tap;
+                        sums[j] = S::add(sums[j], row[j], tap);
                     }
                 }
-                let out: &mut [u8; N] = first_mut(&mut out[i * stride..]);
+                let out: &mut [S; N] = first_mut(&mut out[i * stride..]);
                 for j in 0..N {
-                    out[j] = ((sums[j] + 32) >> 6).clamp(0, 255) as u8;
+                    out[j] = S::finish(sums[j]);
                 }
             }
         }
         _ => {
             let source = plane.from(left - before, top - before);
             // N + T - 1 rows at most: 23.
-            let mut rows = [[0i16; N]; 24];
+            let mut rows = [[S::Sum::default(); N]; 24];
             for (i, row) in rows.iter_mut().enumerate().take(N + T - 1) {
-                *row = horizontal::<N, T>(&source[i * source_stride..], filters.0);
+                *row = horizontal::<N, T, S>(&source[i * source_stride..], filters.0);
             }
             for i in 0..N {
                 let mut sums = [2048i32; N];
                 for (t, &tap) in filters.1.iter().enumerate() {
                     let row = &rows[i + t];
                     for j in 0..N {
-                        sums[j] += i32::from(row[j]) * i32::from(tap);
+                        sums[j] += row[j].into() * i32::from(tap);
                     }
                 }
-                let out: &mut [u8; N] = first_mut(&mut out[i * stride..]);
+                let out: &mut [S; N] = first_mut(&mut out[i * stride..]);
                 for j in 0..N {
-                    out[j] = (sums[j] >> 12).clamp(0, 255) as u8;
+                    out[j] = S::clip(sums[j] >> 12);
                 }
             }
         }
@@ -234,34 +235,37 @@ fn filter_block<const N: usize, const T: usize>(
 }
 
 #[inline(always)]
-fn horizontal<const N: usize, const T: usize>(source: &[u8], filter: &[i16; T]) -> [i16; N] {
+fn horizontal<const N: usize, const T: usize, S: Sample>(
+    source: &[S],
+    filter: &[i16; T],
+) -> [S::Sum; N] {
     let source = &source[..N + T - 1];
-    let mut sums = [0i16; N];
+    let mut sums = [S::Sum::default(); N];
     for (t, &tap) in filter.iter().enumerate() {
-        let shifted: &[u8; N] = first(&source[t..]);
+        let shifted: &[S; N] = first(&source[t..]);
         for j in 0..N {
-            sums[j] += i16::from(shifted[j]) * tap;
+            sums[j] = S::add(sums[j], shifted[j], tap);
         }
     }
     sums
 }
 
 #[inline(always)]
-fn first<const N: usize>(slice: &[u8]) -> &[u8; N] {
+fn first<S, const N: usize>(slice: &[S]) -> &[S; N] {
     slice.first_chunk().expect("the border is wide enough")
 }
 
 #[inline(always)]
-fn first_mut<const N: usize>(slice: &mut [u8]) -> &mut [u8; N] {
+fn first_mut<S, const N: usize>(slice: &mut [S]) -> &mut [S; N] {
     slice.first_chunk_mut().expect("a block inside the picture")
 }
 
 /// The definition, sample by sample; slow, and what the fast version is tested against.
 pub mod reference {
-    use super::{CHROMA, LUMA, Vector};
+    use super::{CHROMA, LUMA, Sample, Vector};
 
     /// Predicted luma sample at `(x, y)` of a picture of `width` columns.
-    pub fn luma(samples: &[u8], width: usize, x: usize, y: usize, vector: Vector) -> u8 {
+    pub fn luma<S: Sample>(samples: &[S], width: usize, x: usize, y: usize, vector: Vector) -> S {
         let (dx, dy) = (i32::from(vector.x), i32::from(vector.y));
         let filters = (&LUMA[(dx & 3) as usize][..], &LUMA[(dy & 3) as usize][..]);
         sample(
@@ -276,7 +280,7 @@ pub mod reference {
     }
 
     /// Predicted chroma sample; `width` is that of the chroma plane, the vector is luma's.
-    pub fn chroma(samples: &[u8], width: usize, x: usize, y: usize, vector: Vector) -> u8 {
+    pub fn chroma<S: Sample>(samples: &[S], width: usize, x: usize, y: usize, vector: Vector) -> S {
         let (dx, dy) = (i32::from(vector.x), i32::from(vector.y));
         let filters = (
             &CHROMA[(dx & 7) as usize][..],
@@ -293,20 +297,20 @@ pub mod reference {
         )
     }
 
-    fn sample(
-        samples: &[u8],
+    fn sample<S: Sample>(
+        samples: &[S],
         width: usize,
         x: i32,
         y: i32,
         phase_x: i32,
         phase_y: i32,
         filters: (&[i16], &[i16]),
-    ) -> u8 {
+    ) -> S {
         let height = samples.len() / width;
         let at = |x: i32, y: i32| {
             let x = x.clamp(0, width as i32 - 1) as usize;
             let y = y.clamp(0, height as i32 - 1) as usize;
-            i32::from(samples[y * width + x])
+            samples[y * width + x].value()
         };
         let before = filters.0.len() as i32 / 2 - 1;
         let across = |y: i32| -> i32 {
@@ -332,7 +336,7 @@ pub mod reference {
                 (sum + 2048) >> 12
             }
         };
-        value.clamp(0, 255) as u8
+        S::clip(value)
     }
 }
 
@@ -347,61 +351,103 @@ mod tests {
         assert!(CHROMA.iter().all(|f| f.iter().sum::<i16>() == 64));
     }
 
+    /// Compares the fast version with the definition, sample by sample.
+    fn check<S: Sample>(
+        seed: u64,
+        extreme: bool,
+        vectors: &[(i16, i16)],
+    ) -> Result<(), TestCaseError> {
+        let (width, height) = (128, 64);
+        let mut state = seed | 1;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let range = (1 << S::BITS) - 1;
+            S::clip(match (extreme, state & 256) {
+                (false, _) => state as i32 & range,
+                (true, 0) => 0,
+                (true, _) => range,
+            })
+        };
+        let y: Vec<S> = (0..width * height).map(|_| next()).collect();
+        let uv: Vec<S> = (0..width * height / 2).map(|_| next()).collect();
+        let mut field = Field::still(width / 16, height / 16);
+        for (i, (v, &(x, y))) in field.vectors.iter_mut().zip(vectors).enumerate() {
+            // All phases and all edges: some vectors short, some at the limits.
+            *v = match i % 4 {
+                0 => Vector::new(x % 16, y % 16),
+                1 => Vector::new(
+                    if x < 0 { -511 } else { 511 },
+                    if y < 0 { -511 } else { 511 },
+                ),
+                2 => Vector::new((x & !3).max(-508), y),
+                _ => Vector::new(x, y),
+            };
+        }
+        // Every other block has one vector for all.
+        for block in (0..field.skip.len()).step_by(2) {
+            let at = block / field.width * 4 * field.width + block % field.width * 2;
+            let below = at + 2 * field.width;
+            let vector = field.vectors[at];
+            field.vectors[at + 1] = vector;
+            field.vectors[below..below + 2].fill(vector);
+        }
+        let mut reference_picture = Reference::new(width, height);
+        reference_picture.load(&y, &uv);
+        let mut got_y = vec![S::default(); y.len()];
+        let mut got_uv = vec![S::default(); uv.len()];
+        compensate(&reference_picture, &field, &mut got_y, &mut got_uv);
+        for py in 0..height {
+            for px in 0..width {
+                let v = field.vectors[py / 8 * 2 * field.width + px / 8];
+                prop_assert_eq!(
+                    got_y[py * width + px],
+                    reference::luma(&y, width, px, py, v)
+                );
+            }
+        }
+        let (half, size) = (width / 2, width * height / 4);
+        for plane in 0..2 {
+            let source = &uv[plane * size..][..size];
+            let got = &got_uv[plane * size..][..size];
+            for py in 0..height / 2 {
+                for px in 0..half {
+                    let v = field.vectors[py / 4 * 2 * field.width + px / 4];
+                    prop_assert_eq!(
+                        got[py * half + px],
+                        reference::chroma(source, half, px, py, v)
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
         fn equals_the_definition(seed in any::<u64>(), extreme in any::<bool>(),
             vectors in prop::collection::vec((-511i16..512, -511i16..512), 128)) {
-            let (width, height) = (128, 64);
-            let mut state = seed | 1;
-            let mut next = || {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                if extreme { if state & 256 == 0 { 0 } else { 255 } } else { state as u8 }
-            };
-            let y: Vec<u8> = (0..width * height).map(|_| next()).collect();
-            let uv: Vec<u8> = (0..width * height / 2).map(|_| next()).collect();
-            let mut field = Field::still(width / 16, height / 16);
-            for (i, (v, &(x, y))) in field.vectors.iter_mut().zip(&vectors).enumerate() {
-                // All phases and all edges: some vectors short, some at the limits.
-                *v = match i % 4 {
-                    0 => Vector::new(x % 16, y % 16),
-                    1 => Vector::new(if x < 0 { -511 } else { 511 }, if y < 0 { -511 } else { 511 }),
-                    2 => Vector::new((x & !3).max(-508), y),
-                    _ => Vector::new(x, y),
-                };
-            }
-            // Every other block has one vector for all.
-            for block in (0..field.skip.len()).step_by(2) {
-                let at = block / field.width * 4 * field.width + block % field.width * 2;
-                let below = at + 2 * field.width;
-                let vector = field.vectors[at];
-                field.vectors[at + 1] = vector;
-                field.vectors[below..below + 2].fill(vector);
-            }
-            let mut reference_picture = Reference::new(width, height);
-            reference_picture.load(&y, &uv);
-            let mut got_y = vec![0; y.len()];
-            let mut got_uv = vec![0; uv.len()];
-            compensate(&reference_picture, &field, &mut got_y, &mut got_uv);
-            for py in 0..height {
-                for px in 0..width {
-                    let v = field.vectors[py / 8 * 2 * field.width + px / 8];
-                    prop_assert_eq!(got_y[py * width + px], reference::luma(&y, width, px, py, v));
-                }
-            }
-            let (half, size) = (width / 2, width * height / 4);
-            for plane in 0..2 {
-                let source = &uv[plane * size..][..size];
-                let got = &got_uv[plane * size..][..size];
-                for py in 0..height / 2 {
-                    for px in 0..half {
-                        let v = field.vectors[py / 4 * 2 * field.width + px / 4];
-                        prop_assert_eq!(got[py * half + px], reference::chroma(source, half, px, py, v));
-                    }
-                }
-            }
+            check::<u8>(seed, extreme, &vectors)?;
+            check::<u16>(seed, extreme, &vectors)?;
         }
+    }
+
+    #[test]
+    fn ten_bits_keep_what_eight_would_round() {
+        // A ramp of one step of ten bits a column: half a pel is half a step, rounded up.
+        let (width, height) = (64, 64);
+        let y: Vec<u16> = (0..width * height)
+            .map(|i| 400 + (i % width) as u16)
+            .collect();
+        assert_eq!(reference::luma(&y, width, 20, 9, Vector::new(4, 0)), 421);
+        assert_eq!(reference::luma(&y, width, 20, 9, Vector::new(2, 2)), 421);
+        assert_eq!(reference::luma(&y, width, 20, 9, Vector::new(1, 0)), 420);
+        let bright = vec![1023u16; width * height];
+        assert_eq!(
+            reference::luma(&bright, width, 20, 9, Vector::new(1, 3)),
+            1023
+        );
     }
 }

@@ -6,6 +6,7 @@
 //! flag that says whether the prediction is the result (skip). Prediction is integer arithmetic
 //! only, so it is the same on every device for the same previous picture.
 //!
+//! - [`sample`]: samples of eight and of ten bits;
 //! - [`plane`]: planes with repeated edges;
 //! - [`interpolate`]: the definition of the interpolation and the fast version of it;
 //! - [`search`]: hierarchical rate-aware search (encoder);
@@ -15,10 +16,12 @@ pub mod code;
 pub mod interpolate;
 pub mod plane;
 pub mod range;
+pub mod sample;
 pub mod search;
 mod simd;
 
 pub use interpolate::{Reference, compensate};
+pub use sample::Sample;
 pub use search::{Searcher, Variant};
 
 /// Luma size of a block.

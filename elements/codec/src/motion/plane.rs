@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A plane whose edges are repeated outwards, so that no vector can point outside of memory.
 
-/// 8-bit samples with a border on every side.
+use super::Sample;
+
+/// Samples with a border on every side.
 #[derive(Debug, Clone)]
-pub struct Plane {
-    data: Vec<u8>,
+pub struct Plane<S = u8> {
+    data: Vec<S>,
     stride: usize,
     border: usize,
     width: usize,
     height: usize,
 }
 
-impl Plane {
+impl<S: Sample> Plane<S> {
     pub fn new(width: usize, height: usize, border: usize) -> Self {
         let stride = width + 2 * border;
         Self {
-            data: vec![0; stride * (height + 2 * border)],
+            data: vec![S::default(); stride * (height + 2 * border)],
             stride,
             border,
             width,
@@ -41,7 +43,7 @@ impl Plane {
 
     /// Samples from `(x, y)` on, in memory order; the coordinates may lie in the border.
     #[inline(always)]
-    pub fn from(&self, x: isize, y: isize) -> &[u8] {
+    pub fn from(&self, x: isize, y: isize) -> &[S] {
         let border = self.border as isize;
         let at = (y + border) * self.stride as isize + x + border;
         &self.data[at as usize..]
@@ -49,22 +51,22 @@ impl Plane {
 
     /// A row without its border.
     #[inline]
-    pub fn row(&self, y: usize) -> &[u8] {
+    pub fn row(&self, y: usize) -> &[S] {
         &self.data[(y + self.border) * self.stride + self.border..][..self.width]
     }
 
     #[inline]
-    pub fn row_mut(&mut self, y: usize) -> &mut [u8] {
+    pub fn row_mut(&mut self, y: usize) -> &mut [S] {
         &mut self.data[(y + self.border) * self.stride + self.border..][..self.width]
     }
 
     /// All samples, borders included.
-    pub fn raw_mut(&mut self) -> &mut [u8] {
+    pub fn raw_mut(&mut self) -> &mut [S] {
         &mut self.data
     }
 
     /// Takes tightly packed samples over and repeats their edges.
-    pub fn load(&mut self, samples: &[u8]) {
+    pub fn load(&mut self, samples: &[S]) {
         for (y, row) in samples
             .chunks_exact(self.width)
             .take(self.height)
@@ -96,7 +98,9 @@ impl Plane {
             self.data.copy_within(bottom..bottom + stride, below);
         }
     }
+}
 
+impl Plane {
     /// Fills this plane with the other one at half the size (means of 2x2).
     #[inline(always)]
     pub fn load_half(&mut self, other: &Plane) {
@@ -118,7 +122,7 @@ mod tests {
 
     #[test]
     fn edges_are_repeated() {
-        let mut plane = Plane::new(3, 2, 4);
+        let mut plane = Plane::<u8>::new(3, 2, 4);
         plane.load(&[1, 2, 3, 4, 5, 6]);
         for y in -4..6isize {
             for x in -4..7isize {

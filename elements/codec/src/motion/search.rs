@@ -528,7 +528,7 @@ impl<'a, const N: usize> Square<'a, N> {
             return self.squares::<K>(v);
         }
         let mut out = [0u8; BLOCK * BLOCK];
-        luma_block::<N>(self.exact, self.x, self.y, v, &mut out, N);
+        luma_block::<N, u8>(self.exact, self.x, self.y, v, &mut out, N);
         K::squares::<N>(self.block, self.stride, &out, N)
     }
 

@@ -6,10 +6,10 @@
 //! blocks, where nearly all of the search's time goes. Tests hold both versions to the same sums.
 #![allow(unsafe_code)]
 
-use super::Vector;
 use super::interpolate::{self, Reference};
 use super::plane::Plane;
 use super::search::{self, Halves, TileTask};
+use super::{Sample, Vector};
 
 /// Differences of blocks. The first block has its own stride, the others share one.
 pub(super) trait Kernels {
@@ -209,13 +209,13 @@ mod avx2 {
 }
 
 macro_rules! dispatch {
-    ($(#[$doc:meta])* $name:ident => $plain:path, $wide:path, ($($arg:ident: $ty:ty),*)) => {
+    ($(#[$doc:meta])* $name:ident $(<$sample:ident>)? => $plain:path, $wide:path, ($($arg:ident: $ty:ty),*)) => {
         $(#[$doc])*
-        pub(super) fn $name($($arg: $ty),*) {
+        pub(super) fn $name$(<$sample: Sample>)?($($arg: $ty),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
-                fn wide($($arg: $ty),*) {
+                fn wide$(<$sample: Sample>)?($($arg: $ty),*) {
                     $wide($($arg),*)
                 }
                 if has_avx2() {
@@ -238,8 +238,8 @@ fn has_avx2() -> bool {
 
 dispatch! {
     /// Predicts one row of blocks.
-    block_row => interpolate::block_row, interpolate::block_row,
-    (reference: &Reference, row: usize, vectors: &[Vector], y: &mut [u8], u: &mut [u8], v: &mut [u8])
+    block_row<S> => interpolate::block_row, interpolate::block_row,
+    (reference: &Reference<S>, row: usize, vectors: &[Vector], y: &mut [S], u: &mut [S], v: &mut [S])
 }
 
 dispatch! {
