@@ -3,7 +3,53 @@
 
 use crate::bitstream::{self, Chroma, Color, SequenceHeader, Tier};
 use crate::coder::{CodecError, LossReport};
+use aivideo_core::deep::Yuv420Deep;
+use aivideo_core::pixels::{PixelError, Yuv420};
 use gst::subclass::prelude::*;
+use gst_video::VideoFormat;
+
+/// Formats of pictures that are coded, by depth.
+const EIGHT: [VideoFormat; 2] = [VideoFormat::I420, VideoFormat::Nv12];
+const TEN: [VideoFormat; 2] = [VideoFormat::I42010le, VideoFormat::P01010le];
+
+/// The formats of a stream of 8 or 10 bits, best first.
+pub fn formats(bits: u8) -> [VideoFormat; 2] {
+    match bits {
+        10 => TEN,
+        _ => EIGHT,
+    }
+}
+
+/// All of them.
+pub fn all_formats() -> impl IntoIterator<Item = VideoFormat> {
+    EIGHT.into_iter().chain(TEN)
+}
+
+/// A picture on its way between a mapped frame and the coder.
+#[derive(Debug)]
+pub enum AnyPicture {
+    Eight(Yuv420),
+    Ten(Yuv420Deep),
+}
+
+impl AnyPicture {
+    pub fn new(bits: u8, width: usize, height: usize) -> Self {
+        match bits {
+            10 => Self::Ten(Yuv420Deep::new(width, height)),
+            _ => Self::Eight(Yuv420::new(width, height)),
+        }
+    }
+
+    pub fn write_frame(
+        &self,
+        frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+    ) -> Result<(), PixelError> {
+        match self {
+            Self::Eight(picture) => picture.write_frame(frame),
+            Self::Ten(picture) => picture.write_frame(frame),
+        }
+    }
+}
 
 /// Caps of the coded stream in one form, for a pad's template.
 pub fn coded_caps(format: &str) -> gst::Caps {
@@ -17,6 +63,7 @@ pub fn coded_caps(format: &str) -> gst::Caps {
 pub fn message(error: &CodecError) -> gst::ErrorMessage {
     match error {
         CodecError::Engine(error) => error.to_error_message(),
+        CodecError::DepthModel { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
         CodecError::ModelFile { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
         CodecError::Tables { .. } | CodecError::ModelShape { .. } => {
             gst::error_msg!(gst::ResourceError::Failed, ("{error}"))
@@ -24,10 +71,10 @@ pub fn message(error: &CodecError) -> gst::ErrorMessage {
         CodecError::ModelMismatch { .. } | CodecError::TablesMismatch { .. } => {
             gst::error_msg!(gst::StreamError::WrongType, ("{error}"))
         }
-        CodecError::Size(..) | CodecError::PictureSize { .. } => {
+        CodecError::Size(..) | CodecError::PictureSize { .. } | CodecError::PictureDepth { .. } => {
             gst::error_msg!(gst::StreamError::Format, ("{error}"))
         }
-        CodecError::Unsupported(_) => {
+        CodecError::Unsupported(_) | CodecError::Depth(_) => {
             gst::error_msg!(gst::StreamError::NotImplemented, ("{error}"))
         }
         CodecError::Bitstream(_) | CodecError::Lost { .. } | CodecError::NeedsKey => {
@@ -69,7 +116,7 @@ pub fn sequence_from_info(
         tables_id: [0; 8],
         width: u16::try_from(width).map_err(too_large)?,
         height: u16::try_from(height).map_err(too_large)?,
-        bit_depth: 8,
+        bit_depth: info.comp_depth(0) as u8,
         chroma: Chroma::I420,
         color: Color::from_colorimetry(&info.colorimetry()),
         fps_n,

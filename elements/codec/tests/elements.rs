@@ -19,3 +19,5 @@ mod rate_control;
 mod recovery;
 #[path = "elements/round_trip.rs"]
 mod round_trip;
+#[path = "elements/ten_bits.rs"]
+mod ten_bits;

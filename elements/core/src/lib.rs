@@ -2,6 +2,7 @@
 //! Parts shared by the gst-aivideo elements.
 //!
 //! * [`pixels`]: pictures whatever their strides and chroma layout. Needs nothing else;
+//! * [`deep`]: the same of ten bits;
 //! * [`control`]: properties that follow controllers;
 //! * [`element`]: what elements write alike.
 //!
@@ -17,6 +18,7 @@
 //! * [`error`]: what went wrong, as a GStreamer error message.
 
 pub mod control;
+pub mod deep;
 pub mod element;
 pub mod pixels;
 

@@ -13,6 +13,7 @@ pub enum ElementType {
     F32,
     F16,
     U8,
+    U16,
     I8,
     I16,
     I32,
@@ -24,7 +25,7 @@ impl ElementType {
     pub fn size(self) -> usize {
         match self {
             Self::U8 | Self::I8 => 1,
-            Self::F16 | Self::I16 => 2,
+            Self::F16 | Self::U16 | Self::I16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
         }
@@ -37,6 +38,7 @@ impl fmt::Display for ElementType {
             Self::F32 => "float32",
             Self::F16 => "float16",
             Self::U8 => "uint8",
+            Self::U16 => "uint16",
             Self::I8 => "int8",
             Self::I16 => "int16",
             Self::I32 => "int32",
@@ -51,6 +53,7 @@ pub enum TensorData {
     F32(Vec<f32>),
     F16(Vec<f16>),
     U8(Vec<u8>),
+    U16(Vec<u16>),
     I8(Vec<i8>),
     I16(Vec<i16>),
     I32(Vec<i32>),
@@ -64,6 +67,7 @@ macro_rules! for_each_type {
             $crate::tensor::TensorData::F32($data) => $body,
             $crate::tensor::TensorData::F16($data) => $body,
             $crate::tensor::TensorData::U8($data) => $body,
+            $crate::tensor::TensorData::U16($data) => $body,
             $crate::tensor::TensorData::I8($data) => $body,
             $crate::tensor::TensorData::I16($data) => $body,
             $crate::tensor::TensorData::I32($data) => $body,
@@ -79,6 +83,7 @@ impl TensorData {
             Self::F32(_) => ElementType::F32,
             Self::F16(_) => ElementType::F16,
             Self::U8(_) => ElementType::U8,
+            Self::U16(_) => ElementType::U16,
             Self::I8(_) => ElementType::I8,
             Self::I16(_) => ElementType::I16,
             Self::I32(_) => ElementType::I32,
@@ -101,6 +106,7 @@ impl TensorData {
             ElementType::F32 => Self::F32(vec![0.0; len]),
             ElementType::F16 => Self::F16(vec![f16::ZERO; len]),
             ElementType::U8 => Self::U8(vec![0; len]),
+            ElementType::U16 => Self::U16(vec![0; len]),
             ElementType::I8 => Self::I8(vec![0; len]),
             ElementType::I16 => Self::I16(vec![0; len]),
             ElementType::I32 => Self::I32(vec![0; len]),
@@ -114,6 +120,7 @@ impl TensorData {
             (Self::F32(a), Self::F32(b)) => a.extend_from_slice(b),
             (Self::F16(a), Self::F16(b)) => a.extend_from_slice(b),
             (Self::U8(a), Self::U8(b)) => a.extend_from_slice(b),
+            (Self::U16(a), Self::U16(b)) => a.extend_from_slice(b),
             (Self::I8(a), Self::I8(b)) => a.extend_from_slice(b),
             (Self::I16(a), Self::I16(b)) => a.extend_from_slice(b),
             (Self::I32(a), Self::I32(b)) => a.extend_from_slice(b),
@@ -134,6 +141,7 @@ impl TensorData {
             ElementType::F32 => Self::F32(Vec::with_capacity(len)),
             ElementType::F16 => Self::F16(Vec::with_capacity(len)),
             ElementType::U8 => Self::U8(Vec::with_capacity(len)),
+            ElementType::U16 => Self::U16(Vec::with_capacity(len)),
             ElementType::I8 => Self::I8(Vec::with_capacity(len)),
             ElementType::I16 => Self::I16(Vec::with_capacity(len)),
             ElementType::I32 => Self::I32(Vec::with_capacity(len)),
@@ -152,6 +160,7 @@ impl TensorData {
             Self::F32(d) => Self::F32(d.get(start..end)?.to_vec()),
             Self::F16(d) => Self::F16(d.get(start..end)?.to_vec()),
             Self::U8(d) => Self::U8(d.get(start..end)?.to_vec()),
+            Self::U16(d) => Self::U16(d.get(start..end)?.to_vec()),
             Self::I8(d) => Self::I8(d.get(start..end)?.to_vec()),
             Self::I16(d) => Self::I16(d.get(start..end)?.to_vec()),
             Self::I32(d) => Self::I32(d.get(start..end)?.to_vec()),
@@ -206,6 +215,7 @@ impl Tensor {
     typed!(f32, as_f32, into_f32, F32, f32);
     typed!(f16, as_f16, into_f16, F16, f16);
     typed!(u8, as_u8, into_u8, U8, u8);
+    typed!(u16, as_u16, into_u16, U16, u16);
     typed!(i8, as_i8, into_i8, I8, i8);
     typed!(i16, as_i16, into_i16, I16, i16);
     typed!(i32, as_i32, into_i32, I32, i32);

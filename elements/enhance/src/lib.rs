@@ -23,7 +23,7 @@ pub mod audio;
 pub mod chain;
 pub mod chroma;
 pub mod cuts;
-pub mod deep;
+pub use aivideo_core::deep;
 pub mod detect;
 pub mod frame;
 pub mod hdr;

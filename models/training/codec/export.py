@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the shipped files: two ONNX graphs and the entropy tables.
+"""Writes the shipped files: two ONNX graphs, both again for samples of ten bits, and the entropy tables.
 
     python export.py --run ../runs/codec-s --out ../../codec
 
@@ -338,6 +338,98 @@ def encode_graph(net, props):
     return g.model(inputs + g.common_inputs() + skip, outputs + g.pictures(), props)
 
 
+# --- ten bits --------------------------------------------------------------------------------
+
+PICTURES = {"y", "uv", "pred_y", "pred_uv", "rec_y", "rec_uv"}
+
+
+def ten_bits(model):
+    """The same network for samples of ten bits: quarters of the levels that it knows.
+
+    Only where samples come in and go out does the graph change. Runtimes shuffle bytes and floats, but not
+    16-bit integers, so that is done in floats here.
+    """
+    deep = onnx.ModelProto()
+    deep.CopyFrom(model)
+    samples = {i.name for i in deep.graph.initializer if i.data_type == TensorProto.UINT8}
+    g = Graph()
+    g.count = 10**6  # no name that is there already
+    for node in deep.graph.node:
+        if node.op_type == "SpaceToDepth" and node.input[0] in PICTURES:
+            node.input[0] = g.op("Cast", [node.input[0]], to=TensorProto.FLOAT)
+            g.nodes.append(node)
+        elif node.op_type == "DepthToSpace" and node.output[0] in PICTURES:
+            picture, node.output[0] = node.output[0], g.name("shuffled")
+            g.nodes.append(node)
+            g.op("Cast", [node.output[0]], out=picture, to=TensorProto.UINT16)
+        elif node.op_type == "DequantizeLinear" and node.input[2] in samples:
+            x = g.f("Sub", node.input[0], 512.0)
+            g.op("Mul", [x, g.const(codec.PIXEL_SCALE / 4)], out=node.output[0])
+        elif node.op_type == "QuantizeLinear" and node.input[2] in samples:
+            x = g.op("Round", [g.f("Mul", node.input[0], 4 / codec.PIXEL_SCALE)])
+            g.op("Clip", [g.f("Add", x, 512.0), g.const(0.0), g.const(1023.0)], out=node.output[0])
+        else:
+            g.nodes.append(node)
+    used = {name for node in g.nodes for name in node.input}
+    inits = [i for i in [*deep.graph.initializer, *g.inits] if i.name in used]
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in g.nodes]
+    del deep.graph.node[:], deep.graph.initializer[:]
+    deep.graph.node.extend(nodes)
+    deep.graph.initializer.extend(inits)
+    for port in [*deep.graph.input, *deep.graph.output]:
+        if port.name in PICTURES:
+            port.type.tensor_type.elem_type = TensorProto.UINT16
+    helper.set_model_props(deep, {p.key: p.value for p in model.metadata_props} | {"aicodec.bit-depth": "10"})
+    onnx.checker.check_model(deep, full_check=True)
+    return deep
+
+
+def write_ten_bits(out, tier):
+    """Beside the graphs of eight bits, those of ten; gives their hashes."""
+    hashes = {}
+    for side in ("encode", "decode"):
+        raw = ten_bits(onnx.load(os.path.join(out, f"{tier.lower()}-{side}.onnx"))).SerializeToString()
+        name = f"{tier.lower()}-{side}10.onnx"
+        store(out, name, raw)
+        hashes[name] = hashlib.sha256(raw).hexdigest()
+    return hashes
+
+
+def verify_ten_bits(out, tier):
+    """Pictures of eight bits, coded as such and as ten: what eight bits round away is all that may differ."""
+    import onnxruntime as ort
+
+    open_ = lambda name: ort.InferenceSession(os.path.join(out, f"{tier.lower()}-{name}.onnx"), providers=["CPUExecutionProvider"])
+    eight, ten, decoder = open_("encode"), open_("encode10"), open_("decode10")
+    h, w = 192, 320
+    rng = np.random.default_rng(5)
+    y = np.kron(rng.integers(30, 220, (h // 16, w // 16)), np.ones((16, 16))) + rng.normal(0, 3, (h, w))
+    uv = np.kron(rng.integers(90, 160, (2, h // 32, w // 32)), np.ones((16, 16)))
+    flat = lambda *shape: np.full(shape, 128, np.uint8)
+    m = next(i.shape[1] for i in eight.get_inputs() if i.name == "state")
+    given = {
+        "y": y.clip(0, 255).astype(np.uint8)[None, None],
+        "uv": uv.astype(np.uint8)[None],
+        "pred_y": flat(1, 1, h, w),
+        "pred_uv": flat(1, 2, h // 2, w // 2),
+        "state": np.zeros((1, m, h // 8, w // 8), np.int8),
+        "skip": np.zeros((1, 1, h // 16, w // 16), np.uint8),
+        "quality": np.array([40], np.int64),
+    }
+    names = ("z", "sym", "rec_y", "rec_uv", "new_state")
+    a = dict(zip(names, eight.run(names, given)))
+    deep = {k: v.astype(np.uint16) * 4 if k in PICTURES else v for k, v in given.items()}
+    b = dict(zip(names, ten.run(names, deep)))
+    fed = {k: deep[k] for k in ("pred_y", "pred_uv", "state", "quality")} | {"z": b["z"], "sym": b["sym"]}
+    d = dict(zip(names[2:], decoder.run(names[2:], fed)))
+    recs = ("rec_y", "rec_uv")
+    return {
+        "symbols_differ": float((a["sym"] != b["sym"]).mean()),
+        "encoder_decoder_max": int(max(np.abs(d[k].astype(int) - b[k]).max() for k in recs)),
+        "from_eight_bits_max": float(max(np.abs(b[k] / 4 - a[k]).max() for k in recs)),
+    }
+
+
 # --- entropy tables --------------------------------------------------------------------------
 
 
@@ -576,6 +668,7 @@ def verify(out, tier, w=1280, h=768):
         pred = {"pred_y": e["rec_y"], "pred_uv": e["rec_uv"]}
         state = e["new_state"]
         frame = {k: np.roll(v, 3, -1) for k, v in frame.items()}
+    result["ten_bits"] = verify_ten_bits(out, tier)
     for side, feed in (("encode", enc_in), ("decode", dec_in)):
         s = sessions[side, "on", 2]
         s.run(None, feed)
@@ -587,8 +680,15 @@ def verify(out, tier, w=1280, h=768):
     return result
 
 
+def store(out, name, raw):
+    temp = os.path.join(out, name + ".part")
+    with open(temp, "wb") as f:
+        f.write(raw)
+    os.replace(temp, os.path.join(out, name))
+
+
 def write(net, saved, out, cache, batches):
-    """Writes the three files. Without a cache of clips the tables stay as they are."""
+    """Writes all files. Without a cache of clips the tables stay as they are."""
     os.makedirs(out, exist_ok=True)
     tier = saved["tier"].lower()
     if cache is None:
@@ -614,11 +714,9 @@ def write(net, saved, out, cache, batches):
         f"{tier}-tables.bin": tables,
     }
     for name, raw in files.items():
-        temp = os.path.join(out, name + ".part")
-        with open(temp, "wb") as f:
-            f.write(raw)
-        os.replace(temp, os.path.join(out, name))
-    return {n: hashlib.sha256(r).hexdigest() for n, r in files.items()}, props
+        store(out, name, raw)
+    hashes = {n: hashlib.sha256(r).hexdigest() for n, r in files.items()}
+    return hashes | write_ten_bits(out, tier), props
 
 
 if __name__ == "__main__":

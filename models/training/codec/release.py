@@ -4,6 +4,7 @@
     python release.py --run ../runs/codec-s --out ../../codec [--evaluation eval.json]
     python release.py --bench rd-out/results.json     # the card anew, with what `aivideo rd` measured
     python release.py --checkpoint checkpoints/s.pt    # the graphs anew, after a change of export.py
+    python release.py --ten-bits                       # the graphs of ten bits anew, from those of eight
 """
 
 import argparse
@@ -37,6 +38,23 @@ def tensors(names, tier):
         "sym": ["i16", [1, tier.y, "H/16", "W/16"]],
     }
     return [{"name": n, "type": (SHAPES | own)[n][0], "shape": (SHAPES | own)[n][1]} for n in names.split()]
+
+
+def with_ten_bits(files, hashes):
+    """The manifest's entries, those of the graphs of ten bits after the ones that they were made of."""
+    out = []
+    for entry in files:
+        if entry["path"].endswith("10.onnx"):
+            continue
+        out.append(entry)
+        name = entry["path"].replace(".onnx", "10.onnx")
+        if name in hashes:
+            deep = json.loads(json.dumps(entry)) | {"path": name, "sha256": hashes[name]}
+            for port in deep["inputs"] + deep["outputs"]:
+                if port["name"] in export.PICTURES:
+                    port["type"] = "u16"
+            out.append(deep)
+    return out
 
 
 def log_csv(run, path):
@@ -140,13 +158,28 @@ def main():
     parser.add_argument("--out", default=os.path.join(here, "..", "..", "codec"))
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--checkpoint", help="graphs only, of this checkpoint: tables and log stay as they are")
+    parser.add_argument("--ten-bits", action="store_true", help="only the graphs of ten bits, from those of eight in --out")
     parser.add_argument("--evaluation", help="only write the card anew, with this report of evaluate.py")
     parser.add_argument("--bench", help="only write the card anew, with this results.json of `aivideo rd`")
     args = parser.parse_args()
     torch.set_num_threads(1)
     os.makedirs(args.out, exist_ok=True)
     facts = os.path.join(args.out, "verify.json")
-    if args.bench:
+    manifest = os.path.join(args.out, "manifest.json")
+    if args.ten_bits:
+        with open(facts) as f:
+            known = json.load(f)
+        tier = known["props"]["aicodec.tier"]
+        known["files"] |= export.write_ten_bits(args.out, tier)
+        known["verify"]["ten_bits"] = export.verify_ten_bits(args.out, tier)
+        with open(facts, "w") as f:
+            json.dump(known, f, indent=1)
+        with open(manifest) as f:
+            files = json.load(f)["files"]
+        with open(manifest, "w") as f:
+            json.dump({"files": with_ten_bits(files, known["files"])}, f, indent=2)
+            f.write("\n")
+    elif args.bench:
         with open(args.bench) as f:
             results = json.load(f)
         with open(facts) as f:
@@ -198,8 +231,8 @@ def main():
             }
             for name, (kind, inputs, outputs) in parts.items()
         ]
-        with open(os.path.join(args.out, "manifest.json"), "w") as f:
-            json.dump({"files": files}, f, indent=2)
+        with open(manifest, "w") as f:
+            json.dump({"files": with_ten_bits(files, hashes)}, f, indent=2)
             f.write("\n")
     result = verdict = ""
     costs = {part: complexity.kmac(os.path.join(args.out, f"s-{part}.onnx")) for part in ("encode", "decode")}
@@ -233,6 +266,7 @@ than the anchor at the same Y-PSNR.
             verdict = f"At equal Y-PSNR it needs more bits than its anchors in {all_clips - won} of {all_clips} comparisons. "
     v = known["verify"]
     frames = [v[k] for k in v if k.startswith("frame")]
+    ten = v["ten_bits"]
     text = f"""# aicodec, tier S
 
 A learned video codec of {known['parameters'] / 1e6:.2f} M parameters; `docs/bitstream.md` says how its streams are made.
@@ -241,6 +275,8 @@ A learned video codec of {known['parameters'] / 1e6:.2f} M parameters; `docs/bit
 |---|---|---|
 | `s-encode.onnx` | picture, prediction and state to symbols and the decoded picture | `{known['files']['s-encode.onnx']}` |
 | `s-decode.onnx` | symbols to the decoded picture | `{known['files']['s-decode.onnx']}` |
+| `s-encode10.onnx` | `s-encode.onnx` for samples of ten bits | `{known['files']['s-encode10.onnx']}` |
+| `s-decode10.onnx` | `s-decode.onnx` for samples of ten bits | `{known['files']['s-decode10.onnx']}` |
 | `s-tables.bin` | entropy tables, counted on training clips | `{known['files']['s-tables.bin']}` |
 
 - Trained for {known['props']['aicodec.steps']} steps; log: `s.log.csv`; weights SHA-256 `{known['props']['aicodec.weights-sha256']}`.
@@ -248,6 +284,7 @@ A learned video codec of {known['parameters'] / 1e6:.2f} M parameters; `docs/bit
 - Licence: Apache-2.0.
 - Encoder against decoder in ONNX Runtime (graph optimisation on and off, 1 and 2 threads): the largest
   difference of a pixel is {max(f['encoder_decoder_max'] for f in frames)}, of a state value {max(f['state_max'] for f in frames)}; symbols are data and cannot differ.
+- A picture of eight bits coded in ten: {100 * ten['symbols_differ']:.2f} % other symbols, at most {ten['from_eight_bits_max']:g} levels (of eight bits) between the pictures.
 - Multiplications a pixel, thousands, and the part of 40 TOPS at its peak that 4K60 needs: {work}
   (`complexity.py`; real graphs reach a third of the peak).
 - 1280x768, 2 threads, CPU time of a frame in ONNX Runtime when exported (the elements have faster kernels on CPUs): encode {v['encode_cpu_ms']} ms, decode {v['decode_cpu_ms']} ms.

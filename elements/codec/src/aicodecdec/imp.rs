@@ -2,9 +2,8 @@
 use super::Request;
 use crate::bitstream::{FrameType, SequenceHeader};
 use crate::coder::{CodecError, DecodeNet, Decoded, Decoder, ModelFiles};
-use crate::element::message;
+use crate::element::{AnyPicture, all_formats, formats, message};
 use aivideo_core::element::lock;
-use aivideo_core::pixels::Yuv420;
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
 use gst::subclass::prelude::*;
@@ -39,7 +38,7 @@ struct State {
 struct Output {
     sequence: SequenceHeader,
     info: gst_video::VideoInfo,
-    picture: Yuv420,
+    picture: AnyPicture,
 }
 
 /// Sums over all frames.
@@ -53,6 +52,8 @@ struct Totals {
     requests: u64,
     damaged_tiles: u64,
     concealed_tiles: u64,
+    /// Bits of a sample.
+    depth: u8,
     motion_us: u64,
     network_us: u64,
     entropy_us: u64,
@@ -85,6 +86,7 @@ impl Totals {
             ("requests", self.requests.to_send_value()),
             ("damaged-tiles", self.damaged_tiles.to_send_value()),
             ("concealed-tiles", self.concealed_tiles.to_send_value()),
+            ("bit-depth", u32::from(self.depth).to_send_value()),
             ("motion-us", self.motion_us.to_send_value()),
             ("network-us", self.network_us.to_send_value()),
             ("entropy-us", self.entropy_us.to_send_value()),
@@ -224,7 +226,7 @@ impl ElementImpl for AiCodecDec {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             let raw = gst_video::VideoCapsBuilder::new()
-                .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
+                .format_list(all_formats())
                 .build();
             let coded = crate::element::coded_caps("frame");
             use gst::{PadDirection, PadPresence, PadTemplate};
@@ -241,32 +243,46 @@ impl ElementImpl for AiCodecDec {
 
 impl AiCodecDec {
     fn stats(&self) -> Option<gst::Structure> {
+        let totals = *lock(&self.totals);
         let (engine, kernels) = {
             let net = lock(&self.net);
             let net = net.as_ref()?;
-            (net.engine().clone(), net.kernels())
+            (net.engine_for(totals.depth).clone(), net.kernels())
         };
-        let mut fields = lock(&self.totals).fields();
+        let mut fields = totals.fields();
         fields.push(("kernels", kernels.to_send_value()));
         Some(engine.stats().to_structure(&fields))
     }
 
-    /// The first format that downstream allows.
-    fn choose_format(&self) -> gst_video::VideoFormat {
-        let allowed = self.obj().src_pad().allowed_caps();
-        let first = allowed.and_then(|mut caps| {
-            if caps.is_empty() || caps.is_any() {
-                return None;
-            }
-            caps.truncate();
-            caps.fixate();
-            let name = caps.structure(0)?.get::<String>("format").ok()?;
-            Some(gst_video::VideoFormat::from_string(&name))
-        });
-        match first {
-            Some(gst_video::VideoFormat::Nv12) => gst_video::VideoFormat::Nv12,
-            _ => gst_video::VideoFormat::I420,
+    /// The first format of the stream's depth that downstream allows.
+    fn choose_format(&self, bits: u8) -> Result<gst_video::VideoFormat, gst::FlowError> {
+        let formats = formats(bits);
+        let Some(allowed) = self.obj().src_pad().allowed_caps() else {
+            return Ok(formats[0]);
+        };
+        let own = gst_video::VideoCapsBuilder::new()
+            .format_list(formats)
+            .build();
+        let mut caps = allowed.intersect_with_mode(&own, gst::CapsIntersectMode::First);
+        if caps.is_empty() {
+            let [planar, interleaved] = formats.map(|f| f.to_str());
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                ("the stream has {bits} bits a sample, and downstream takes neither {planar} nor {interleaved}: put `videoconvert` behind this element"),
+                ["downstream takes {allowed}"]
+            );
+            return Err(gst::FlowError::NotNegotiated);
         }
+        caps.truncate();
+        caps.fixate();
+        let name = caps
+            .structure(0)
+            .and_then(|s| s.get::<String>("format").ok());
+        let chosen = formats
+            .into_iter()
+            .find(|f| name.as_deref() == Some(f.to_str()));
+        Ok(chosen.unwrap_or(formats[0]))
     }
 
     /// Negotiates the output for the stream that has just been decoded, if that is new.
@@ -289,14 +305,14 @@ impl AiCodecDec {
         };
         let obj = self.obj();
         let (width, height) = (u32::from(sequence.width), u32::from(sequence.height));
-        let format = self.choose_format();
+        let format = self.choose_format(sequence.bit_depth)?;
         let mut output = obj.set_output_state(format, width, height, input.as_ref())?;
         let info = crate::element::info_from_sequence(output.info(), &sequence)
             .map_err(|_| gst::FlowError::NotNegotiated)?;
         output.set_info(info.clone());
         obj.negotiate(output)
             .map_err(|_| gst::FlowError::NotNegotiated)?;
-        let picture = Yuv420::new(width as usize, height as usize);
+        let picture = AnyPicture::new(sequence.bit_depth, width as usize, height as usize);
         if let Some(state) = lock(&self.state).as_mut() {
             state.output = Some(Output {
                 sequence,
@@ -317,7 +333,10 @@ impl AiCodecDec {
         let decoded = state.decoder.decode(&data);
         let mut totals = lock(&self.totals);
         match &decoded {
-            Ok(decoded) => totals.add(decoded),
+            Ok(decoded) => {
+                totals.add(decoded);
+                totals.depth = state.decoder.sequence().map_or(8, |s| s.bit_depth);
+            }
             Err(_) => totals.refused += 1,
         }
         decoded
@@ -338,9 +357,11 @@ impl AiCodecDec {
                 ("stopped while decoding")
             ));
         };
-        decoder
-            .picture(&mut output.picture)
-            .map_err(|e| message(&e))?;
+        match &mut output.picture {
+            AnyPicture::Eight(picture) => decoder.picture(picture),
+            AnyPicture::Ten(picture) => decoder.picture(picture),
+        }
+        .map_err(|e| message(&e))?;
         let buffer = frame
             .output_buffer_mut()
             .ok_or_else(|| gst::error_msg!(gst::ResourceError::Write, ("no output buffer")))?;

@@ -7,10 +7,11 @@ use crate::coder::{
     CodecError, EncodeNet, Encoded, Encoder, EncoderSettings, KeyFrames, LossReport, ModelFiles,
     RateControl, RateMode, RateSettings, RecoverySettings, rated,
 };
-use crate::element::{loss_report, post, sequence_from_info};
+use crate::element::{all_formats, loss_report, post, sequence_from_info};
 use crate::motion::Variant;
+use aivideo_core::deep::Yuv420Deep;
 use aivideo_core::element::lock;
-use aivideo_core::pixels::Yuv420;
+use aivideo_core::pixels::{PixelError, Yuv420};
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
 use gst::subclass::prelude::*;
@@ -127,12 +128,70 @@ impl Settings {
     }
 }
 
+/// An encoder and the picture that it is given, of either depth.
+enum Coding {
+    Eight(Box<Encoder<u8>>, Yuv420),
+    Ten(Box<Encoder<u16>>, Yuv420Deep),
+}
+
+/// Runs `$body` with the encoder inside, whatever its depth.
+macro_rules! any {
+    ($coding:expr, $encoder:ident => $body:expr) => {
+        match $coding {
+            Coding::Eight($encoder, _) => $body,
+            Coding::Ten($encoder, _) => $body,
+        }
+    };
+}
+
+impl Coding {
+    fn new(
+        net: EncodeNet,
+        sequence: SequenceHeader,
+        choices: EncoderSettings,
+    ) -> Result<Self, CodecError> {
+        let size = (usize::from(sequence.width), usize::from(sequence.height));
+        Ok(match sequence.bit_depth {
+            10 => Self::Ten(
+                Box::new(Encoder::new(net, sequence, choices)?),
+                Yuv420Deep::new(size.0, size.1),
+            ),
+            _ => Self::Eight(
+                Box::new(Encoder::new(net, sequence, choices)?),
+                Yuv420::new(size.0, size.1),
+            ),
+        })
+    }
+
+    /// Codes a mapped frame.
+    fn encode(
+        &mut self,
+        frame: &gst_video::VideoFrameRef<&gst::BufferRef>,
+        (rate, keys): (&mut RateControl, &mut KeyFrames),
+        forced: bool,
+        framing: usize,
+    ) -> Result<Encoded, gst::ErrorMessage> {
+        let bad = |error: PixelError| gst::error_msg!(gst::StreamError::Format, ("{error}"));
+        let encoded = match self {
+            Self::Eight(encoder, picture) => {
+                picture.read_frame(frame).map_err(bad)?;
+                rated::encode(encoder, rate, keys, &*picture, forced, framing)
+            }
+            Self::Ten(encoder, picture) => {
+                picture.read_frame(frame).map_err(bad)?;
+                rated::encode(encoder, rate, keys, &*picture, forced, framing)
+            }
+        };
+        encoded.map_err(|e| crate::element::message(&e))
+    }
+}
+
 struct State {
-    encoder: Encoder,
+    coding: Coding,
+    bits: u8,
     rate: RateControl,
     keys: KeyFrames,
     info: gst_video::VideoInfo,
-    picture: Yuv420,
     format: StreamFormat,
     fps: f64,
 }
@@ -150,6 +209,8 @@ struct Totals {
     repeated_frames: u64,
     filler_bytes: u64,
     quality: u8,
+    /// Bits of a sample.
+    depth: u8,
     motion_us: u64,
     network_us: u64,
     entropy_us: u64,
@@ -187,6 +248,7 @@ impl Totals {
             ("y-bytes", self.parts[2].to_send_value()),
             ("skipped-blocks", self.blocks_skipped.to_send_value()),
             ("quality", u32::from(self.quality).to_send_value()),
+            ("bit-depth", u32::from(self.depth).to_send_value()),
             ("recoded-frames", self.repeated_frames.to_send_value()),
             ("filler-bytes", self.filler_bytes.to_send_value()),
             ("motion-us", self.motion_us.to_send_value()),
@@ -402,7 +464,7 @@ impl ElementImpl for AiCodecEnc {
     fn pad_templates() -> &'static [gst::PadTemplate] {
         static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
             let raw = gst_video::VideoCapsBuilder::new()
-                .format_list([gst_video::VideoFormat::I420, gst_video::VideoFormat::Nv12])
+                .format_list(all_formats())
                 .width_range(16..=8192)
                 .height_range(16..=8192)
                 .build();
@@ -428,12 +490,13 @@ impl ElementImpl for AiCodecEnc {
 
 impl AiCodecEnc {
     fn stats(&self) -> Option<gst::Structure> {
+        let totals = *lock(&self.totals);
         let (engine, kernels) = {
             let net = lock(&self.net);
             let net = net.as_ref()?;
-            (net.engine().clone(), net.kernels())
+            (net.engine_for(totals.depth).clone(), net.kernels())
         };
-        let mut fields = lock(&self.totals).fields();
+        let mut fields = totals.fields();
         fields.push(("kernels", kernels.to_send_value()));
         Some(engine.stats().to_structure(&fields))
     }
@@ -471,7 +534,7 @@ impl AiCodecEnc {
             .contains(gst_video::VideoCodecFrameFlags::FORCE_KEYFRAME);
         if let Some(report) = lock(&self.report).take() {
             gst::debug!(CAT, imp = self, "{report:?}");
-            state.encoder.report_loss(report);
+            any!(&mut state.coding, encoder => encoder.report_loss(report));
         }
         let rate = settings.rate();
         let changed = rate != *state.rate.settings();
@@ -495,22 +558,10 @@ impl AiCodecEnc {
                 .map_err(|_| {
                     gst::error_msg!(gst::ResourceError::Read, ("a frame that cannot be mapped"))
                 })?;
-            let bad = |error: &dyn std::fmt::Display| {
-                gst::error_msg!(gst::StreamError::Format, ("{error}"))
-            };
-            state.picture.read_frame(&mapped).map_err(|e| bad(&e))?;
-            let (encoder, rate) = (&mut state.encoder, &mut state.rate);
-            rated::encode(
-                encoder,
-                rate,
-                &mut state.keys,
-                &state.picture,
-                forced,
-                framing,
-            )
-            .map_err(|e| crate::element::message(&e))
+            let control = (&mut state.rate, &mut state.keys);
+            state.coding.encode(&mapped, control, forced, framing)
         })();
-        let format = state.format;
+        let (format, bits) = (state.format, state.bits);
         let (repeated, filler) = (state.rate.repeated, state.rate.filler_bytes);
         drop(guard);
         self.warn(&warnings);
@@ -519,6 +570,7 @@ impl AiCodecEnc {
                 let mut totals = lock(&self.totals);
                 totals.add(&encoded);
                 (totals.repeated_frames, totals.filler_bytes) = (repeated, filler);
+                totals.depth = bits;
                 Ok((encoded, format))
             }
             Err(message) => {
@@ -608,13 +660,13 @@ impl VideoEncoderImpl for AiCodecEnc {
             skip_bits: if settings.skip_blocks { SKIP_BITS } else { 0.0 },
             ..EncoderSettings::default()
         };
-        let encoder = Encoder::new(net, sequence, choices).map_err(|e| {
+        let coding = Coding::new(net, sequence, choices).map_err(|e| {
             post(self, &e);
             gst::loggable_error!(CAT, "{e}")
         })?;
         let format = self.choose_format()?;
-        let sequence: SequenceHeader = encoder.sequence().clone();
-        let pixels = encoder.coded_pixels();
+        let sequence: SequenceHeader = any!(&coding, encoder => encoder.sequence().clone());
+        let pixels = any!(&coding, encoder => encoder.coded_pixels());
         // A rate that is under way goes on over a change of the picture's size.
         let before = lock(&self.state).take().map(|state| state.rate);
         let rate = match before {
@@ -631,8 +683,8 @@ impl VideoEncoderImpl for AiCodecEnc {
             rate,
             keys: KeyFrames::new(settings.key_int_max, settings.scene_cut),
             fps,
-            picture: Yuv420::new(info.width() as usize, info.height() as usize),
-            encoder,
+            bits: sequence.bit_depth,
+            coding,
             info,
             format,
         });
@@ -698,7 +750,7 @@ impl VideoEncoderImpl for AiCodecEnc {
     fn flush(&self) -> bool {
         if let Some(state) = lock(&self.state).as_mut() {
             // What follows a flush may be anything: begin with a key frame.
-            state.encoder.restart();
+            any!(&mut state.coding, encoder => encoder.restart());
         }
         true
     }

@@ -2,7 +2,7 @@
 //! What a quality means to the encoder's choices. None of this concerns the decoder.
 
 use super::Picture;
-use crate::motion::BLOCK;
+use crate::motion::{BLOCK, Sample};
 use rayon::prelude::*;
 
 /// Best quality.
@@ -28,8 +28,17 @@ pub fn error_per_bit(quality: impl Into<f64>) -> f64 {
     1.0 / (LAMBDA.0 * (LAMBDA.1 / LAMBDA.0).powf(q))
 }
 
+/// A sum of squares in those of eight bits: what it means for the choices does not depend on the depth.
+#[inline(always)]
+fn in_eight_bits<S: Sample>(squares: u32) -> u32 {
+    match 2 * (S::BITS - 8) {
+        0 => squares,
+        shift => (squares + (1 << (shift - 1))) >> shift,
+    }
+}
+
 /// Squared errors of all blocks, luma and chroma together.
-pub fn block_errors(source: &Picture, other: &Picture) -> Vec<u32> {
+pub fn block_errors<S: Sample>(source: &Picture<S>, other: &Picture<S>) -> Vec<u32> {
     let width = source.width;
     let columns = width / BLOCK;
     let mut errors = vec![0; columns * (source.height / BLOCK)];
@@ -38,8 +47,9 @@ pub fn block_errors(source: &Picture, other: &Picture) -> Vec<u32> {
         let plane = source.uv.len() / 2;
         let luma = row * BLOCK * width + column * BLOCK;
         let chroma = row * BLOCK / 2 * half + column * BLOCK / 2;
-        let at = |at| squared_error::<{ BLOCK / 2 }>(&source.uv, &other.uv, at, half);
-        squared_error::<BLOCK>(&source.y, &other.y, luma, width) + at(chroma) + at(plane + chroma)
+        let at = |at| squared_error::<{ BLOCK / 2 }, S>(&source.uv, &other.uv, at, half);
+        let luma = squared_error::<BLOCK, S>(&source.y, &other.y, luma, width);
+        in_eight_bits::<S>(luma + at(chroma) + at(plane + chroma))
     };
     errors
         .par_chunks_mut(columns)
@@ -54,7 +64,7 @@ pub fn block_errors(source: &Picture, other: &Picture) -> Vec<u32> {
 
 /// Squared deviations of all blocks' samples from their plane's mean in the block: what a block costs
 /// that nothing predicts.
-pub fn block_variations(source: &Picture) -> Vec<u32> {
+pub fn block_variations<S: Sample>(source: &Picture<S>) -> Vec<u32> {
     let width = source.width;
     let columns = width / BLOCK;
     let mut variations = vec![0; columns * (source.height / BLOCK)];
@@ -63,8 +73,9 @@ pub fn block_variations(source: &Picture) -> Vec<u32> {
         let plane = source.uv.len() / 2;
         let luma = row * BLOCK * width + column * BLOCK;
         let chroma = row * BLOCK / 2 * half + column * BLOCK / 2;
-        let at = |at| deviation::<{ BLOCK / 2 }>(&source.uv, at, half);
-        deviation::<BLOCK>(&source.y, luma, width) + at(chroma) + at(plane + chroma)
+        let at = |at| deviation::<{ BLOCK / 2 }, S>(&source.uv, at, half);
+        let luma = deviation::<BLOCK, S>(&source.y, luma, width);
+        in_eight_bits::<S>(luma + at(chroma) + at(plane + chroma))
     };
     variations
         .par_chunks_mut(columns)
@@ -205,14 +216,15 @@ impl SkipModel {
     }
 }
 
+/// At most 256 * 1023 * 1023 with ten bits, and twice half of that of chroma: within 32 bits.
 #[inline(always)]
-fn squared_error<const N: usize>(a: &[u8], b: &[u8], at: usize, stride: usize) -> u32 {
+fn squared_error<const N: usize, S: Sample>(a: &[S], b: &[S], at: usize, stride: usize) -> u32 {
     let mut sum = 0u32;
     for i in 0..N {
         let a = &a[at + i * stride..][..N];
         let b = &b[at + i * stride..][..N];
         for j in 0..N {
-            let d = i32::from(a[j]) - i32::from(b[j]);
+            let d = a[j].value() - b[j].value();
             sum += (d * d) as u32;
         }
     }
@@ -220,15 +232,16 @@ fn squared_error<const N: usize>(a: &[u8], b: &[u8], at: usize, stride: usize) -
 }
 
 #[inline(always)]
-fn deviation<const N: usize>(samples: &[u8], at: usize, stride: usize) -> u32 {
+fn deviation<const N: usize, S: Sample>(samples: &[S], at: usize, stride: usize) -> u32 {
     let (mut sum, mut squares) = (0u32, 0u32);
     for i in 0..N {
         for &v in &samples[at + i * stride..][..N] {
-            sum += u32::from(v);
-            squares += u32::from(v) * u32::from(v);
+            let v = v.value() as u32;
+            sum += v;
+            squares += v * v;
         }
     }
-    // The sum of 256 samples squared needs 32 bits exactly.
+    // The sum of 256 samples squared needs more than 32 bits, the quotient does not.
     squares - (u64::from(sum) * u64::from(sum) / (N * N) as u64) as u32
 }
 
@@ -243,13 +256,35 @@ mod tests {
 
     #[test]
     fn errors_are_those_of_the_blocks() {
-        let a = Picture::grey(64, 64);
+        let a = Picture::<u8>::grey(64, 64);
         let mut b = a.clone();
         b.y[0] = 138;
         b.uv[8] = 125;
         let mut expected = vec![0; 16];
         (expected[0], expected[1]) = (100, 9);
         assert_eq!(block_errors(&a, &b), expected);
+    }
+
+    #[test]
+    fn ten_bits_count_as_eight() {
+        let (eight, ten) = (Picture::<u8>::grey(64, 64), Picture::<u16>::grey(64, 64));
+        let (mut a, mut b) = (eight.clone(), ten.clone());
+        for (i, (a, b)) in a.y.iter_mut().zip(&mut b.y).enumerate() {
+            *a = (i * 7 % 256) as u8;
+            *b = 4 * u16::from(*a);
+        }
+        assert_eq!(block_errors(&eight, &a), block_errors(&ten, &b));
+        let (eight, ten) = (block_variations(&a), block_variations(&b));
+        // The mean's part is rounded once, not before it is divided.
+        assert!(eight.iter().zip(&ten).all(|(a, b)| a.abs_diff(*b) <= 1));
+        // The largest error there is.
+        let (mut black, mut white) = (Picture::<u16>::grey(64, 64), Picture::grey(64, 64));
+        black.y.fill(0);
+        black.uv.fill(0);
+        white.y.fill(1023);
+        white.uv.fill(1023);
+        assert_eq!(block_errors(&black, &white), vec![24 * 1023 * 1023; 16]);
+        assert_eq!(block_variations(&white), vec![0; 16]);
     }
 
     #[test]
@@ -264,7 +299,7 @@ mod tests {
 
     #[test]
     fn variations_are_about_the_mean() {
-        let mut picture = Picture::grey(64, 64);
+        let mut picture = Picture::<u8>::grey(64, 64);
         picture.y.fill(200);
         assert_eq!(block_variations(&picture), vec![0; 16]);
         for (i, v) in picture.y.iter_mut().enumerate() {

@@ -10,12 +10,11 @@
 use super::encoder::Timing;
 use super::layout::{Layout, Tile};
 use super::recovery::{Kept, later};
-use super::{CodecError, DecodeNet, LossReport, Picture};
+use super::{CodecError, DecodeNet, Depth, LossReport, Picture, PlanesMut};
 use crate::bitstream::{self, AccessUnit, FrameHeader, FrameType, LONG_TERM_SLOTS, SequenceHeader};
 use crate::entropy::{self, TileHistory};
 use crate::motion::{Field, Reference, Vector, code, compensate};
 use aivideo_core::model::hex;
-use aivideo_core::pixels::Yuv420;
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -51,23 +50,40 @@ struct TileState {
     sound: bool,
 }
 
-/// What depends on the sequence header.
+/// What depends on the sequence header, at the depth of `S`.
 #[derive(Debug)]
-struct Stream {
+pub struct Stream<S> {
     sequence: SequenceHeader,
     layout: Layout,
     tiles: Vec<TileState>,
-    reference: Reference,
-    prediction: Picture,
-    previous: Picture,
+    reference: Reference<S>,
+    prediction: Picture<S>,
+    previous: Picture<S>,
     state: Vec<i8>,
     /// The last frame's motion: what is lost is taken to move on like that.
     vectors: Vec<Vector>,
-    kept: [Option<Kept>; LONG_TERM_SLOTS],
+    kept: [Option<Kept<S>>; LONG_TERM_SLOTS],
     last: u16,
     /// There is a picture to predict from.
     ready: bool,
     intact: bool,
+}
+
+/// A stream of either depth.
+#[derive(Debug)]
+pub enum AnyStream {
+    Eight(Box<Stream<u8>>),
+    Ten(Box<Stream<u16>>),
+}
+
+/// Runs `$body` with `$stream` bound to the stream inside, whatever its depth.
+macro_rules! any {
+    ($value:expr, $stream:ident => $body:expr) => {
+        match $value {
+            AnyStream::Eight($stream) => $body,
+            AnyStream::Ten($stream) => $body,
+        }
+    };
 }
 
 /// Decodes the access units of one stream.
@@ -75,7 +91,7 @@ struct Stream {
 pub struct Decoder {
     net: DecodeNet,
     hash_symbols: bool,
-    stream: Option<Stream>,
+    stream: Option<AnyStream>,
 }
 
 /// One tile's symbols.
@@ -118,30 +134,26 @@ impl Decoder {
 
     /// The stream's description, once a key frame has come.
     pub fn sequence(&self) -> Option<&SequenceHeader> {
-        self.stream.as_ref().map(|s| &s.sequence)
+        Some(any!(self.stream.as_ref()?, stream => &stream.sequence))
     }
 
     /// There is a picture that the next frame can be predicted from.
     pub fn is_ready(&self) -> bool {
-        self.stream.as_ref().is_some_and(|s| s.ready)
+        let ready = |stream: &AnyStream| any!(stream, stream => stream.ready);
+        self.stream.as_ref().is_some_and(ready)
     }
 
     /// Waits for a key frame, as after a seek.
     pub fn restart(&mut self) {
         if let Some(stream) = &mut self.stream {
-            stream.ready = false;
-            stream.intact = false;
-            stream.kept = Default::default();
+            any!(stream, stream => stream.restart());
         }
     }
 
     /// What the encoder should know after a loss.
     pub fn report(&self) -> LossReport {
         match &self.stream {
-            Some(stream) => LossReport {
-                last: Some(stream.last),
-                held: Some(stream.held()),
-            },
+            Some(stream) => any!(stream, stream => stream.report()),
             None => LossReport::default(),
         }
     }
@@ -161,8 +173,8 @@ impl Decoder {
                 own: hex(&files.tables.id()),
             });
         }
-        if sequence.bit_depth != 8 {
-            return Err(CodecError::Unsupported("more than 8 bits a sample"));
+        if !matches!(sequence.bit_depth, 8 | 10) {
+            return Err(CodecError::Depth(sequence.bit_depth));
         }
         if sequence.chroma != bitstream::Chroma::I420 {
             return Err(CodecError::Unsupported("other chroma than 4:2:0"));
@@ -171,34 +183,14 @@ impl Decoder {
     }
 
     fn configure(&mut self, sequence: SequenceHeader) -> Result<(), CodecError> {
-        if self.stream.as_ref().is_some_and(|s| s.sequence == sequence) {
+        if self.sequence().is_some_and(|known| *known == sequence) {
             return Ok(());
         }
         self.check(&sequence)?;
-        let size = (usize::from(sequence.width), usize::from(sequence.height));
-        let layout = self.net.layout(size, sequence.tile_rows_64.into());
-        let (width, height) = (layout.width, layout.height);
-        let grey = Picture::grey(width, height);
-        self.stream = Some(Stream {
-            tiles: layout
-                .tiles
-                .iter()
-                .map(|tile| TileState {
-                    history: TileHistory::new(&tile.shape),
-                    sound: true,
-                })
-                .collect(),
-            reference: Reference::new(width, height),
-            prediction: grey.clone(),
-            previous: grey,
-            state: vec![0; self.net.state_len(&layout)],
-            vectors: vec![Vector::ZERO; layout.parts()],
-            kept: Default::default(),
-            last: 0,
-            ready: false,
-            intact: false,
-            sequence,
-            layout,
+        let ten = sequence.bit_depth == 10;
+        self.stream = Some(match ten {
+            true => AnyStream::Ten(Stream::new(&self.net, sequence)?),
+            false => AnyStream::Eight(Stream::new(&self.net, sequence)?),
         });
         Ok(())
     }
@@ -217,41 +209,22 @@ impl Decoder {
             }
         }
         let stream = self.stream.as_mut().ok_or(CodecError::NeedsKey)?;
-        let missing = stream.follow(&header)?;
-        // The encoder takes something for held here that is not.
-        let misled = header.frame_type == FrameType::Recovery
-            && stream.held_at(header.reference_number).is_none();
-        // What the picture was before a key or recovery frame, for tiles that are lost in that.
-        let shown = stream.begin(&header);
-        let decoded = if header.frame_type == FrameType::Skip {
-            Decoded {
-                frame_type: FrameType::Skip,
-                damaged: Vec::new(),
-                concealed: 0,
-                missing,
-                intact: stream.intact,
-                recoverable: false,
-                symbols: self.hash_symbols.then_some(0),
-                timing: Timing::default(),
-            }
-        } else {
-            stream.decode_tiles(&self.net, &unit, shown, self.hash_symbols)?
-        };
-        stream.end(&header);
-        Ok(Decoded {
-            recoverable: stream.kept.iter().flatten().any(|k| k.intact) && !misled,
-            timing: Timing {
-                total: start.elapsed(),
-                ..decoded.timing
-            },
-            missing,
-            ..decoded
-        })
+        let mut decoded = any!(stream, s => s.decode(&self.net, &unit, self.hash_symbols))?;
+        decoded.timing.total = start.elapsed();
+        Ok(decoded)
     }
 
-    /// Copies the last picture out, at the display size.
-    pub fn picture(&self, out: &mut Yuv420) -> Result<(), CodecError> {
+    /// Copies the last picture out, at the display size and the stream's depth.
+    pub fn picture<'a, S: Depth>(
+        &self,
+        out: impl Into<PlanesMut<'a, S>>,
+    ) -> Result<(), CodecError> {
+        let out = out.into();
         let stream = self.stream.as_ref().ok_or(CodecError::NeedsKey)?;
+        let stream = S::stream(stream).ok_or(CodecError::PictureDepth {
+            expected: any!(stream, stream => stream.sequence.bit_depth),
+            got: S::BITS,
+        })?;
         let expected = (
             usize::from(stream.sequence.width),
             usize::from(stream.sequence.height),
@@ -264,13 +237,90 @@ impl Decoder {
         Ok(())
     }
 
-    /// The last picture at its coded size.
-    pub fn reconstruction(&self) -> Option<&Picture> {
-        self.stream.as_ref().map(|s| &s.previous)
+    /// The last picture at its coded size, if the stream has this depth.
+    pub fn reconstruction<S: Depth>(&self) -> Option<&Picture<S>> {
+        S::stream(self.stream.as_ref()?).map(|stream| &stream.previous)
     }
 }
 
-impl Stream {
+impl<S: Depth> Stream<S> {
+    fn new(net: &DecodeNet, sequence: SequenceHeader) -> Result<Box<Self>, CodecError> {
+        net.prepare::<S>()?;
+        let size = (usize::from(sequence.width), usize::from(sequence.height));
+        let layout = net.layout(size, sequence.tile_rows_64.into());
+        let (width, height) = (layout.width, layout.height);
+        let grey = Picture::grey(width, height);
+        Ok(Box::new(Self {
+            tiles: layout
+                .tiles
+                .iter()
+                .map(|tile| TileState {
+                    history: TileHistory::new(&tile.shape),
+                    sound: true,
+                })
+                .collect(),
+            reference: Reference::new(width, height),
+            prediction: grey.clone(),
+            previous: grey,
+            state: vec![0; net.state_len(&layout)],
+            vectors: vec![Vector::ZERO; layout.parts()],
+            kept: Default::default(),
+            last: 0,
+            ready: false,
+            intact: false,
+            sequence,
+            layout,
+        }))
+    }
+
+    fn restart(&mut self) {
+        self.ready = false;
+        self.intact = false;
+        self.kept = Default::default();
+    }
+
+    fn report(&self) -> LossReport {
+        LossReport {
+            last: Some(self.last),
+            held: Some(self.held()),
+        }
+    }
+
+    fn decode(
+        &mut self,
+        net: &DecodeNet,
+        unit: &AccessUnit<'_>,
+        hash_symbols: bool,
+    ) -> Result<Decoded, CodecError> {
+        let header = unit.header;
+        let missing = self.follow(&header)?;
+        // The encoder takes something for held here that is not.
+        let misled = header.frame_type == FrameType::Recovery
+            && self.held_at(header.reference_number).is_none();
+        // What the picture was before a key or recovery frame, for tiles that are lost in that.
+        let shown = self.begin(&header);
+        let decoded = if header.frame_type == FrameType::Skip {
+            Decoded {
+                frame_type: FrameType::Skip,
+                damaged: Vec::new(),
+                concealed: 0,
+                missing,
+                intact: self.intact,
+                recoverable: false,
+                symbols: hash_symbols.then_some(0),
+                timing: Timing::default(),
+            }
+        } else {
+            self.decode_tiles(net, unit, shown, hash_symbols)?
+        };
+        self.end(&header);
+        Ok(Decoded {
+            recoverable: self.kept.iter().flatten().any(|k| k.intact) && !misled,
+            missing,
+            ..decoded
+        })
+    }
+
     /// The newest long-term reference: rather one that is intact.
     fn held(&self) -> Option<u16> {
         let newest = |intact: bool| {
@@ -317,12 +367,12 @@ impl Stream {
         Err(lost)
     }
 
-    fn held_at(&self, number: u16) -> Option<&Kept> {
+    fn held_at(&self, number: u16) -> Option<&Kept<S>> {
         self.kept.iter().flatten().find(|k| k.number == number)
     }
 
     /// Prepares what the frame is predicted from. Where that changes, gives the picture before.
-    fn begin(&mut self, header: &FrameHeader) -> Option<Picture> {
+    fn begin(&mut self, header: &FrameHeader) -> Option<Picture<S>> {
         let mut shown = None;
         match header.frame_type {
             FrameType::Key => {
@@ -376,7 +426,7 @@ impl Stream {
         &mut self,
         net: &DecodeNet,
         unit: &AccessUnit<'_>,
-        shown: Option<Picture>,
+        shown: Option<Picture<S>>,
         hash: bool,
     ) -> Result<Decoded, CodecError> {
         let start = Instant::now();
@@ -427,8 +477,7 @@ impl Stream {
 
         let start = Instant::now();
         if key {
-            self.prediction.y.fill(128);
-            self.prediction.uv.fill(128);
+            self.prediction.fill_grey();
         } else {
             self.previous.to_reference(&mut self.reference);
             let prediction = &mut self.prediction;

@@ -13,4 +13,6 @@ macro_rules! file {
 
 pub const ENCODE: &[u8] = file!("s-encode.onnx");
 pub const DECODE: &[u8] = file!("s-decode.onnx");
+pub const ENCODE10: &[u8] = file!("s-encode10.onnx");
+pub const DECODE10: &[u8] = file!("s-decode10.onnx");
 pub const TABLES: &[u8] = file!("s-tables.bin");

@@ -5,11 +5,10 @@ use super::decision::{self, SkipModel};
 use super::layout::{Layout, Tile};
 use super::net::Analysis;
 use super::recovery::{Answer, Kept, LongTerm};
-use super::{CodecError, EncodeNet, LossReport, Picture, RecoverySettings};
+use super::{CodecError, Depth, EncodeNet, LossReport, Picture, Planes, RecoverySettings};
 use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
 use crate::entropy::{self, TileHistory};
 use crate::motion::{Field, Reference, Searcher, Variant, code, compensate};
-use aivideo_core::pixels::Yuv420;
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
 
@@ -71,9 +70,9 @@ pub struct Encoded {
     pub timing: Timing,
 }
 
-/// Codes the frames of one stream.
+/// Codes the frames of one stream, whose samples have the depth of `S`.
 #[derive(Debug)]
-pub struct Encoder {
+pub struct Encoder<S: Depth = u8> {
     net: EncodeNet,
     settings: EncoderSettings,
     sequence: SequenceHeader,
@@ -85,13 +84,14 @@ pub struct Encoder {
     field: Field,
     /// Smoothed complexity of inter frames.
     usual_complexity: Option<f64>,
-    reference: Reference,
+    reference: Reference<S>,
+    search_view: S::SearchView,
     histories: Vec<TileHistory>,
-    source: Picture,
-    prediction: Picture,
-    previous: Picture,
+    source: Picture<S>,
+    prediction: Picture<S>,
+    previous: Picture<S>,
     state: Vec<i8>,
-    long_term: LongTerm,
+    long_term: LongTerm<S>,
     /// Number of the next frame, and whether there is a frame to predict from.
     frame_number: u16,
     started: bool,
@@ -119,26 +119,26 @@ impl Prepared {
 
 /// One coding of a prepared frame, which [`Encoder::commit`] makes the stream's next frame.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct Attempt<S = u8> {
     /// May be below 0.
     wanted: i8,
     quality: u8,
     frame_type: FrameType,
     field: Field,
     /// None where the frame is a header only.
-    coded: Option<CodedTiles>,
+    coded: Option<CodedTiles<S>>,
     writer: AccessUnitWriter,
     timing: Timing,
 }
 
 #[derive(Debug)]
-struct CodedTiles {
-    analysis: Analysis,
+struct CodedTiles<S> {
+    analysis: Analysis<S>,
     parts: Vec<Parts>,
     histories: Vec<TileHistory>,
 }
 
-impl Attempt {
+impl<S> Attempt<S> {
     /// Bytes of the access unit.
     pub fn size(&self) -> usize {
         self.writer.size()
@@ -164,8 +164,9 @@ struct Parts {
     costs: Vec<u32>,
 }
 
-impl Encoder {
-    /// `sequence` describes the stream; its model and tables are set from the network's.
+impl<S: Depth> Encoder<S> {
+    /// `sequence` describes the stream; its model, tables and depth are set from the network's and
+    /// the encoder's.
     pub fn new(
         net: EncodeNet,
         mut sequence: SequenceHeader,
@@ -173,6 +174,8 @@ impl Encoder {
     ) -> Result<Self, CodecError> {
         let size = (usize::from(sequence.width), usize::from(sequence.height));
         super::check_size(size)?;
+        net.prepare::<S>()?;
+        sequence.bit_depth = S::BITS;
         sequence.model_id = net.files().model_id;
         sequence.tables_id = net.files().tables.id();
         let layout = net.layout(size, sequence.tile_rows_64.into());
@@ -191,6 +194,7 @@ impl Encoder {
             ),
             usual_complexity: None,
             reference: Reference::new(width, height),
+            search_view: S::search_view(width, height),
             histories: layout
                 .tiles
                 .iter()
@@ -219,7 +223,7 @@ impl Encoder {
     }
 
     /// The picture that the decoder has after the last frame.
-    pub fn reconstruction(&self) -> &Picture {
+    pub fn reconstruction(&self) -> &Picture<S> {
         &self.previous
     }
 
@@ -235,9 +239,9 @@ impl Encoder {
     }
 
     /// Codes one picture. `quality` is 0 (worst) to 63 (best).
-    pub fn encode(
+    pub fn encode<'a>(
         &mut self,
-        picture: &Yuv420,
+        picture: impl Into<Planes<'a, S>>,
         quality: u8,
         key: bool,
     ) -> Result<Encoded, CodecError> {
@@ -260,13 +264,14 @@ impl Encoder {
 
     /// Takes a picture, finds its motion and predicts it. `quality` is about what it will be coded
     /// with: the price of vectors follows from it. [`Encoder::attempt`] and [`Encoder::commit`] follow.
-    pub fn prepare(
+    pub fn prepare<'a>(
         &mut self,
-        picture: &Yuv420,
+        picture: impl Into<Planes<'a, S>>,
         quality: u8,
         key: bool,
     ) -> Result<Prepared, CodecError> {
         let start = Instant::now();
+        let picture = picture.into();
         let expected = (
             usize::from(self.sequence.width),
             usize::from(self.sequence.height),
@@ -326,8 +331,7 @@ impl Encoder {
     fn start_key(&mut self) {
         // Until it is committed: what comes after a failed attempt cannot go back.
         self.started = false;
-        self.prediction.y.fill(128);
-        self.prediction.uv.fill(128);
+        self.prediction.fill_grey();
         self.state.fill(0);
         self.searcher.reset();
         self.field = Field::still(self.layout.blocks_wide(), self.layout.blocks_high());
@@ -340,7 +344,10 @@ impl Encoder {
         self.field = match self.settings.motion {
             Variant::Full | Variant::Blocks16 => {
                 let worth = decision::error_per_bit(quality);
-                self.searcher.search(&self.source.y, &self.reference, worth)
+                let (source, previous) = (&self.source.y, &self.previous.y);
+                let view = &mut self.search_view;
+                let (luma, reference) = S::seen(view, source, previous, &self.reference);
+                self.searcher.search(luma, reference, worth)
             }
             Variant::Zero | Variant::None => {
                 Field::still(self.layout.blocks_wide(), self.layout.blocks_high())
@@ -390,7 +397,7 @@ impl Encoder {
     }
 
     /// Codes the prepared frame at a quality. Nothing of the stream changes by it.
-    pub fn attempt(&self, prepared: &Prepared, quality: i8) -> Result<Attempt, CodecError> {
+    pub fn attempt(&self, prepared: &Prepared, quality: i8) -> Result<Attempt<S>, CodecError> {
         self.code(prepared, quality, self.choose_field(prepared, quality))
     }
 
@@ -399,10 +406,10 @@ impl Encoder {
     pub fn attempt_again(
         &self,
         prepared: &Prepared,
-        first: Attempt,
+        first: Attempt<S>,
         quality: i8,
         within: Option<usize>,
-    ) -> Result<Attempt, CodecError> {
+    ) -> Result<Attempt<S>, CodecError> {
         let mut field = self.choose_field(prepared, quality);
         if let (Some(within), Some(coded)) = (within, &first.coded) {
             let costs: Vec<u32> = (coded.parts.iter())
@@ -418,7 +425,7 @@ impl Encoder {
     }
 
     /// The picture before, once more, instead of the prepared one; key and recovery frames cannot.
-    pub fn repeat_picture(&self, prepared: &Prepared) -> Option<Attempt> {
+    pub fn repeat_picture(&self, prepared: &Prepared) -> Option<Attempt<S>> {
         (prepared.header.frame_type == FrameType::Inter).then(|| Attempt {
             wanted: 0,
             quality: 0,
@@ -450,7 +457,12 @@ impl Encoder {
         field
     }
 
-    fn code(&self, prepared: &Prepared, wanted: i8, field: Field) -> Result<Attempt, CodecError> {
+    fn code(
+        &self,
+        prepared: &Prepared,
+        wanted: i8,
+        field: Field,
+    ) -> Result<Attempt<S>, CodecError> {
         let quality = wanted.clamp(0, decision::MAX_QUALITY as i8) as u8;
         let mut timing = Timing::default();
         let header = FrameHeader {
@@ -519,7 +531,7 @@ impl Encoder {
         &self,
         header: &FrameHeader,
         field: &Field,
-        analysis: &Analysis,
+        analysis: &Analysis<S>,
         tile: &Tile,
         history: &mut TileHistory,
     ) -> Parts {
@@ -544,7 +556,7 @@ impl Encoder {
     }
 
     /// Makes an attempt at the prepared frame the stream's next frame, with so many bytes of filler.
-    pub fn commit(&mut self, prepared: Prepared, attempt: Attempt, filler: usize) -> Encoded {
+    pub fn commit(&mut self, prepared: Prepared, attempt: Attempt<S>, filler: usize) -> Encoded {
         let mut timing = prepared.timing;
         timing.network += attempt.timing.network;
         timing.entropy += attempt.timing.entropy;

@@ -36,6 +36,14 @@ pub enum CodecError {
         expected: (usize, usize),
         got: (usize, usize),
     },
+    #[error(
+        "video of {bits} bits needs a network of its own where ONNX Runtime runs it: {error} (export.py writes it beside the one of 8 bits)"
+    )]
+    DepthModel { bits: u8, error: EngineError },
+    #[error("the stream's samples have {0} bits: 8 and 10 can be decoded")]
+    Depth(u8),
+    #[error("a picture of {got} bits for a stream of {expected}")]
+    PictureDepth { expected: u8, got: u8 },
     #[error("the stream asks for {0}, which this decoder does not know")]
     Unsupported(&'static str),
     #[error("malformed access unit: {0}")]

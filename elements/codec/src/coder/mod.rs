@@ -6,6 +6,7 @@
 //! - [`net`]: the two networks behind typed calls;
 //! - [`fused`]: the same networks on a CPU, in kernels of our own;
 //! - [`picture`]: pictures of the coded size (multiples of 64);
+//! - [`depth`]: what differs between samples of eight and of ten bits;
 //! - [`layout`]: tiles and their cut out of whole planes;
 //! - [`decision`]: what a quality means to the search and to the skip decision;
 //! - [`recovery`]: long-term references, for after a loss;
@@ -14,6 +15,7 @@
 
 pub mod decision;
 pub mod decoder;
+pub mod depth;
 mod embedded;
 pub mod encoder;
 pub mod error;
@@ -27,17 +29,18 @@ pub mod rated;
 pub mod recovery;
 
 pub use decoder::{Decoded, Decoder};
+pub use depth::Depth;
 pub use encoder::{Attempt, Encoded, Encoder, EncoderSettings, Prepared};
 pub use error::CodecError;
 pub use model::{ModelFiles, Side};
 pub use net::{DecodeNet, EncodeNet};
-pub use picture::Picture;
+pub use picture::{Picture, Planes, PlanesMut};
 pub use rate::{RateControl, RateMode, RateSettings};
 pub use rated::KeyFrames;
 pub use recovery::{LossReport, RecoverySettings};
 
 use crate::bitstream::{MAX_SIZE, MIN_SIZE};
-use crate::motion::Field;
+use crate::motion::{Field, Sample};
 
 /// Sizes that can be coded.
 fn check_size((width, height): (usize, usize)) -> Result<(), CodecError> {
@@ -66,7 +69,11 @@ fn hash_symbols(z: &[i8], y: &[i16], field: &Field) -> u32 {
 }
 
 /// Puts the prediction back where blocks are skipped; gives their number.
-fn restore_skips(picture: &mut Picture, prediction: &Picture, field: &Field) -> usize {
+fn restore_skips<S: Sample>(
+    picture: &mut Picture<S>,
+    prediction: &Picture<S>,
+    field: &Field,
+) -> usize {
     let mut count = 0;
     for (at, _) in field.skip.iter().enumerate().filter(|(_, s)| **s) {
         picture.copy_block(prediction, at % field.width, at / field.width);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Where a model's three files are.
+//! Where a model's files are.
 //!
 //! `model-location` names a folder with `s-encode.onnx`, `s-decode.onnx` and `s-tables.bin`, or one of
 //! the two networks; the others are then found beside it by the ends of their names (`-encode.onnx`,
-//! `-decode.onnx`, `-tables.bin`).
+//! `-decode.onnx`, `-tables.bin`). `-encode10.onnx` and `-decode10.onnx` are the same networks for samples
+//! of ten bits; they are only opened where ONNX Runtime is to run them on such.
 
 use super::{CodecError, embedded};
 use crate::entropy::Tables;
@@ -22,17 +23,17 @@ pub enum Side {
 /// Names of a model's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Names {
-    encode: PathBuf,
-    decode: PathBuf,
+    encode: [PathBuf; 2],
+    decode: [PathBuf; 2],
     tables: PathBuf,
 }
 
 impl Names {
     fn from_location(location: &Path) -> Self {
-        let beside = |stem: &str| Self {
-            encode: location.with_file_name(format!("{stem}encode.onnx")),
-            decode: location.with_file_name(format!("{stem}decode.onnx")),
-            tables: location.with_file_name(format!("{stem}tables.bin")),
+        let named = |name: &dyn Fn(&str) -> PathBuf| Self {
+            encode: [name("encode.onnx"), name("encode10.onnx")],
+            decode: [name("decode.onnx"), name("decode10.onnx")],
+            tables: name("tables.bin"),
         };
         let name = location
             .file_name()
@@ -41,25 +42,23 @@ impl Names {
         if !location.is_dir() {
             for end in ["encode.onnx", "decode.onnx"] {
                 if let Some(stem) = name.strip_suffix(end) {
-                    return beside(stem);
+                    return named(&|end| location.with_file_name(format!("{stem}{end}")));
                 }
             }
         }
-        Self {
-            encode: location.join("s-encode.onnx"),
-            decode: location.join("s-decode.onnx"),
-            tables: location.join("s-tables.bin"),
-        }
+        named(&|end| location.join(format!("s-{end}")))
     }
 }
 
 /// A model: two networks and the tables.
 #[derive(Debug, Clone)]
 pub struct ModelFiles {
-    pub encode: ModelSource,
-    pub decode: ModelSource,
+    /// For eight and for ten bits.
+    encode: [ModelSource; 2],
+    decode: [ModelSource; 2],
     pub tables: Arc<Tables>,
-    /// First 8 bytes of the decode network's SHA-256: what streams carry.
+    /// First 8 bytes of the SHA-256 of the decode network for eight bits: what streams of either depth
+    /// carry.
     pub model_id: [u8; 8],
 }
 
@@ -75,10 +74,10 @@ impl ModelFiles {
     fn open(location: &Path) -> Result<Self, CodecError> {
         let names = Names::from_location(location);
         let origin = format!("tables file '{}'", names.tables.display());
-        let encode = ModelSource::File(names.encode);
-        let decode = ModelSource::File(names.decode);
+        let encode = names.encode.map(ModelSource::File);
+        let decode = names.decode.map(ModelSource::File);
         // The networks' errors are clearer than that of a missing third file, so they come first.
-        let hash = decode.sha256()?;
+        let hash = decode[0].sha256()?;
         let bytes = std::fs::read(&names.tables).map_err(|error| CodecError::ModelFile {
             origin: origin.clone(),
             error,
@@ -87,15 +86,16 @@ impl ModelFiles {
     }
 
     fn embedded() -> Result<Self, CodecError> {
-        let encode = ModelSource::Embedded {
-            name: "codec/s-encode",
-            bytes: embedded::ENCODE,
-        };
-        let decode = ModelSource::Embedded {
-            name: "codec/s-decode",
-            bytes: embedded::DECODE,
-        };
-        let hash = decode.sha256()?;
+        let source = |name, bytes| ModelSource::Embedded { name, bytes };
+        let encode = [
+            source("codec/s-encode", embedded::ENCODE),
+            source("codec/s-encode10", embedded::ENCODE10),
+        ];
+        let decode = [
+            source("codec/s-decode", embedded::DECODE),
+            source("codec/s-decode10", embedded::DECODE10),
+        ];
+        let hash = decode[0].sha256()?;
         Self::assemble(
             encode,
             decode,
@@ -106,8 +106,8 @@ impl ModelFiles {
     }
 
     fn assemble(
-        encode: ModelSource,
-        decode: ModelSource,
+        encode: [ModelSource; 2],
+        decode: [ModelSource; 2],
         hash: [u8; 32],
         tables: &[u8],
         origin: String,
@@ -123,11 +123,13 @@ impl ModelFiles {
         })
     }
 
-    pub fn network(&self, side: Side) -> &ModelSource {
-        match side {
+    /// The network for samples of 8 or 10 bits.
+    pub fn network(&self, side: Side, bits: u8) -> &ModelSource {
+        let networks = match side {
             Side::Encode => &self.encode,
             Side::Decode => &self.decode,
-        }
+        };
+        &networks[usize::from(bits > 8)]
     }
 }
 
@@ -142,8 +144,10 @@ mod tests {
         assert_eq!(names.tables, folder.path().join("s-tables.bin"));
         for given in ["cam7-encode.onnx", "cam7-decode.onnx"] {
             let names = Names::from_location(&folder.path().join(given));
-            assert_eq!(names.encode, folder.path().join("cam7-encode.onnx"));
-            assert_eq!(names.decode, folder.path().join("cam7-decode.onnx"));
+            for (names, side) in [(&names.encode, "encode"), (&names.decode, "decode")] {
+                assert_eq!(names[0], folder.path().join(format!("cam7-{side}.onnx")));
+                assert_eq!(names[1], folder.path().join(format!("cam7-{side}10.onnx")));
+            }
             assert_eq!(names.tables, folder.path().join("cam7-tables.bin"));
         }
     }

@@ -4,11 +4,11 @@
 
 use super::fused::{Given, Network};
 use super::layout::Layout;
-use super::{CodecError, ModelFiles, Picture, Side};
+use super::{CodecError, Depth, ModelFiles, Picture, Side};
 use aivideo_core::engine::Engine;
 use aivideo_core::settings::InferenceSettings;
 use aivideo_core::tensor::{ElementType, Tensor, TensorInfo};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Channels of a tier's tensors, as the model has them.
@@ -24,19 +24,29 @@ type Wanted = (&'static str, ElementType, usize);
 
 use ElementType::{I8, I16, I64, U8};
 
+/// Inputs and outputs whose type is that of samples.
+const PICTURES: [&str; 6] = ["pred_y", "pred_uv", "rec_y", "rec_uv", "y", "uv"];
 const COMMON: [Wanted; 3] = [("pred_y", U8, 1), ("pred_uv", U8, 2), ("state", I8, 0)];
 const SYMBOLS: [Wanted; 2] = [("z", I8, 0), ("sym", I16, 0)];
 const RESULT: [Wanted; 3] = [("rec_y", U8, 1), ("rec_uv", U8, 2), ("new_state", I8, 0)];
 const SOURCE: [Wanted; 3] = [("y", U8, 1), ("uv", U8, 2), ("skip", U8, 1)];
 
-fn check(engine: &Engine, files: &ModelFiles, side: Side) -> Result<Channels, CodecError> {
-    let origin = files.network(side).describe();
+fn check<S: Depth>(
+    engine: &Engine,
+    files: &ModelFiles,
+    side: Side,
+) -> Result<Channels, CodecError> {
+    let origin = files.network(side, S::BITS).describe();
     let wrong = |reason: String| CodecError::ModelShape {
         origin: origin.clone(),
         reason,
     };
     let find = |list: &[TensorInfo], kind: &str, wanted: Wanted| -> Result<usize, CodecError> {
         let (name, ty, channels) = wanted;
+        let ty = match PICTURES.contains(&name) {
+            true => S::ELEMENT,
+            false => ty,
+        };
         let info = list
             .iter()
             .find(|i| i.name == name)
@@ -124,8 +134,22 @@ fn check(engine: &Engine, files: &ModelFiles, side: Side) -> Result<Channels, Co
     }
 }
 
-fn tensor_u8(channels: usize, width: usize, height: usize, data: Vec<u8>) -> Tensor {
-    Tensor::u8([1, channels, height, width], data)
+/// Checks that the network of ten bits has the weights of the one of eight, whose hash streams carry.
+fn check_pair(eight: &Engine, ten: &Engine, origin: String) -> Result<(), CodecError> {
+    const WEIGHTS: &str = "aicodec.weights-sha256";
+    let (own, other) = (ten.metadata(WEIGHTS), eight.metadata(WEIGHTS));
+    if own.is_some() && own == other {
+        return Ok(());
+    }
+    let name = |hash: Option<String>| hash.unwrap_or_else(|| "none".to_owned());
+    Err(CodecError::ModelShape {
+        origin,
+        reason: format!(
+            "its {WEIGHTS} is {}, that of the network of eight bits {}: both are written by one run of export.py",
+            name(own),
+            name(other)
+        ),
+    })
 }
 
 /// Takes an output out of the list.
@@ -151,19 +175,20 @@ fn sized<T>(name: &str, data: Vec<T>, len: usize) -> Result<Vec<T>, CodecError> 
 
 /// What both networks give.
 #[derive(Debug)]
-pub struct Reconstruction {
-    pub picture: Picture,
+pub struct Reconstruction<S = u8> {
+    pub picture: Picture<S>,
     pub state: Vec<i8>,
 }
 
-fn reconstruction(
+fn reconstruction<S: Depth>(
     layout: &Layout,
     state_len: usize,
     outputs: &mut Vec<(String, Tensor)>,
-) -> Result<Reconstruction, CodecError> {
+) -> Result<Reconstruction<S>, CodecError> {
     let samples = layout.width * layout.height;
-    let y = sized("rec_y", take(outputs, "rec_y")?.into_u8()?, samples)?;
-    let uv = sized("rec_uv", take(outputs, "rec_uv")?.into_u8()?, samples / 2)?;
+    let y = sized("rec_y", S::from_tensor(take(outputs, "rec_y")?)?, samples)?;
+    let uv = S::from_tensor(take(outputs, "rec_uv")?)?;
+    let uv = sized("rec_uv", uv, samples / 2)?;
     let state = sized(
         "new_state",
         take(outputs, "new_state")?.into_i8()?,
@@ -181,19 +206,22 @@ fn reconstruction(
 }
 
 /// Inputs that both networks take.
-fn common(
+fn common<S: Depth>(
     layout: &Layout,
     channels: &Channels,
-    prediction: &Picture,
+    prediction: &Picture<S>,
     state: Vec<i8>,
     quality: u8,
 ) -> Vec<(&'static str, Tensor)> {
     let (width, height) = (layout.width, layout.height);
     vec![
-        ("pred_y", tensor_u8(1, width, height, prediction.y.clone())),
+        (
+            "pred_y",
+            S::tensor([1, 1, height, width], prediction.y.clone()),
+        ),
         (
             "pred_uv",
-            tensor_u8(2, width / 2, height / 2, prediction.uv.clone()),
+            S::tensor([1, 2, height / 2, width / 2], prediction.uv.clone()),
         ),
         (
             "state",
@@ -214,7 +242,7 @@ fn fused(
     if engine.device_in_use() != "cpu" || !settings.graph_optimization {
         return Ok(None);
     }
-    let model = files.network(side).load()?;
+    let model = files.network(side, 8).load()?;
     let network = Network::load(&model, side == Side::Encode, settings.num_threads as usize);
     Ok(network.filter(|network| network.fits(channels)))
 }
@@ -225,23 +253,63 @@ macro_rules! network {
         #[derive(Clone)]
         pub struct $name {
             engine: Engine,
+            /// The same network of ten bits, where ONNX Runtime had to run it.
+            ten: Arc<OnceLock<Engine>>,
             channels: Channels,
             files: ModelFiles,
+            settings: InferenceSettings,
             fused: Option<Arc<Network>>,
         }
 
         impl $name {
             /// Loads the network, or shares one that is loaded already, and checks it.
             pub fn acquire(files: &ModelFiles, settings: &InferenceSettings) -> Result<Self, CodecError> {
-                let engine = Engine::acquire(files.network($side), settings)?;
-                let channels = check(&engine, files, $side)?;
+                let engine = Engine::acquire(files.network($side, 8), settings)?;
+                let channels = check::<u8>(&engine, files, $side)?;
                 let fused = fused(&engine, files, $side, channels, settings)?;
                 Ok(Self {
                     engine,
+                    ten: Arc::default(),
                     channels,
                     files: files.clone(),
+                    settings: settings.clone(),
                     fused: fused.map(Arc::new),
                 })
+            }
+
+            /// Loads what pictures of this depth need beside what is loaded already: nothing where
+            /// this project's kernels run, which take both depths.
+            pub fn prepare<S: Depth>(&self) -> Result<(), CodecError> {
+                match self.is_fused() {
+                    true => Ok(()),
+                    false => self.graph::<S>().map(|_| ()),
+                }
+            }
+
+            /// The network in ONNX Runtime for this depth.
+            fn graph<S: Depth>(&self) -> Result<&Engine, CodecError> {
+                if S::BITS == 8 {
+                    return Ok(&self.engine);
+                }
+                if let Some(engine) = self.ten.get() {
+                    return Ok(engine);
+                }
+                let source = self.files.network($side, S::BITS);
+                let engine = Engine::acquire(source, &self.settings).map_err(|error| {
+                    CodecError::DepthModel {
+                        bits: S::BITS,
+                        error,
+                    }
+                })?;
+                let channels = check::<S>(&engine, &self.files, $side)?;
+                check_pair(&self.engine, &engine, source.describe())?;
+                if channels != self.channels {
+                    return Err(CodecError::ModelShape {
+                        origin: source.describe(),
+                        reason: "it has other channels than the network of eight bits".to_owned(),
+                    });
+                }
+                Ok(self.ten.get_or_init(|| engine))
             }
 
             /// With `false` the network runs in ONNX Runtime, whatever the machine has.
@@ -276,6 +344,14 @@ macro_rules! network {
                 &self.engine
             }
 
+            /// What runs pictures of this depth, and counts them.
+            pub fn engine_for(&self, bits: u8) -> &Engine {
+                match self.ten.get() {
+                    Some(ten) if bits == 10 => ten,
+                    _ => &self.engine,
+                }
+            }
+
             /// Elements of the state at a coded size.
             pub fn state_len(&self, layout: &Layout) -> usize {
                 self.channels.state * layout.width * layout.height / 64
@@ -289,7 +365,7 @@ macro_rules! network {
 
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, concat!(stringify!($name), "({:?})"), self.files.network($side))
+                write!(f, concat!(stringify!($name), "({:?})"), self.files.network($side, 8))
             }
         }
     };
@@ -307,22 +383,22 @@ network! {
 
 /// What the encode network gives.
 #[derive(Debug)]
-pub struct Analysis {
+pub struct Analysis<S = u8> {
     pub z: Vec<i8>,
     pub y: Vec<i16>,
-    pub reconstruction: Reconstruction,
+    pub reconstruction: Reconstruction<S>,
 }
 
 impl EncodeNet {
-    pub fn run(
+    pub fn run<S: Depth>(
         &self,
         layout: &Layout,
-        source: &Picture,
-        prediction: &Picture,
+        source: &Picture<S>,
+        prediction: &Picture<S>,
         state: Vec<i8>,
         quality: u8,
         skip: &[bool],
-    ) -> Result<Analysis, CodecError> {
+    ) -> Result<Analysis<S>, CodecError> {
         if let Some(network) = &self.fused {
             let start = Instant::now();
             let given = Given {
@@ -346,10 +422,13 @@ impl EncodeNet {
         let (width, height) = (layout.width, layout.height);
         let skip = skip.iter().map(|&s| u8::from(s)).collect();
         let mut inputs = common(layout, &self.channels, prediction, state, quality);
-        inputs.push(("y", tensor_u8(1, width, height, source.y.clone())));
-        inputs.push(("uv", tensor_u8(2, width / 2, height / 2, source.uv.clone())));
-        inputs.push(("skip", tensor_u8(1, width / 16, height / 16, skip)));
-        let mut outputs = self.engine.run(inputs)?;
+        inputs.push(("y", S::tensor([1, 1, height, width], source.y.clone())));
+        inputs.push((
+            "uv",
+            S::tensor([1, 2, height / 2, width / 2], source.uv.clone()),
+        ));
+        inputs.push(("skip", Tensor::u8([1, 1, height / 16, width / 16], skip)));
+        let mut outputs = self.graph::<S>()?.run(inputs)?;
         let z = sized("z", take(&mut outputs, "z")?.into_i8()?, layout.z_len())?;
         let y = sized(
             "sym",
@@ -366,15 +445,15 @@ impl EncodeNet {
 }
 
 impl DecodeNet {
-    pub fn run(
+    pub fn run<S: Depth>(
         &self,
         layout: &Layout,
         z: Vec<i8>,
         y: Vec<i16>,
-        prediction: &Picture,
+        prediction: &Picture<S>,
         state: Vec<i8>,
         quality: u8,
-    ) -> Result<Reconstruction, CodecError> {
+    ) -> Result<Reconstruction<S>, CodecError> {
         if let Some(network) = &self.fused {
             let start = Instant::now();
             let given = Given {
@@ -395,7 +474,7 @@ impl DecodeNet {
         let mut inputs = common(layout, &self.channels, prediction, state, quality);
         inputs.push(("z", Tensor::i8([1, self.channels.z, h64, w64], z)));
         inputs.push(("sym", Tensor::i16([1, self.channels.y, h16, w16], y)));
-        let mut outputs = self.engine.run(inputs)?;
+        let mut outputs = self.graph::<S>()?.run(inputs)?;
         reconstruction(layout, self.state_len(layout), &mut outputs)
     }
 }

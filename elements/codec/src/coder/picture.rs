@@ -1,50 +1,111 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pictures of the coded size.
 
-use crate::motion::Reference;
-use aivideo_core::pixels::{PlaneRef, Yuv420};
+use crate::motion::{Reference, Sample};
+use aivideo_core::deep::Yuv420Deep;
+use aivideo_core::pixels::Yuv420;
+
+/// The planes of a picture of the display size, tightly packed.
+#[derive(Debug, Clone, Copy)]
+pub struct Planes<'a, S = u8> {
+    pub width: usize,
+    pub height: usize,
+    pub y: &'a [S],
+    pub u: &'a [S],
+    pub v: &'a [S],
+}
+
+/// The same to be written.
+#[derive(Debug)]
+pub struct PlanesMut<'a, S = u8> {
+    pub width: usize,
+    pub height: usize,
+    pub y: &'a mut [S],
+    pub u: &'a mut [S],
+    pub v: &'a mut [S],
+}
+
+macro_rules! planes {
+    ($sample:ty, $picture:ty) => {
+        impl<'a> From<&'a $picture> for Planes<'a, $sample> {
+            fn from(picture: &'a $picture) -> Self {
+                Self {
+                    width: picture.width,
+                    height: picture.height,
+                    y: &picture.y,
+                    u: &picture.u,
+                    v: &picture.v,
+                }
+            }
+        }
+
+        impl<'a> From<&'a mut $picture> for PlanesMut<'a, $sample> {
+            fn from(picture: &'a mut $picture) -> Self {
+                Self {
+                    width: picture.width,
+                    height: picture.height,
+                    y: &mut picture.y,
+                    u: &mut picture.u,
+                    v: &mut picture.v,
+                }
+            }
+        }
+    };
+}
+
+planes!(u8, Yuv420);
+planes!(u16, Yuv420Deep);
 
 /// Planes as the networks take them: luma, then U and V one after the other, tightly packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct Picture<S = u8> {
     pub width: usize,
     pub height: usize,
-    pub y: Vec<u8>,
-    pub uv: Vec<u8>,
+    pub y: Vec<S>,
+    pub uv: Vec<S>,
 }
 
-impl Picture {
+impl<S: Sample> Picture<S> {
     /// Mid grey: what a key frame is predicted from.
     pub fn grey(width: usize, height: usize) -> Self {
         Self {
             width,
             height,
-            y: vec![128; width * height],
-            uv: vec![128; width * height / 2],
+            y: vec![S::GREY; width * height],
+            uv: vec![S::GREY; width * height / 2],
         }
     }
 
+    /// Makes all of it mid grey.
+    pub fn fill_grey(&mut self) {
+        self.y.fill(S::GREY);
+        self.uv.fill(S::GREY);
+    }
+
     /// Takes a picture of the display size over, repeating its right and lower edge.
-    pub fn load(&mut self, source: &Yuv420) {
+    pub fn load<'a>(&mut self, source: impl Into<Planes<'a, S>>) {
+        let source = source.into();
         let (width, height) = (self.width, self.height);
-        fill(&mut self.y, width, height, source.y_plane());
+        let half = source.width.div_ceil(2);
+        fill(&mut self.y, width, height, source.y, source.width);
         let (u, v) = self.uv.split_at_mut(width * height / 4);
-        fill(u, width / 2, height / 2, source.u_plane());
-        fill(v, width / 2, height / 2, source.v_plane());
+        fill(u, width / 2, height / 2, source.u, half);
+        fill(v, width / 2, height / 2, source.v, half);
     }
 
     /// Copies the display part out.
-    pub fn crop(&self, out: &mut Yuv420) {
-        let (cw, ch) = (out.chroma_width(), out.chroma_height());
+    pub fn crop<'a>(&self, out: impl Into<PlanesMut<'a, S>>) {
+        let out = out.into();
+        let (cw, ch) = (out.width.div_ceil(2), out.height.div_ceil(2));
         let (u, v) = self.uv.split_at(self.width * self.height / 4);
-        cut(&mut out.y, out.width, out.height, &self.y, self.width);
-        cut(&mut out.u, cw, ch, u, self.width / 2);
-        cut(&mut out.v, cw, ch, v, self.width / 2);
+        cut(out.y, out.width, out.height, &self.y, self.width);
+        cut(out.u, cw, ch, u, self.width / 2);
+        cut(out.v, cw, ch, v, self.width / 2);
     }
 
     /// Copies a 16x16 block (and its chroma) out of another picture.
     pub fn copy_block(&mut self, other: &Self, x: usize, y: usize) {
-        let copy = |out: &mut [u8], source: &[u8], stride: usize, at: usize, size: usize| {
+        let copy = |out: &mut [S], source: &[S], stride: usize, at: usize, size: usize| {
             for i in 0..size {
                 let at = at + i * stride;
                 out[at..at + size].copy_from_slice(&source[at..at + size]);
@@ -59,25 +120,26 @@ impl Picture {
     }
 
     /// Makes this picture the reference of the next one.
-    pub fn to_reference(&self, reference: &mut Reference) {
+    pub fn to_reference(&self, reference: &mut Reference<S>) {
         reference.load(&self.y, &self.uv);
     }
 }
 
-fn fill(out: &mut [u8], width: usize, height: usize, source: PlaneRef<'_>) {
+fn fill<S: Sample>(out: &mut [S], width: usize, height: usize, source: &[S], stride: usize) {
+    let mut rows = source.chunks_exact(stride);
     for y in 0..height {
-        if y < source.height {
-            let row = source.row(y);
-            let out = &mut out[y * width..][..width];
-            out[..row.len()].copy_from_slice(row);
-            out[row.len()..].fill(row[row.len() - 1]);
-        } else {
-            out.copy_within((y - 1) * width..y * width, y * width);
+        match rows.next() {
+            Some(row) => {
+                let out = &mut out[y * width..][..width];
+                out[..row.len()].copy_from_slice(row);
+                out[row.len()..].fill(row[row.len() - 1]);
+            }
+            None => out.copy_within((y - 1) * width..y * width, y * width),
         }
     }
 }
 
-fn cut(out: &mut [u8], width: usize, height: usize, source: &[u8], stride: usize) {
+fn cut<S: Sample>(out: &mut [S], width: usize, height: usize, source: &[S], stride: usize) {
     for (out, row) in out
         .chunks_exact_mut(width)
         .zip(source.chunks_exact(stride))
@@ -114,7 +176,7 @@ mod tests {
 
     #[test]
     fn blocks_are_copied_in_all_planes() {
-        let mut a = Picture::grey(64, 64);
+        let mut a = Picture::<u8>::grey(64, 64);
         let mut b = Picture::grey(64, 64);
         b.y.fill(1);
         b.uv.fill(2);

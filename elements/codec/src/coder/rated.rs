@@ -2,8 +2,7 @@
 //! An encoder under rate control: when frames are key frames, and at which quality each is coded.
 
 use super::rate::{FrameKind, RateControl, Verdict};
-use super::{CodecError, Encoded, Encoder};
-use aivideo_core::pixels::Yuv420;
+use super::{CodecError, Depth, Encoded, Encoder, Planes};
 
 /// When key frames are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +39,11 @@ impl KeyFrames {
 
 /// Codes one picture; `forced` asks for a key frame. `framing` is what is put around each frame, in
 /// bytes, before it is sent.
-pub fn encode(
-    encoder: &mut Encoder,
+pub fn encode<'a, S: Depth>(
+    encoder: &mut Encoder<S>,
     rate: &mut RateControl,
     keys: &mut KeyFrames,
-    picture: &Yuv420,
+    picture: impl Into<Planes<'a, S>>,
     forced: bool,
     framing: usize,
 ) -> Result<Encoded, CodecError> {

@@ -12,9 +12,9 @@ use crate::bitstream::LONG_TERM_SLOTS;
 
 /// A decoded frame that is kept to predict from.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub struct Kept<S = u8> {
     pub number: u16,
-    pub picture: Picture,
+    pub picture: Picture<S>,
     pub state: Vec<i8>,
     /// It is what the encoder has, sample by sample (but for drift).
     pub intact: bool,
@@ -65,8 +65,8 @@ pub(super) enum Answer {
 
 /// A marked frame, on the encoder's side.
 #[derive(Debug)]
-struct Marked {
-    kept: Kept,
+struct Marked<S> {
+    kept: Kept<S>,
     /// When it was marked.
     at: u64,
     arrived: bool,
@@ -75,9 +75,9 @@ struct Marked {
 
 /// The encoder's long-term references.
 #[derive(Debug)]
-pub(super) struct LongTerm {
+pub(super) struct LongTerm<S = u8> {
     settings: RecoverySettings,
-    slots: [Option<Marked>; LONG_TERM_SLOTS],
+    slots: [Option<Marked<S>>; LONG_TERM_SLOTS],
     /// Frames coded.
     now: u64,
     report: Option<LossReport>,
@@ -92,7 +92,7 @@ pub(super) fn later(a: u16, b: u16) -> bool {
     a != b && a.wrapping_sub(b) < 0x8000
 }
 
-impl LongTerm {
+impl<S> LongTerm<S> {
     pub fn new(settings: RecoverySettings) -> Self {
         Self {
             settings,
@@ -136,7 +136,7 @@ impl LongTerm {
         let arrived = self.newest(|m| m.arrived);
         for (i, slot) in self.slots.iter_mut().enumerate() {
             // What is newer than the newest that is held did not arrive.
-            let gone = |marked: &Marked| match report.held {
+            let gone = |marked: &Marked<S>| match report.held {
                 Some(None) => true,
                 Some(Some(held)) => !marked.arrived || later(marked.kept.number, held),
                 None => !marked.arrived && arrived.is_some_and(|other| other != i),
@@ -145,7 +145,7 @@ impl LongTerm {
                 *slot = None;
             }
         }
-        let usable = |marked: &Marked| match report.held {
+        let usable = |marked: &Marked<S>| match report.held {
             Some(held) => held == Some(marked.kept.number),
             None => marked.arrived,
         };
@@ -181,14 +181,14 @@ impl LongTerm {
         }
     }
 
-    fn newest(&self, wanted: impl Fn(&Marked) -> bool) -> Option<usize> {
+    fn newest(&self, wanted: impl Fn(&Marked<S>) -> bool) -> Option<usize> {
         let slots = self.slots.iter().enumerate();
         let found = slots.filter_map(|(i, s)| s.as_ref().filter(|m| wanted(m)).map(|m| (m.at, i)));
         found.max().map(|(_, i)| i)
     }
 
     /// What is kept there.
-    pub fn get(&self, slot: usize) -> Option<&Kept> {
+    pub fn get(&self, slot: usize) -> Option<&Kept<S>> {
         self.slots.get(slot)?.as_ref().map(|marked| &marked.kept)
     }
 
@@ -215,7 +215,7 @@ impl LongTerm {
     }
 
     /// A frame has been coded; `kept` is what is to be kept of it, and where.
-    pub fn coded(&mut self, answer: Answer, number: u16, kept: Option<(u8, Kept)>) {
+    pub fn coded(&mut self, answer: Answer, number: u16, kept: Option<(u8, Kept<S>)>) {
         if answer == Answer::Key {
             // Receivers forget theirs, too: one that joins here has no others.
             self.slots = Default::default();

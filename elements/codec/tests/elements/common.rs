@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use aivideo_core::deep::Yuv420Deep;
 use aivideo_core::pixels::Yuv420;
 use gst::prelude::*;
 use gst_check::Harness;
@@ -30,9 +31,14 @@ pub fn info(format: gst_video::VideoFormat, width: usize, height: usize) -> gst_
         .expect("a valid picture")
 }
 
-/// A scene with texture, a pan, a moving object and a little noise.
-pub fn scene(width: usize, height: usize, frame: usize) -> Yuv420 {
-    let mut picture = Yuv420::new(width, height);
+/// A scene with texture, a pan, a moving object and a little noise, in levels of eight bits: luma by
+/// index, then both chroma samples by index.
+fn paint(
+    (width, height): (usize, usize),
+    frame: usize,
+    mut luma: impl FnMut(usize, f64),
+    mut chroma: impl FnMut(usize, f64, f64),
+) {
     let mut state = 12345u32.wrapping_add(frame as u32 * 7919);
     let mut noise = move || {
         state = state.wrapping_mul(1664525).wrapping_add(1013904223);
@@ -54,24 +60,46 @@ pub fn scene(width: usize, height: usize, frame: usize) -> Yuv420 {
             } else {
                 back
             };
-            picture.y[y * width + x] = (v + 0.4 * noise()).clamp(0.0, 255.0) as u8;
+            luma(y * width + x, v + 0.4 * noise());
         }
     }
-    let cw = picture.chroma_width();
-    for i in 0..picture.u.len() {
+    let cw = width.div_ceil(2);
+    for i in 0..cw * height.div_ceil(2) {
         let (x, y) = ((2 * (i % cw)) as f64, (2 * (i / cw)) as f64);
-        let inside = object(x, y);
-        picture.u[i] = if inside {
-            90
-        } else {
-            (128.0 + 12.0 * (x * 0.02 + 0.035 * t).sin()) as u8
-        };
-        picture.v[i] = if inside {
-            170
-        } else {
-            (124.0 + 8.0 * (y * 0.03).cos()) as u8
-        };
+        match object(x, y) {
+            true => chroma(i, 90.0, 170.0),
+            false => chroma(
+                i,
+                128.0 + 12.0 * (x * 0.02 + 0.035 * t).sin(),
+                124.0 + 8.0 * (y * 0.03).cos(),
+            ),
+        }
     }
+}
+
+/// The scene in eight bits.
+pub fn scene(width: usize, height: usize, frame: usize) -> Yuv420 {
+    let mut picture = Yuv420::new(width, height);
+    let Yuv420 { y, u, v, .. } = &mut picture;
+    paint(
+        (width, height),
+        frame,
+        |i, value| y[i] = value.clamp(0.0, 255.0) as u8,
+        |i, blue, red| (u[i], v[i]) = (blue as u8, red as u8),
+    );
+    picture
+}
+
+/// The same scene in ten bits, with a precision that eight do not have.
+pub fn scene_deep(width: usize, height: usize, frame: usize) -> Yuv420Deep {
+    let mut picture = Yuv420Deep::new(width, height);
+    let Yuv420Deep { y, u, v, .. } = &mut picture;
+    paint(
+        (width, height),
+        frame,
+        |i, value| y[i] = (4.0 * value).clamp(0.0, 1023.0) as u16,
+        |i, blue, red| (u[i], v[i]) = ((4.0 * blue) as u16, (4.0 * red) as u16),
+    );
     picture
 }
 
@@ -107,6 +135,36 @@ pub fn psnr(a: &Yuv420, b: &Yuv420) -> f64 {
             .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))
             .sum();
     10.0 * (255.0 * 255.0 * a.y.len() as f64 / (sum as f64).max(1e-9)).log10()
+}
+
+/// A buffer of a picture of ten bits.
+pub fn buffer_deep(picture: &Yuv420Deep, info: &gst_video::VideoInfo, frame: usize) -> gst::Buffer {
+    let mut buffer = gst::Buffer::with_size(info.size()).expect("memory");
+    {
+        let buffer = buffer.get_mut().expect("sole owner");
+        buffer.set_pts(gst::ClockTime::from_mseconds(40) * frame as u64);
+        let mut mapped =
+            gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).expect("mapped");
+        picture
+            .write_frame(&mut mapped)
+            .expect("a picture of this size");
+    }
+    buffer
+}
+
+pub fn read_deep(buffer: &gst::Buffer, info: &gst_video::VideoInfo) -> Yuv420Deep {
+    let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).expect("mapped");
+    let mut picture = Yuv420Deep::new(info.width() as usize, info.height() as usize);
+    picture.read_frame(&mapped).expect("a picture of this size");
+    picture
+}
+
+/// Of luma, in ten bits.
+pub fn psnr_deep(a: &Yuv420Deep, b: &Yuv420Deep) -> f64 {
+    assert_eq!((a.width, a.height), (b.width, b.height));
+    let squares = a.y.iter().zip(&b.y);
+    let sum: u64 = squares.map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2)).sum();
+    10.0 * (1023.0 * 1023.0 * a.y.len() as f64 / (sum as f64).max(1e-9)).log10()
 }
 
 /// A harness around an encoder with these properties, its input caps set.

@@ -4,7 +4,9 @@
 
 use crate::common::*;
 use aivideo_codec::bitstream::{Chroma, Color, SequenceHeader, Tier};
-use aivideo_codec::coder::{DecodeNet, Decoder, EncodeNet, Encoder, EncoderSettings, ModelFiles};
+use aivideo_codec::coder::{
+    DecodeNet, Decoder, Depth, EncodeNet, Encoder, EncoderSettings, ModelFiles, Planes,
+};
 use aivideo_core::settings::InferenceSettings;
 
 fn settings(num_threads: u32, graph_optimization: bool) -> InferenceSettings {
@@ -18,8 +20,20 @@ fn settings(num_threads: u32, graph_optimization: bool) -> InferenceSettings {
 
 #[test]
 fn symbols_are_identical_under_every_setting() {
+    check::<u8, _>(24, scene);
+}
+
+#[test]
+fn symbols_of_ten_bits_are_identical_under_every_setting() {
+    check::<u16, _>(16, scene_deep);
+}
+
+fn check<S: Depth, P>(frames: usize, scene: impl Fn(usize, usize, usize) -> P)
+where
+    for<'a> &'a P: Into<Planes<'a, S>>,
+{
     init();
-    let (width, height, frames) = (232, 180, 24);
+    let (width, height) = (232, 180);
     let files = ModelFiles::find(Some(&model())).unwrap();
     let sequence = SequenceHeader {
         version: aivideo_codec::bitstream::VERSION,
@@ -28,7 +42,7 @@ fn symbols_are_identical_under_every_setting() {
         tables_id: [0; 8],
         width: width as u16,
         height: height as u16,
-        bit_depth: 8,
+        bit_depth: S::BITS,
         chroma: Chroma::I420,
         color: Color::default(),
         fps_n: 30,
@@ -52,7 +66,7 @@ fn symbols_are_identical_under_every_setting() {
     ];
     for sender in [(2, true, true), (1, false, false)] {
         let net = EncodeNet::acquire(&files, &settings(sender.0, sender.1)).unwrap();
-        let mut encoder = Encoder::new(net, sequence.clone(), choices).unwrap();
+        let mut encoder = Encoder::<S>::new(net, sequence.clone(), choices).unwrap();
         let mut decoders: Vec<Decoder> = variants
             .iter()
             .map(|&(threads, optimise, fused)| {
@@ -61,11 +75,11 @@ fn symbols_are_identical_under_every_setting() {
                 Decoder::new(net, true)
             })
             .collect();
-        let mut drift = [(0u8, 0u64); 6];
+        let mut drift = [(0, 0); 6];
         for i in 0..frames {
             let quality = (i * 11 % 64) as u8;
             let picture = scene(width, height, i);
-            let coded = encoder.encode(&picture, quality, i == 15).unwrap();
+            let coded = encoder.encode(&picture, quality, i == 11).unwrap();
             for (decoder, drift) in decoders.iter_mut().zip(&mut drift) {
                 let decoded = decoder.decode(&coded.data).unwrap();
                 assert!(
@@ -73,17 +87,22 @@ fn symbols_are_identical_under_every_setting() {
                     "frame {i}"
                 );
                 assert!(decoded.damaged.is_empty() && decoded.concealed == 0);
-                let (own, sent) = (decoder.reconstruction().unwrap(), encoder.reconstruction());
-                for (a, b) in own.y.iter().zip(&sent.y) {
-                    drift.0 = drift.0.max(a.abs_diff(*b));
-                    drift.1 += u64::from(a.abs_diff(*b)).pow(2);
+                let own = decoder.reconstruction::<S>().unwrap();
+                for (a, b) in own.y.iter().zip(&encoder.reconstruction().y) {
+                    let difference = a.value().abs_diff(b.value());
+                    drift.0 = drift.0.max(difference);
+                    drift.1 += u64::from(difference).pow(2);
                 }
             }
         }
         let samples = (encoder.reconstruction().y.len() * frames) as f64;
         for ((largest, sum), variant) in drift.into_iter().zip(variants) {
-            let psnr = 10.0 * (255.0 * 255.0 * samples / (sum as f64).max(1e-3)).log10();
-            println!("{sender:?} to {variant:?}: drift of {largest} levels at most, {psnr:.1} dB");
+            let peak = f64::from((1 << S::BITS) - 1);
+            let psnr = 10.0 * (peak * peak * samples / (sum as f64).max(1e-3)).log10();
+            let bits = S::BITS;
+            println!(
+                "{bits} bits, {sender:?} to {variant:?}: drift of {largest} levels at most, {psnr:.1} dB"
+            );
             assert!(
                 psnr > 42.0,
                 "{sender:?} to {variant:?} drifts: {psnr:.1} dB"

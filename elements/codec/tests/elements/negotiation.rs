@@ -263,11 +263,11 @@ fn rate_and_colours_may_change_mid_stream() {
 }
 
 #[test]
-fn more_than_eight_bits_are_refused_by_the_caps() {
+fn formats_that_cannot_be_coded_are_refused_by_the_caps() {
     init();
     let enc = gst::ElementFactory::make("aicodecenc").build().unwrap();
     let template = enc.pad_template("sink").unwrap().caps().clone();
-    for format in ["I420_10LE", "P010_10LE", "Y42B", "Y444"] {
+    for format in ["I420_12LE", "I420_10BE", "I422_10LE", "Y42B", "Y444"] {
         let caps = gst::Caps::builder("video/x-raw")
             .field("format", format)
             .field("width", 64)

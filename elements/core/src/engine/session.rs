@@ -212,6 +212,7 @@ fn element_type(ty: TensorElementType) -> Option<ElementType> {
         TensorElementType::Float32 => ElementType::F32,
         TensorElementType::Float16 => ElementType::F16,
         TensorElementType::Uint8 => ElementType::U8,
+        TensorElementType::Uint16 => ElementType::U16,
         TensorElementType::Int8 => ElementType::I8,
         TensorElementType::Int16 => ElementType::I16,
         TensorElementType::Int32 => ElementType::I32,
@@ -227,7 +228,7 @@ fn describe(origin: &str, kind: &str, outlets: &[Outlet]) -> Result<Vec<TensorIn
             let unsupported = || EngineError::ModelInvalid {
                 origin: origin.to_string(),
                 reason: format!(
-                    "its {kind} '{}' is {}; supported are tensors of float32, float16, uint8, int8, int16, int32 and int64",
+                    "its {kind} '{}' is {}; supported are tensors of float32, float16, uint8, uint16, int8, int16, int32 and int64",
                     outlet.name(),
                     outlet.dtype()
                 ),
@@ -364,6 +365,7 @@ fn from_value(value: &DynValue, ty: ElementType) -> ort::Result<Tensor> {
         ElementType::F32 => copy!(F32, f32),
         ElementType::F16 => copy!(F16, half::f16),
         ElementType::U8 => copy!(U8, u8),
+        ElementType::U16 => copy!(U16, u16),
         ElementType::I8 => copy!(I8, i8),
         ElementType::I16 => copy!(I16, i16),
         ElementType::I32 => copy!(I32, i32),

@@ -54,6 +54,7 @@ fn every_element_type_passes_unchanged() {
     let mut model = testmodel::Model::new();
     let types = [
         ("u8", ty::U8),
+        ("u16", ty::U16),
         ("i8", ty::I8),
         ("i16", ty::I16),
         ("i32", ty::I32),
@@ -75,6 +76,7 @@ fn every_element_type_passes_unchanged() {
     let halves = [-1.5f32, 0.0, 2.25].map(half::f16::from_f32).to_vec();
     let inputs = vec![
         ("u8", Tensor::u8([3], vec![0, 7, 255])),
+        ("u16", Tensor::u16([3], vec![0, 1023, u16::MAX])),
         ("i8", Tensor::i8([3], vec![-128, 0, 127])),
         ("i16", Tensor::i16([3], vec![i16::MIN, 0, i16::MAX])),
         ("i32", Tensor::i32([3], vec![i32::MIN, 0, i32::MAX])),

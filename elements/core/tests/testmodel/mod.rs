@@ -9,6 +9,7 @@ pub mod ty {
     pub const F32: i64 = 1;
     pub const U8: i64 = 2;
     pub const I8: i64 = 3;
+    pub const U16: i64 = 4;
     pub const I16: i64 = 5;
     pub const I32: i64 = 6;
     pub const I64: i64 = 7;

@@ -956,3 +956,48 @@ compile! {
 pub fn samples(isa: Isa, bytes: &[u8], scale: f32, out: &mut [f32]) {
     samples_compiled(isa, bytes, scale, out);
 }
+
+#[inline(always)]
+fn samples10_body(values: &[u16], scale: f32, out: &mut [f32]) {
+    for (out, value) in out.iter_mut().zip(values) {
+        *out = (f32::from(*value) - 512.0) * scale;
+    }
+}
+
+compile! {
+    samples10_compiled(values: &[u16], scale: f32, out: &mut [f32]) =>
+    samples10_body(values, scale, out), samples10_body(values, scale, out)
+}
+
+/// The same of ten bits.
+pub fn samples10(isa: Isa, values: &[u16], scale: f32, out: &mut [f32]) {
+    samples10_compiled(isa, values, scale, out);
+}
+
+#[inline(always)]
+#[allow(clippy::manual_clamp)] // max and min, unlike clamp, leave no NaN
+fn blend10_body(sums: &[f32], gates: &[f32], prediction: &[f32], scale: f32, out: &mut [u16]) {
+    for (((out, sum), gate), prediction) in out.iter_mut().zip(sums).zip(gates).zip(prediction) {
+        let open = 1.0 / (1.0 + exp2(-gate * std::f32::consts::LOG2_E));
+        let value = (open.mul_add(*prediction, *sum) * scale).round_ties_even() + 512.0;
+        // SAFETY: a number from 0 to 1023, whatever the sums were.
+        *out = unsafe { value.max(0.0).min(1023.0).to_int_unchecked::<i32>() } as u16;
+    }
+}
+
+compile! {
+    blend10_compiled(sums: &[f32], gates: &[f32], prediction: &[f32], scale: f32, out: &mut [u16]) =>
+    blend10_body(sums, gates, prediction, scale, out), blend10_body(sums, gates, prediction, scale, out)
+}
+
+/// [`blend`] to samples of ten bits.
+pub fn blend10(
+    isa: Isa,
+    sums: &[f32],
+    gates: &[f32],
+    prediction: &[f32],
+    scale: f32,
+    out: &mut [u16],
+) {
+    blend10_compiled(isa, sums, gates, prediction, scale, out);
+}

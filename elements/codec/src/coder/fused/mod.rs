@@ -18,8 +18,8 @@ pub mod kernels;
 mod tensor;
 mod weights;
 
-use super::Picture;
 use super::layout::Layout;
+use super::{Depth, Picture};
 use aligned::Aligned;
 use kernels::{Depthwise, Finish, Isa, Latents, Linear, Quantiser, Tap};
 use rayon::prelude::*;
@@ -32,7 +32,7 @@ use weights::Array;
 
 /// Constants of `models/training/codec/model.py`.
 const SAMPLES: usize = 96;
-const PIXEL_SCALE: f32 = 1.0 / 32.0;
+pub(super) const PIXEL_SCALE: f32 = 1.0 / 32.0;
 const STATE_SCALE: f32 = 16.0;
 const DEAD: f32 = 0.5 - 0.27;
 const LADDER: f32 = 0.6;
@@ -264,18 +264,18 @@ pub struct Network {
 
 /// Symbols and what is reconstructed from them.
 #[derive(Debug)]
-pub struct Coded {
+pub struct Coded<S> {
     pub z: Vec<i8>,
     pub y: Vec<i16>,
-    pub picture: Picture,
+    pub picture: Picture<S>,
     pub state: Vec<i8>,
 }
 
 /// What both networks are given.
 #[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
+pub struct Given<'a, S> {
     pub layout: &'a Layout,
-    pub prediction: &'a Picture,
+    pub prediction: &'a Picture<S>,
     pub state: &'a [i8],
     pub quality: u8,
 }
@@ -348,7 +348,12 @@ impl Network {
     }
 
     /// Picture to symbols and reconstruction; `None` for a network that is no encoder's.
-    pub fn encode(&self, given: Given<'_>, source: &Picture, skip: &[bool]) -> Option<Coded> {
+    pub fn encode<S: Depth>(
+        &self,
+        given: Given<'_, S>,
+        source: &Picture<S>,
+        skip: &[bool],
+    ) -> Option<Coded<S>> {
         let analysis = self.analysis.as_ref()?;
         let mut maps = self.maps(given.layout.width, given.layout.height);
         let result = self.pool.install(|| {
@@ -372,7 +377,7 @@ impl Network {
     }
 
     /// Symbols to reconstruction.
-    pub fn decode(&self, given: Given<'_>, z: Vec<i8>, y: Vec<i16>) -> Coded {
+    pub fn decode<S: Depth>(&self, given: Given<'_, S>, z: Vec<i8>, y: Vec<i16>) -> Coded<S> {
         let mut maps = self.maps(given.layout.width, given.layout.height);
         let result = self.pool.install(|| {
             let s = &self.shared;
@@ -671,20 +676,20 @@ impl Shared {
     }
 
     /// Prediction and state to the context.
-    fn context(&self, maps: &mut Maps, given: Given<'_>) {
+    fn context<S: Depth>(&self, maps: &mut Maps, given: Given<'_, S>) {
         let (c, m) = (self.features, self.states);
         let bias = added(&self.front.bias, table_row(&self.q_bias, given.quality, c));
         let Maps { ctx, one, two, .. } = maps;
         let (width, plane) = (one.width, one.width * one.height);
         let part = self.part(one.height);
         one.split(part).for_each(|mut rows| {
-            let mut bytes = vec![0; width * SAMPLES];
+            let mut bytes = vec![S::default(); width * SAMPLES];
             let mut samples = Aligned::<f32>::zeros(width * SAMPLES);
             let mut state = Aligned::<f32>::zeros(width * m);
             for i in 0..rows.count {
                 let row = rows.first + i;
                 gather(given.prediction, row, &mut bytes);
-                kernels::samples(self.isa, &bytes, PIXEL_SCALE, &mut samples);
+                S::to_network(self.isa, &bytes, &mut samples);
                 for (channel, values) in given.state.chunks_exact(plane).enumerate() {
                     let values = &values[row * width..][..width];
                     for (x, value) in values.iter().enumerate() {
@@ -824,7 +829,7 @@ impl Shared {
     }
 
     /// Values of the latents to picture and state.
-    fn synthesis(&self, maps: &mut Maps, given: Given<'_>) -> (Picture, Vec<i8>) {
+    fn synthesis<S: Depth>(&self, maps: &mut Maps, given: Given<'_, S>) -> (Picture<S>, Vec<i8>) {
         let m = self.states;
         let factors = table_row(&self.q_back, given.quality, self.latents);
         let Maps {
@@ -876,8 +881,8 @@ impl Shared {
         let mut picture = Picture {
             width: 8 * width,
             height: 8 * height,
-            y: vec![0; 64 * width * height],
-            uv: vec![0; 32 * width * height],
+            y: vec![S::default(); 64 * width * height],
+            uv: vec![S::default(); 32 * width * height],
         };
         let (u, v) = picture.uv.split_at_mut(16 * width * height);
         let planes = (
@@ -907,9 +912,15 @@ impl Shared {
     }
 
     /// Features to the samples of some rows of the planes.
-    fn output_rows(&self, from: &Map, prediction: &Picture, first: usize, planes: [&mut [u8]; 3]) {
+    fn output_rows<S: Depth>(
+        &self,
+        from: &Map,
+        prediction: &Picture<S>,
+        first: usize,
+        planes: [&mut [S]; 3],
+    ) {
         let width = from.width;
-        let mut bytes = vec![0; width * SAMPLES];
+        let mut bytes = vec![S::default(); width * SAMPLES];
         let mut samples = Aligned::<f32>::zeros(width * SAMPLES);
         let (mut sums, mut gates) = (samples.clone(), samples.clone());
         let [y, u, v] = planes;
@@ -920,7 +931,7 @@ impl Shared {
         for (i, ((y, u), v)) in rows.enumerate() {
             let row = first + i;
             gather(prediction, row, &mut bytes);
-            kernels::samples(self.isa, &bytes, PIXEL_SCALE, &mut samples);
+            S::to_network(self.isa, &bytes, &mut samples);
             let tap = from.tap(row as isize, 0, 1);
             for (layer, out) in [(&self.out, &mut sums), (&self.gate, &mut gates)] {
                 kernels::linear(
@@ -935,14 +946,7 @@ impl Shared {
                     Finish::Keep,
                 );
             }
-            kernels::blend(
-                self.isa,
-                &sums,
-                &gates,
-                &samples,
-                1.0 / PIXEL_SCALE,
-                &mut bytes,
-            );
+            S::from_network(self.isa, &sums, &gates, &samples, &mut bytes);
             scatter(&bytes, y, u, v);
         }
     }
@@ -982,7 +986,7 @@ impl Analysis {
     }
 
     /// Picture to the latents.
-    fn run(&self, s: &Shared, maps: &mut Maps, given: Given<'_>, source: &Picture) {
+    fn run<S: Depth>(&self, s: &Shared, maps: &mut Maps, given: Given<'_, S>, source: &Picture<S>) {
         let c = s.features;
         let Maps {
             ctx, one, two, y, ..
@@ -990,16 +994,16 @@ impl Analysis {
         let width = one.width;
         let part = s.part(one.height);
         one.split(part).for_each(|mut rows| {
-            let mut bytes = vec![0; width * SAMPLES];
+            let mut bytes = vec![S::default(); width * SAMPLES];
             let mut samples = Aligned::<f32>::zeros(width * SAMPLES);
             let mut before = samples.clone();
             let mut embedded = Aligned::<f32>::zeros(width * c);
             for i in 0..rows.count {
                 let row = rows.first + i;
                 gather(source, row, &mut bytes);
-                kernels::samples(s.isa, &bytes, PIXEL_SCALE, &mut samples);
+                S::to_network(s.isa, &bytes, &mut samples);
                 gather(given.prediction, row, &mut bytes);
-                kernels::samples(s.isa, &bytes, PIXEL_SCALE, &mut before);
+                S::to_network(s.isa, &bytes, &mut before);
                 for (sample, before) in samples.iter_mut().zip(before.iter()) {
                     *sample -= before;
                 }
@@ -1240,7 +1244,7 @@ fn added(bias: &[f32], more: &[f32]) -> Aligned<f32> {
 const LUMA: Range<usize> = 0..64;
 
 /// One row of 8x8 pixels as positions of 96 samples.
-fn gather(picture: &Picture, row: usize, out: &mut [u8]) {
+fn gather<S: Depth>(picture: &Picture<S>, row: usize, out: &mut [S]) {
     let (width, half) = (picture.width, picture.width / 2);
     for dy in 0..8 {
         let line = &picture.y[(8 * row + dy) * width..][..width];
@@ -1265,7 +1269,7 @@ fn gather(picture: &Picture, row: usize, out: &mut [u8]) {
 }
 
 /// The inverse, into lines of three planes.
-fn scatter(bytes: &[u8], y: &mut [u8], u: &mut [u8], v: &mut [u8]) {
+fn scatter<S: Depth>(bytes: &[S], y: &mut [S], u: &mut [S], v: &mut [S]) {
     let width = y.len() / 8;
     for (dy, line) in y.chunks_exact_mut(width).enumerate() {
         for (eight, from) in line.chunks_exact_mut(8).zip(bytes.chunks_exact(SAMPLES)) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! 4:2:0 pictures of ten bits, as GStreamer's I420_10LE and P010_10LE.
 
-use aivideo_core::pixels::PixelError;
+use crate::pixels::PixelError;
 use gst_video::{VideoFormat, prelude::*};
 
 /// An owned 10-bit 4:2:0 picture with tightly packed planes; samples are 0 to 1023.
