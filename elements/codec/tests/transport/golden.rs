@@ -3,7 +3,8 @@
 //!
 //! The files under `golden/` hold coded frames and, beside them, a line a frame: the SHA-256 of its
 //! vectors, skip flags, z and y. They depend on the syntax, the motion coder and the entropy coder, with
-//! tables of their own made of integers, and on no network: new weights leave them as they are. After a
+//! tables of their own made of integers, and on no network: new weights leave them as they are. The
+//! stream of ten bits also has the pictures that its vectors predict from a made-up reference. After a
 //! change of the bitstream they are written again by
 //!
 //!     GOLDEN=write cargo test --release -p aivideo-codec --test transport golden
@@ -16,13 +17,13 @@ use aivideo_codec::bitstream::{
 use aivideo_codec::entropy::{
     Tables, TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z,
 };
-use aivideo_codec::motion::{Vector, code};
+use aivideo_codec::motion::{Field, Reference, Vector, code, compensate};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
-const NAMES: [&str; 2] = ["small", "tiles"];
+const NAMES: [&str; 3] = ["small", "tiles", "ten"];
 
-/// 33x17 in one tile, and 320x192 in three.
+/// 33x17 in one tile, 320x192 in three, and 100x80 in two, of ten bits.
 fn shapes(name: &str) -> (u16, u16, Vec<TileShape>) {
     let tile = |width64, height64| TileShape {
         channels: 48,
@@ -32,7 +33,33 @@ fn shapes(name: &str) -> (u16, u16, Vec<TileShape>) {
     };
     match name {
         "small" => (33, 17, vec![tile(1, 1)]),
+        "ten" => (100, 80, vec![tile(2, 1); 2]),
         _ => (320, 192, vec![tile(5, 1); 3]),
+    }
+}
+
+fn depth(name: &str) -> u8 {
+    if name == "ten" { 10 } else { 8 }
+}
+
+/// Hashes what a frame's vectors predict from noise of ten bits, as bytes, the lower first.
+fn hash_prediction(hash: &mut Sha256, shapes: &[TileShape], vectors: Vec<Vector>) {
+    let (width, height) = (64 * shapes[0].width64, 64 * shapes.len());
+    let mut noise = Noise(77);
+    let mut plane =
+        |len: usize| -> Vec<u16> { (0..len).map(|_| noise.next() as u16 & 1023).collect() };
+    let (y, uv) = (plane(width * height), plane(width * height / 2));
+    let mut reference = Reference::new(width, height);
+    reference.load(&y, &uv);
+    let field = Field {
+        width: width / 16,
+        skip: vec![false; vectors.len() / 4],
+        vectors,
+    };
+    let (mut y, mut uv) = (vec![0u16; y.len()], vec![0u16; uv.len()]);
+    compensate(&reference, &field, &mut y, &mut uv);
+    for sample in y.iter().chain(&uv) {
+        hash.update(sample.to_le_bytes());
     }
 }
 
@@ -164,7 +191,7 @@ fn make(name: &str) -> (Vec<u8>, String) {
         tables_id: tables.id(),
         width,
         height,
-        bit_depth: 8,
+        bit_depth: depth(name),
         chroma: Chroma::I420,
         color: Color::default(),
         fps_n: 25,
@@ -195,9 +222,11 @@ fn make(name: &str) -> (Vec<u8>, String) {
         };
         let mut writer = AccessUnitWriter::new(header, key.then_some(&sequence));
         let mut hash = Sha256::new();
+        let mut vectors = Vec::new();
         for (index, (shape, history)) in shapes.iter().zip(&mut histories).enumerate() {
             let symbols = Symbols::make(&mut noise, shape, key);
             symbols.hash(&mut hash);
+            vectors.extend_from_slice(&symbols.vectors);
             if key {
                 history.reset();
             }
@@ -209,6 +238,9 @@ fn make(name: &str) -> (Vec<u8>, String) {
             let coded_z = encode_z(&tables, quality, shape, skip, z);
             let coded_y = encode_y(&tables, shape, z, skip, y, history);
             writer.push_tile(index as u16, &motion, &coded_z, &coded_y);
+        }
+        if depth(name) == 10 {
+            hash_prediction(&mut hash, &shapes, vectors);
         }
         lines.push_str(&hexadecimal(hash));
         lines.push('\n');
@@ -232,8 +264,10 @@ fn decode(name: &str, file: &[u8]) -> String {
         let key = unit.header.is_key();
         if let Some(sequence) = &unit.sequence {
             assert_eq!(sequence.tables_id, tables.id());
+            assert_eq!(sequence.bit_depth, depth(name));
         }
         let mut hash = Sha256::new();
+        let mut all_vectors = Vec::new();
         for ((tile, shape), history) in unit.tiles.iter().zip(&shapes).zip(&mut histories) {
             let tile = tile.as_ref().unwrap();
             let mut vectors = vec![Vector::ZERO; 4 * shape.blocks()];
@@ -245,6 +279,7 @@ fn decode(name: &str, file: &[u8]) -> String {
             }
             let z = decode_z(&tables, unit.header.quality, shape, &skip, tile.z).unwrap();
             let y = decode_y(&tables, shape, &z, &skip, tile.y, history).unwrap();
+            all_vectors.extend_from_slice(&vectors);
             Symbols {
                 vectors,
                 skip,
@@ -252,6 +287,9 @@ fn decode(name: &str, file: &[u8]) -> String {
                 y,
             }
             .hash(&mut hash);
+        }
+        if depth(name) == 10 {
+            hash_prediction(&mut hash, &shapes, all_vectors);
         }
         lines.push_str(&hexadecimal(hash));
         lines.push('\n');

@@ -145,6 +145,36 @@ fn a_new_description_gives_new_caps() {
     assert_eq!(caps.structure(0).unwrap().get::<i32>("width"), Ok(320));
 }
 
+/// The depth is in the caps, and a change of it gives new ones.
+#[test]
+fn caps_carry_the_depth() {
+    for format in ["byte-stream", "frame"] {
+        let mut harness = parser(&unparsed(format), FRAMES);
+        for depth in [10u8, 8, 10, 12] {
+            let mut described = sequence();
+            described.bit_depth = depth;
+            let unit = access_unit(0, true, 40);
+            let unit = aivideo_codec::bitstream::AccessUnit::parse(&unit).unwrap();
+            let mut writer =
+                aivideo_codec::bitstream::AccessUnitWriter::new(unit.header, Some(&described));
+            for tile in unit.tiles.iter().flatten() {
+                writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+            }
+            let unit = match format {
+                "frame" => writer.finish(),
+                _ => write_unit(&writer.finish(), true, Some(0), None),
+            };
+            harness.push(gst::Buffer::from_slice(unit)).unwrap();
+            harness.pull().unwrap();
+            let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+            let fields = caps.structure(0).unwrap();
+            assert_eq!(fields.get::<u32>("bit-depth-luma"), Ok(depth.into()));
+            assert_eq!(fields.get::<u32>("bit-depth-chroma"), Ok(depth.into()));
+            assert_eq!(caps_to_sequence_header(&caps), Ok(described));
+        }
+    }
+}
+
 #[test]
 fn a_flush_forgets_what_was_begun() {
     let mut harness = parser(&unparsed("byte-stream"), FRAMES);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::common::*;
-use aivideo_codec::bitstream::SequenceHeader;
-use aivideo_codec::bitstream::caps::caps_to_sequence_header;
+use aivideo_codec::bitstream::caps::{
+    StreamFormat, caps_to_sequence_header, sequence_header_to_caps,
+};
+use aivideo_codec::bitstream::{AccessUnit, AccessUnitWriter, SequenceHeader};
 use gst::prelude::*;
 use gst_check::Harness;
 use gst_rtp::RTPBuffer;
@@ -56,6 +58,42 @@ fn caps_announce_the_stream() {
         .unwrap();
     let caps = depay.sinkpad().unwrap().current_caps().unwrap();
     assert_eq!(caps_to_sequence_header(&caps), Ok(sequence()));
+}
+
+/// The depth travels in every key frame and in the description; a change of it is a new stream.
+#[test]
+fn the_depth_is_kept() {
+    init();
+    let mut depay = depayloader();
+    for (number, depth) in [10u8, 8, 10].into_iter().enumerate() {
+        let mut described = sequence();
+        described.bit_depth = depth;
+        let unit = access_unit(number as u16, true, 400);
+        let unit = AccessUnit::parse(&unit).unwrap();
+        let mut writer = AccessUnitWriter::new(unit.header, Some(&described));
+        for tile in unit.tiles.iter().flatten() {
+            writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+        }
+        let unit = writer.finish();
+        let mut pay = Harness::new_parse(&format!(
+            "rtpaicodecpay mtu=300 seqnum-offset={}",
+            100 * number
+        ));
+        pay.set_src_caps(sequence_header_to_caps(&described, StreamFormat::Frame));
+        pay.push(buffer(&unit, number as u16)).unwrap();
+        let caps = pay.sinkpad().unwrap().current_caps().unwrap();
+        let config = caps.structure(0).unwrap().get::<&str>("config").unwrap();
+        let config = glib::base64_decode(config);
+        assert_eq!(SequenceHeader::parse(&config).unwrap().0, described);
+        for _ in 0..pay.buffers_in_queue() {
+            depay.push(pay.pull().unwrap()).unwrap();
+        }
+        assert_eq!(data(&depay.pull().unwrap()), unit);
+        let caps = depay.sinkpad().unwrap().current_caps().unwrap();
+        let fields = caps.structure(0).unwrap();
+        assert_eq!(fields.get::<u32>("bit-depth-luma"), Ok(depth.into()));
+        assert_eq!(caps_to_sequence_header(&caps), Ok(described));
+    }
 }
 
 #[test]
