@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The fused kernels compute what ONNX Runtime computes.
 
-use aivideo_codec::coder::{DecodeNet, EncodeNet, ModelFiles, Picture};
+use aivideo_codec::coder::{DecodeNet, Depth, EncodeNet, ModelFiles, Picture};
 use aivideo_core::settings::InferenceSettings;
 
 fn settings(threads: u32) -> InferenceSettings {
@@ -12,32 +12,44 @@ fn settings(threads: u32) -> InferenceSettings {
     }
 }
 
-fn picture(width: usize, height: usize, shift: usize) -> Picture {
+fn picture<S: Depth>(width: usize, height: usize, shift: usize) -> Picture<S> {
     let mut picture = Picture::grey(width, height);
+    let level = (1 << (S::BITS - 8)) as f32;
     let mut noise = 1u32;
     for (i, v) in picture.y.iter_mut().enumerate() {
         let (x, y) = ((i % width + shift) as f32, (i / width) as f32);
         noise = noise.wrapping_mul(1664525).wrapping_add(1013904223);
         let texture = 50.0 * (x * 0.11).sin() + 40.0 * (y * 0.07 + x * 0.02).cos();
-        *v = (120.0 + texture) as u8 + (noise >> 28) as u8;
+        *v = S::clip(((120.0 + texture + (noise >> 28) as f32) * level) as i32);
     }
     for (i, v) in picture.uv.iter_mut().enumerate() {
-        *v = (128.0 + 30.0 * ((i + shift) as f32 * 0.01).sin()) as u8;
+        *v = S::clip(((128.0 + 30.0 * ((i + shift) as f32 * 0.01).sin()) * level) as i32);
     }
     picture
 }
 
-fn largest(a: &[u8], b: &[u8]) -> u8 {
-    a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+fn largest<S: Depth>(a: &[S], b: &[S]) -> u32 {
+    let differences = a.iter().zip(b);
+    let differences = differences.map(|(a, b)| a.value().abs_diff(b.value()));
+    differences.max().unwrap()
 }
 
-fn squares(a: &[u8], b: &[u8]) -> f64 {
-    let of = |(a, b): (&u8, &u8)| f64::from(a.abs_diff(*b)).powi(2);
+fn squares<S: Depth>(a: &[S], b: &[S]) -> f64 {
+    let of = |(a, b): (&S, &S)| f64::from(a.value() - b.value()).powi(2);
     a.iter().zip(b).map(of).sum()
 }
 
 #[test]
 fn fused_kernels_agree_with_the_runtime() {
+    check::<u8>();
+}
+
+#[test]
+fn fused_kernels_agree_with_the_runtime_in_ten_bits() {
+    check::<u16>();
+}
+
+fn check<S: Depth>() {
     gst::init().unwrap();
     let files = ModelFiles::find(None).unwrap();
     let mut plain = EncodeNet::acquire(&files, &settings(2)).unwrap();
@@ -58,7 +70,7 @@ fn fused_kernels_agree_with_the_runtime() {
     let (mut prediction, mut state) = (Picture::grey(320, 192), vec![0; fused.state_len(&layout)]);
     let mut skip = vec![false; layout.blocks()];
     for frame in 0..3 {
-        let source = picture(320, 192, 3 * frame);
+        let source = picture::<S>(320, 192, 3 * frame);
         let run = |net: &EncodeNet| {
             net.run(&layout, &source, &prediction, state.clone(), 40, &skip)
                 .unwrap()
