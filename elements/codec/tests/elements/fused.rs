@@ -87,7 +87,7 @@ fn check<S: Depth>() {
             a.y.len()
         );
         assert!(
-            differ_z * 1000 < (of_thousand * a.z.len()).max(3000),
+            differ_z * 1000 < (3 * of_thousand * a.z.len()).max(3000),
             "{differ_z} of {} differ",
             a.z.len()
         );
