@@ -67,25 +67,27 @@ const LEVEL: [u8; 256] = {
     table
 };
 
-/// For each block, the sums of magnitudes of its last [`RECENT`] groups.
-struct Activity(Vec<[u8; RECENT]>);
+/// Of a block: the sums of magnitudes of its last [`RECENT`] groups, each in the place of its number
+/// modulo [`RECENT`].
+type Activity = [u8; RECENT];
 
-impl Activity {
-    fn new(shape: &TileShape) -> Self {
-        Self(vec![[0; RECENT]; shape.blocks()])
-    }
+/// The level of a block's activity.
+#[inline(always)]
+fn level(activity: Activity) -> usize {
+    // Four times the cap fits a byte.
+    usize::from(LEVEL[usize::from(sum_of(activity))])
+}
 
-    #[inline(always)]
-    fn level(&self, block: usize) -> usize {
-        // Four times the cap fits a byte.
-        usize::from(LEVEL[usize::from(self.0[block].iter().sum::<u8>())])
-    }
+/// What a group's magnitudes add to the activity.
+#[inline(always)]
+fn recent(magnitudes: [u8; GROUP]) -> u8 {
+    sum_of(magnitudes).min(RECENT_CAP)
+}
 
-    /// The sum of `group`, which pushes out that of four groups ago.
-    #[inline(always)]
-    fn set(&mut self, block: usize, group: usize, magnitudes: [u8; GROUP]) {
-        self.0[block][group % RECENT] = magnitudes.iter().sum::<u8>().min(RECENT_CAP);
-    }
+/// The sum of four bytes, which must fit a byte.
+#[inline(always)]
+fn sum_of(bytes: [u8; 4]) -> u8 {
+    (u32::from_le_bytes(bytes).wrapping_mul(0x0101_0101) >> 24) as u8
 }
 
 /// Extent of a tile in latent positions (1/16) and hyper-latent positions (1/64).
@@ -157,6 +159,17 @@ impl TileHistory {
     }
 }
 
+/// The row above `row` of a group's magnitudes, and `row` itself, with their borders.
+#[inline(always)]
+fn rows(
+    history: &mut [[u8; GROUP]],
+    row: usize,
+    stride: usize,
+) -> (&[[u8; GROUP]], &mut [[u8; GROUP]]) {
+    let (before, after) = history.split_at_mut((row + 1) * stride);
+    (&before[row * stride..], &mut after[..stride])
+}
+
 #[inline(always)]
 fn scale_index(z: i8) -> usize {
     u32::from(z.unsigned_abs()).min(MAX_INDEX) as usize
@@ -167,18 +180,17 @@ fn magnitude(v: i32) -> u8 {
     v.unsigned_abs().min(MAGNITUDE_CAP) as u8
 }
 
-/// Contexts of the four channels at one position.
+/// Contexts of the four channels at position `x` of a row (without its border), whose magnitudes and
+/// those of the row above are given with their borders.
 #[inline(always)]
-fn contexts(history: &[[u8; GROUP]], at: usize, stride: usize) -> [u8; GROUP] {
-    let above = at - stride;
-    let (nw, n, ne) = (history[above - 1], history[above], history[above + 1]);
-    let (w, p) = (history[at - 1], history[at]);
-    let mut out = [0; GROUP];
-    for (c, context) in out.iter_mut().enumerate() {
-        let m = 2 * (w[c] + n[c] + p[c]) + nw[c] + ne[c];
-        *context = CONTEXT[usize::from(m)];
-    }
-    out
+fn contexts(above: &[[u8; GROUP]], current: &[[u8; GROUP]], x: usize) -> [usize; GROUP] {
+    let four = |at: &[u8; GROUP]| u32::from_le_bytes(*at);
+    let (nw, n, ne) = (four(&above[x]), four(&above[x + 1]), four(&above[x + 2]));
+    let (w, p) = (four(&current[x]), four(&current[x + 1]));
+    // All four at once: eight times the cap fits a byte, so nothing carries over.
+    let sums = 2 * (w + n + p) + nw + ne;
+    sums.to_le_bytes()
+        .map(|m| usize::from(CONTEXT[usize::from(m)]))
 }
 
 /// Appends a value: a table's symbol, or an escape and its bits.
@@ -371,7 +383,7 @@ fn walk_y<'a>(
     check_y(shape, z, skip, y.len());
     let (width, height) = (shape.width16(), shape.height16());
     let blocks = shape.blocks();
-    let mut activity = Activity::new(shape);
+    let mut activity: Vec<Activity> = vec![[0; RECENT]; blocks];
     for group in 0..shape.channels / GROUP {
         let indices =
             &z[group * shape.width64 * shape.height64..][..shape.width64 * shape.height64];
@@ -379,24 +391,24 @@ fn walk_y<'a>(
         let stride = history.stride;
         let history = history.group(group);
         for row in 0..height {
+            let (above, current) = rows(history, row, stride);
             for x in 0..width {
-                let at = (row + 1) * stride + x + 1;
                 let index = scale_index(indices[(row / 4) * shape.width64 + x / 4]);
                 let block = row * width + x;
                 if index == 0 || skip[block] {
                     debug_assert!((0..GROUP).all(|c| planes[c * blocks + block] == 0));
-                    history[at] = [0; GROUP];
-                    activity.set(block, group, [0; GROUP]);
+                    current[x + 1] = [0; GROUP];
+                    activity[block][group % RECENT] = 0;
                     continue;
                 }
-                let candidates = tables.y_tables(index, activity.level(block));
-                let contexts = contexts(history, at, stride);
+                let candidates = tables.y_tables(index, level(activity[block]));
+                let contexts = contexts(above, current, x);
                 for c in 0..GROUP {
                     let value = i32::from(planes[c * blocks + block]);
-                    code(block, c, &candidates[usize::from(contexts[c])], value);
-                    history[at][c] = magnitude(value);
+                    code(block, c, &candidates[contexts[c]], value);
+                    current[x + 1][c] = magnitude(value);
                 }
-                activity.set(block, group, history[at]);
+                activity[block][group % RECENT] = recent(current[x + 1]);
             }
         }
     }
@@ -457,7 +469,7 @@ pub fn decode_y(
     let (width, height) = (shape.width16(), shape.height16());
     let blocks = shape.blocks();
     let max = tables.y_max();
-    let mut activity = Activity::new(shape);
+    let mut activity: Vec<Activity> = vec![[0; RECENT]; blocks];
     let mut decoder = Decoder::<2>::new(data)?;
     for group in 0..shape.channels / GROUP {
         let indices =
@@ -473,29 +485,24 @@ pub fn decode_y(
                 return Err(EntropyError::Truncated);
             }
             let indices = &indices[row / 4 * shape.width64..][..shape.width64];
+            let (above, current) = rows(history, row, stride);
+            let line = row * width..(row + 1) * width;
+            let skip = &skip[line.clone()];
+            let activity = &mut activity[line.clone()];
+            let mut planes = [&mut *p0, &mut *p1, &mut *p2, &mut *p3].map(|p| &mut p[line.clone()]);
             for (x64, &index) in indices.iter().enumerate() {
-                let at = (row + 1) * stride + 4 * x64 + 1;
-                let block = row * width + 4 * x64;
                 let index = scale_index(index);
-                if index == 0 {
-                    history[at..at + 4].fill([0; GROUP]);
-                    for block in block..block + 4 {
-                        activity.set(block, group, [0; GROUP]);
-                    }
-                    continue;
-                }
-                for (block, at) in (block..block + 4).zip(at..) {
-                    if skip[block] {
-                        history[at] = [0; GROUP];
-                        activity.set(block, group, [0; GROUP]);
+                for x in 4 * x64..4 * x64 + 4 {
+                    if index == 0 || skip[x] {
+                        current[x + 1] = [0; GROUP];
+                        activity[x][group % RECENT] = 0;
                         continue;
                     }
-                    let candidates = tables.y_tables(index, activity.level(block));
-                    let contexts = contexts(history, at, stride);
+                    let candidates = tables.y_tables(index, level(activity[x]));
+                    let contexts = contexts(above, current, x);
                     let mut values = [0i32; GROUP];
                     for c in 0..GROUP {
-                        let table = &candidates[usize::from(contexts[c])];
-                        let symbol = decoder.symbol(c & 1, table) as i32;
+                        let symbol = decoder.symbol(c & 1, &candidates[contexts[c]]) as i32;
                         values[c] = if symbol <= 2 * max {
                             symbol - max
                         } else {
@@ -503,12 +510,12 @@ pub fn decode_y(
                             read_escape(&mut decoder, c & 1, max, lowest, highest)?
                         };
                     }
-                    history[at] = values.map(magnitude);
-                    activity.set(block, group, history[at]);
-                    p0[block] = values[0] as i16;
-                    p1[block] = values[1] as i16;
-                    p2[block] = values[2] as i16;
-                    p3[block] = values[3] as i16;
+                    let magnitudes = values.map(magnitude);
+                    current[x + 1] = magnitudes;
+                    activity[x][group % RECENT] = recent(magnitudes);
+                    for (plane, value) in planes.iter_mut().zip(values) {
+                        plane[x] = value as i16;
+                    }
                 }
             }
         }
@@ -676,18 +683,35 @@ mod tests {
         for (sum, &level) in LEVEL.iter().enumerate() {
             assert_eq!(level, expected(sum), "{sum}");
         }
-        let mut activity = Activity::new(&SHAPE);
-        for (group, level) in [(0, 1), (1, 2), (2, 2), (3, 3), (4, 3), (5, 3)] {
-            activity.set(7, group, [1, 0, 1, 0]);
-            assert_eq!(activity.level(7), level);
+        let mut activity = [0; RECENT];
+        for (group, expected) in [(0, 1), (1, 2), (2, 2), (3, 3), (4, 3), (5, 3)] {
+            activity[group % RECENT] = recent([1, 0, 1, 0]);
+            assert_eq!(level(activity), expected);
         }
-        activity.set(7, 6, [MAGNITUDE_CAP as u8; GROUP]);
-        assert_eq!(activity.level(7), 4);
-        for group in 7..11 {
-            activity.set(7, group, [0; GROUP]);
+        activity[6 % RECENT] = recent([MAGNITUDE_CAP as u8; GROUP]);
+        assert_eq!(level(activity), 4);
+        assert_eq!(level([RECENT_CAP; RECENT]), 4);
+        assert_eq!(level([recent([0; GROUP]); RECENT]), 0);
+    }
+
+    #[test]
+    fn contexts_of_four_channels_are_those_of_each() {
+        let mut noise = Noise(3);
+        for _ in 0..1000 {
+            let mut row = || -> Vec<[u8; GROUP]> {
+                let mut any = || (noise.next() % (MAGNITUDE_CAP + 1)) as u8;
+                (0..5).map(|_| std::array::from_fn(|_| any())).collect()
+            };
+            let (above, current) = (row(), row());
+            for x in 0..3 {
+                let expected: [usize; GROUP] = std::array::from_fn(|c| {
+                    let [nw, n, ne] = [0, 1, 2].map(|i| usize::from(above[x + i][c]));
+                    let [w, p] = [0, 1].map(|i| usize::from(current[x + i][c]));
+                    usize::from(CONTEXT[2 * (w + n + p) + nw + ne])
+                });
+                assert_eq!(contexts(&above, &current, x), expected);
+            }
         }
-        assert_eq!(activity.level(7), 0);
-        assert_eq!(activity.level(8), 0);
     }
 
     #[test]

@@ -218,13 +218,7 @@ fn filter_block<const N: usize, const T: usize, S: Sample>(
                 *row = horizontal::<N, T, S>(&source[i * source_stride..], filters.0);
             }
             for i in 0..N {
-                let mut sums = [2048i32; N];
-                for (t, &tap) in filters.1.iter().enumerate() {
-                    let row = &rows[i + t];
-                    for j in 0..N {
-                        sums[j] += row[j].into() * i32::from(tap);
-                    }
-                }
+                let sums = S::down(&rows[i..i + T], filters.1);
                 let out: &mut [S; N] = first_mut(&mut out[i * stride..]);
                 for j in 0..N {
                     out[j] = S::clip(sums[j] >> 12);

@@ -24,6 +24,18 @@ pub trait Sample: Copy + Default + PartialEq + Eq + Debug + Send + Sync + 'stati
 
     /// Ends a filter of one direction: `(sum + 32) >> 6`, clipped.
     fn finish(sum: Self::Sum) -> Self;
+
+    /// The second direction: each row's sums times its tap, added to 2048. There is an even number of taps.
+    #[inline(always)]
+    fn down<const N: usize>(rows: &[[Self::Sum; N]], taps: &[i16]) -> [i32; N] {
+        let mut sums = [2048; N];
+        for (row, &tap) in rows.iter().zip(taps) {
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += value.into() * i32::from(tap);
+            }
+        }
+        sums
+    }
 }
 
 impl Sample for u8 {
@@ -49,6 +61,12 @@ impl Sample for u8 {
     #[inline(always)]
     fn finish(sum: i16) -> Self {
         ((sum + 32) >> 6).clamp(0, 255) as u8
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    fn down<const N: usize>(rows: &[[i16; N]], taps: &[i16]) -> [i32; N] {
+        super::simd::down(rows, taps)
     }
 }
 
