@@ -10,7 +10,7 @@
 //! Choices: `skip-bits`, `lasting`, `key-boost`, `cycle` (offsets of inter frames' quality, as `0/-2/-1/-2`),
 //! `scene-cuts` (0 or 1).
 
-use aivideo_codec::bitstream::{Chroma, Color, SequenceHeader, Tier};
+use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier};
 use aivideo_codec::coder::{
     EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, RateControl, RateSettings, rated,
 };
@@ -107,6 +107,7 @@ fn point(
         bit_depth: 8,
         chroma: Chroma::I420,
         color: Color::default(),
+        light: Light::default(),
         fps_n: 30,
         fps_d: 1,
         par_n: 1,

@@ -13,7 +13,7 @@
 //!   --runtime        encoder in ONNX Runtime     --plain       and without graph optimisation
 //! ```
 
-use aivideo_codec::bitstream::{Chroma, Color, SequenceHeader, Tier};
+use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier};
 use aivideo_codec::coder::{
     DecodeNet, Decoder, EncodeNet, Encoder, EncoderSettings, ModelFiles, Picture,
 };
@@ -210,6 +210,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             bit_depth: 8,
             chroma: Chroma::I420,
             color: Color::default(),
+            light: Light::default(),
             fps_n: 30,
             fps_d: 1,
             par_n: 1,

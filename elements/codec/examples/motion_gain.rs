@@ -9,7 +9,7 @@
 //!   --model PATH          --variants full,blocks16,zero,none
 //! ```
 
-use aivideo_codec::bitstream::{Chroma, Color, SequenceHeader, Tier, VERSION};
+use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier, VERSION};
 use aivideo_codec::coder::{EncodeNet, Encoder, EncoderSettings, ModelFiles, decision};
 use aivideo_codec::motion::Variant;
 use aivideo_core::pixels::Yuv420;
@@ -123,6 +123,7 @@ fn encode(
         bit_depth: 8,
         chroma: Chroma::I420,
         color: Color::default(),
+        light: Light::default(),
         fps_n: 30,
         fps_d: 1,
         par_n: 1,

@@ -14,7 +14,7 @@
 //!
 //! It fails where a second is off by more than 15 % or ten seconds by more than 5 %.
 
-use aivideo_codec::bitstream::{Chroma, Color, FrameType, SequenceHeader, Tier};
+use aivideo_codec::bitstream::{Chroma, Color, FrameType, Light, SequenceHeader, Tier};
 use aivideo_codec::coder::rate::worst_deviation;
 use aivideo_codec::coder::{
     EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, RateControl, RateMode,
@@ -207,6 +207,7 @@ fn ours(
         bit_depth: 8,
         chroma: Chroma::I420,
         color: Color::default(),
+        light: Light::default(),
         fps_n: (clip.rate * 1000.0).round() as u32,
         fps_d: 1000,
         par_n: 1,

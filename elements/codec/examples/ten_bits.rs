@@ -9,7 +9,7 @@
 //! cargo run --release -p aivideo-codec --example ten_bits -- [--frames N] [--model PATH] clip.y4m...
 //! ```
 
-use aivideo_codec::bitstream::{Chroma, Color, SequenceHeader, Tier, VERSION};
+use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier, VERSION};
 use aivideo_codec::coder::{
     Depth, EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, Planes, RateControl,
     RateMode, RateSettings, rated,
@@ -119,6 +119,7 @@ where
         bit_depth: S::BITS,
         chroma: Chroma::I420,
         color: Color::default(),
+        light: Light::default(),
         fps_n: 25,
         fps_d: 1,
         par_n: 1,

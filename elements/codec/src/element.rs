@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the encoder's and the decoder's elements share.
 
-use crate::bitstream::{self, Chroma, Color, SequenceHeader, Tier};
+use crate::bitstream::{self, Chroma, Color, Light, SequenceHeader, Tier};
 use crate::coder::{CodecError, LossReport};
 use aivideo_core::deep::Yuv420Deep;
 use aivideo_core::pixels::{PixelError, Yuv420};
@@ -94,6 +94,7 @@ where
 /// Describes a stream of such pictures. The model's hashes are filled in by the encoder.
 pub fn sequence_from_info(
     info: &gst_video::VideoInfo,
+    caps: Option<&gst::CapsRef>,
     tile_rows_64: u8,
 ) -> Result<SequenceHeader, CodecError> {
     let (width, height) = (info.width(), info.height());
@@ -119,6 +120,7 @@ pub fn sequence_from_info(
         bit_depth: info.comp_depth(0) as u8,
         chroma: Chroma::I420,
         color: Color::from_colorimetry(&info.colorimetry()),
+        light: caps.map_or(Light::default(), Light::from_caps),
         fps_n,
         fps_d,
         par_n,

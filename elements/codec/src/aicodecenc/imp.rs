@@ -643,7 +643,7 @@ impl VideoEncoderImpl for AiCodecEnc {
             .clone()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
         let info = input.info().clone();
-        let sequence = sequence_from_info(&info, settings.tile_rows as u8)
+        let sequence = sequence_from_info(&info, input.caps(), settings.tile_rows as u8)
             .map_err(|e| gst::loggable_error!(CAT, "{e}"))?;
         let fps = frame_rate(info.fps());
         let choices = EncoderSettings {

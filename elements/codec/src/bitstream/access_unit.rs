@@ -365,7 +365,7 @@ impl AccessUnitWriter {
     pub fn new(header: FrameHeader, sequence: Option<&SequenceHeader>) -> Self {
         debug_assert!(sequence.is_none() || header.is_key());
         debug_assert!(header.tile_count <= MAX_TILES && header.quality <= MAX_QUALITY);
-        let mut head = Vec::with_capacity(9 + SequenceHeader::SIZE);
+        let mut head = Vec::with_capacity(9 + SequenceHeader::LARGEST);
         let flag = if sequence.is_some() { SEQUENCE } else { 0 };
         head.extend([MARK, header.flags() | flag, header.quality]);
         head.extend(header.frame_number.to_le_bytes());

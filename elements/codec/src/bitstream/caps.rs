@@ -81,8 +81,10 @@ pub fn sequence_header_to_caps(sequence: &SequenceHeader, format: StreamFormat) 
     if Color::from_colorimetry(&color) != Color::default() {
         caps = caps.field("colorimetry", color.to_string());
     }
-    caps.field("codec_data", gst::Buffer::from_mut_slice(sequence.write()))
-        .build()
+    let data = gst::Buffer::from_mut_slice(sequence.write());
+    let mut caps = caps.field("codec_data", data).build();
+    sequence.light.add_to_caps(caps.make_mut());
+    caps
 }
 
 /// The sequence header in the caps' `codec_data`.
@@ -102,6 +104,7 @@ pub fn caps_to_sequence_header(caps: &gst::CapsRef) -> Result<SequenceHeader, Ca
 
 #[cfg(test)]
 mod tests {
+    use super::super::Light;
     use super::super::sequence::tests::{any_sequence, example};
     use super::*;
     use proptest::prelude::*;
@@ -117,6 +120,7 @@ mod tests {
                 // Caps also travel as text.
                 let text: gst::Caps = caps.to_string().parse().unwrap();
                 prop_assert_eq!(caps_to_sequence_header(&text), Ok(sequence.clone()));
+                prop_assert_eq!(Light::from_caps(&text), sequence.light);
                 let structure = text.structure(0).unwrap();
                 prop_assert_eq!(StreamFormat::from_structure(structure), Some(format));
             }

@@ -15,6 +15,7 @@ pub mod caps;
 mod checksum;
 mod color;
 mod error;
+mod light;
 mod reader;
 mod sequence;
 
@@ -25,6 +26,7 @@ pub use access_unit::{
 pub use checksum::tile_checksum;
 pub use color::Color;
 pub use error::{BitstreamError, TileError, TileFault};
+pub use light::{Light, Mastering};
 pub use reader::Reader;
 pub use sequence::{Chroma, MAX_SIZE, MIN_SIZE, SequenceHeader, Tier, VERSION};
 

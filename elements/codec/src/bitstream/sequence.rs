@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 use super::checksum::crc32;
-use super::{BitstreamError, Color, Reader};
+use super::{BitstreamError, Color, Light, Reader};
 
 /// The version of the syntax that is written, and the only one that is read.
 pub const VERSION: u8 = 2;
@@ -12,6 +12,8 @@ pub const MAX_SIZE: u16 = 8192;
 
 const MAGIC: [u8; 4] = *b"AICS";
 const WHAT: &str = "sequence header";
+/// Place of the byte that says what is known about light.
+const LIGHT: usize = 17;
 
 /// Size of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,6 +65,8 @@ pub struct SequenceHeader {
     pub bit_depth: u8,
     pub chroma: Chroma,
     pub color: Color,
+    /// Of video of high dynamic range.
+    pub light: Light,
     /// Frames a second; a numerator of 0 is a variable rate.
     pub fps_n: u32,
     pub fps_d: u32,
@@ -74,11 +78,18 @@ pub struct SequenceHeader {
 }
 
 impl SequenceHeader {
-    /// Bytes of a written header.
+    /// Bytes of a written header that says nothing about light: the least.
     pub const SIZE: usize = 50;
+    /// Most bytes of a written header.
+    pub const LARGEST: usize = Self::SIZE + Light::LARGEST;
+
+    /// Bytes of this one when it is written.
+    pub fn size(&self) -> usize {
+        Self::SIZE + Light::size(self.light.flags())
+    }
 
     pub fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(Self::SIZE);
+        let mut out = Vec::with_capacity(self.size());
         out.extend(MAGIC);
         out.extend([
             self.version,
@@ -95,17 +106,16 @@ impl SequenceHeader {
             transfer,
             primaries,
         } = self.color;
-        out.extend([range, matrix, transfer, primaries]);
-        // Reserved.
-        out.push(0);
+        out.extend([range, matrix, transfer, primaries, self.light.flags()]);
         out.extend(self.fps_n.to_le_bytes());
         out.extend(self.fps_d.to_le_bytes());
         out.extend(self.par_n.to_le_bytes());
         out.extend(self.par_d.to_le_bytes());
         out.extend(self.model_id);
         out.extend(self.tables_id);
+        self.light.write(&mut out);
         out.extend(crc32(&out).to_le_bytes());
-        debug_assert_eq!(out.len(), Self::SIZE);
+        debug_assert_eq!(out.len(), self.size());
         out
     }
 
@@ -119,10 +129,11 @@ impl SequenceHeader {
         if version != VERSION {
             return Err(BitstreamError::Version(version));
         }
-        let header = data
-            .get(..Self::SIZE)
-            .ok_or(BitstreamError::Truncated(WHAT))?;
-        let (fields, sum) = header.split_at(Self::SIZE - 4);
+        let truncated = BitstreamError::Truncated(WHAT);
+        let light = *data.get(LIGHT).ok_or(truncated.clone())?;
+        let size = Self::SIZE + Light::size(light);
+        let header = data.get(..size).ok_or(truncated)?;
+        let (fields, sum) = header.split_at(size - 4);
         if crc32(fields).to_le_bytes() != sum {
             return Err(BitstreamError::Checksum(WHAT));
         }
@@ -132,10 +143,11 @@ impl SequenceHeader {
         let (width, height) = (reader.u16()?, reader.u16()?);
         let tile_rows_64 = reader.u8()?;
         let [range, matrix, transfer, primaries] = reader.array()?;
-        let reserved = reader.u8()?;
+        let light = reader.u8()?;
         let (fps_n, fps_d) = (reader.u32()?, reader.u32()?);
         let (par_n, par_d) = (reader.u16()?, reader.u16()?);
         let (model_id, tables_id) = (reader.array()?, reader.array()?);
+        let light = Light::read(light, &mut reader)?;
 
         let value = |what, value: u32| BitstreamError::Value {
             what,
@@ -147,7 +159,6 @@ impl SequenceHeader {
         check("height", height.into(), sizes.contains(&height))?;
         check("bit depth", bit_depth.into(), (8..=16).contains(&bit_depth))?;
         check("tile height", tile_rows_64.into(), tile_rows_64 > 0)?;
-        check("reserved byte", reserved.into(), reserved == 0)?;
         // GStreamer's fractions are signed.
         let limit = i32::MAX as u32;
         check("frame rate's numerator", fps_n, fps_n <= limit)?;
@@ -179,13 +190,14 @@ impl SequenceHeader {
                 transfer,
                 primaries,
             },
+            light,
             fps_n,
             fps_d,
             par_n,
             par_d,
             tile_rows_64,
         };
-        Ok((header, Self::SIZE))
+        Ok((header, size))
     }
 
     /// Width and height as coded: multiples of 64.
@@ -216,6 +228,7 @@ impl SequenceHeader {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use super::super::light::Mastering;
     use super::*;
     use proptest::prelude::*;
 
@@ -235,12 +248,25 @@ pub(crate) mod tests {
                 transfer: 1,
                 primaries: 1,
             },
+            light: Light::default(),
             fps_n: 30000,
             fps_d: 1001,
             par_n: 1,
             par_d: 1,
             tile_rows_64: 2,
         }
+    }
+
+    fn any_light() -> impl Strategy<Value = Light> {
+        // GStreamer writes what needs 32 bits as a negative number, which it does not read.
+        let luminance = proptest::array::uniform2(0..=i32::MAX as u32);
+        let mastering = (any::<[u16; 8]>(), luminance);
+        let mastering = mastering.prop_map(|(chromaticities, luminance)| Mastering {
+            chromaticities,
+            luminance,
+        });
+        let parts = (proptest::option::of(mastering), any::<Option<[u16; 2]>>());
+        parts.prop_map(|(mastering, content)| Light { mastering, content })
     }
 
     prop_compose! {
@@ -252,6 +278,7 @@ pub(crate) mod tests {
             height in MIN_SIZE..=MAX_SIZE,
             bit_depth in 8u8..=16,
             codes: [u8; 4],
+            light in any_light(),
             fps_n in 0..=i32::MAX as u32,
             fps_d in 1..=i32::MAX as u32,
             par_n in 1..=u16::MAX,
@@ -262,7 +289,7 @@ pub(crate) mod tests {
             SequenceHeader {
                 version: VERSION, tier, model_id, tables_id, width, height, bit_depth,
                 chroma: Chroma::I420, color: Color { range, matrix, transfer, primaries },
-                fps_n, fps_d, par_n, par_d, tile_rows_64,
+                light, fps_n, fps_d, par_n, par_d, tile_rows_64,
             }
         }
     }
@@ -271,9 +298,10 @@ pub(crate) mod tests {
         #[test]
         fn headers_return(sequence in any_sequence(), after in proptest::collection::vec(any::<u8>(), 0..8)) {
             let mut data = sequence.write();
-            prop_assert_eq!(data.len(), SequenceHeader::SIZE);
+            let size = sequence.size();
+            prop_assert!(data.len() == size && size <= SequenceHeader::LARGEST);
             data.extend(after);
-            prop_assert_eq!(SequenceHeader::parse(&data), Ok((sequence, SequenceHeader::SIZE)));
+            prop_assert_eq!(SequenceHeader::parse(&data), Ok((sequence, size)));
         }
 
         #[test]
@@ -293,10 +321,13 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn headers_with_a_right_checksum_are_still_checked(fields: [u8; 41]) {
+        fn headers_with_a_right_checksum_are_still_checked(fields: [u8; 69], plain: bool) {
             let mut data = MAGIC.to_vec();
             data.push(VERSION);
             data.extend(fields);
+            // Else hardly any flags of light are sound.
+            data[LIGHT] &= if plain { 3 } else { 255 };
+            data.truncate(SequenceHeader::SIZE - 4 + Light::size(data[LIGHT]));
             data.extend(crc32(&data).to_le_bytes());
             if let Ok((sequence, _)) = SequenceHeader::parse(&data) {
                 prop_assert_eq!(sequence.write(), data);
@@ -310,7 +341,7 @@ pub(crate) mod tests {
         let golden = [
             b'A', b'I', b'C', b'S', 2, 0, 1, 8, // version, tier, chroma, depth
             0xff, 4, 0xce, 2, // 1279x718
-            2, 2, 1, 1, 1, 0, // tile rows, colours, reserved
+            2, 2, 1, 1, 1, 0, // tile rows, colours, no light
             0x30, 0x75, 0, 0, 0xe9, 3, 0, 0, // 30000/1001
             1, 0, 1, 0, // square pixels
             1, 2, 3, 4, 5, 6, 7, 8, // model
@@ -319,6 +350,27 @@ pub(crate) mod tests {
         let written = example().write();
         assert_eq!(written[..46], golden);
         assert_eq!(written[46..], crc32(&golden).to_le_bytes());
+        // With light, which comes before the checksum.
+        let mut sequence = example();
+        sequence.light = Light {
+            mastering: Some(Mastering {
+                chromaticities: [35400, 14600, 8500, 39850, 6550, 2300, 15635, 16450],
+                luminance: [10_000_000, 50],
+            }),
+            content: Some([1000, 400]),
+        };
+        let written = sequence.write();
+        assert_eq!(written.len(), SequenceHeader::LARGEST);
+        assert_eq!(written[..17], golden[..17]);
+        assert_eq!(written[17], 3);
+        assert_eq!(written[18..46], golden[18..]);
+        let light = [
+            0x48, 0x8a, 0x08, 0x39, 0x34, 0x21, 0xaa, 0x9b, 0x96, 0x19, 0xfc, 0x08, // r, g, b
+            0x13, 0x3d, 0x42, 0x40, // white
+            0x80, 0x96, 0x98, 0, 50, 0, 0, 0, // luminance
+            0xe8, 3, 0x90, 1, // content
+        ];
+        assert_eq!(written[46..74], light);
     }
 
     #[test]
@@ -336,6 +388,12 @@ pub(crate) mod tests {
         assert!(bad(|s| s.par_d = 0).contains("aspect ratio is 0"));
         assert!(bad(|s| s.tile_rows_64 = 0).contains("tile height is 0"));
         assert!(bad(|s| s.version = 9).contains("version 9"));
+        let mut data = example().write();
+        data[LIGHT] = 4;
+        let sum = crc32(&data[..46]).to_le_bytes();
+        data[46..].copy_from_slice(&sum);
+        let error = SequenceHeader::parse(&data).unwrap_err().to_string();
+        assert!(error.contains("flags of light is 4"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! whole clips, is the example `exactness`.
 
 use crate::common::*;
-use aivideo_codec::bitstream::{Chroma, Color, SequenceHeader, Tier};
+use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier};
 use aivideo_codec::coder::{
     DecodeNet, Decoder, Depth, EncodeNet, Encoder, EncoderSettings, ModelFiles, Planes,
 };
@@ -45,6 +45,7 @@ where
         bit_depth: S::BITS,
         chroma: Chroma::I420,
         color: Color::default(),
+        light: Light::default(),
         fps_n: 30,
         fps_d: 1,
         par_n: 1,

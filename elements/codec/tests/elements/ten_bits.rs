@@ -306,6 +306,13 @@ fn caps_tell_the_depth() {
 
 #[test]
 fn colours_of_high_dynamic_range_are_kept() {
+    const LIGHT: [(&str, &str); 2] = [
+        (
+            "mastering-display-info",
+            "35400:14600:8500:39850:6550:2300:15635:16450:10000000:50",
+        ),
+        ("content-light-level", "1000:400"),
+    ];
     for colorimetry in ["bt2100-pq", "bt2100-hlg", "bt2020-10"] {
         let caps = gst::Caps::builder("video/x-raw")
             .field("format", "P010_10LE")
@@ -313,6 +320,8 @@ fn colours_of_high_dynamic_range_are_kept() {
             .field("height", 48)
             .field("framerate", gst::Fraction::new(25, 1))
             .field("colorimetry", colorimetry)
+            .field(LIGHT[0].0, LIGHT[0].1)
+            .field(LIGHT[1].0, LIGHT[1].1)
             .build();
         let input = gst_video::VideoInfo::from_caps(&caps).unwrap();
         // Through the parser, as from a file.
@@ -331,6 +340,9 @@ fn colours_of_high_dynamic_range_are_kept() {
         let output = gst_video::VideoInfo::from_caps(&caps).unwrap();
         assert_eq!(output.format(), I42010le);
         assert_eq!(output.colorimetry(), input.colorimetry(), "{colorimetry}");
+        for (name, value) in LIGHT {
+            assert_eq!(caps.structure(0).unwrap().get::<&str>(name), Ok(value));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 use aivideo_codec::bitstream::byte_stream::write_unit;
 use aivideo_codec::bitstream::caps::{StreamFormat, sequence_header_to_caps};
 use aivideo_codec::bitstream::{
-    AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, SequenceHeader, Tier,
+    AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, Light, SequenceHeader, Tier,
 };
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -28,6 +28,7 @@ pub fn sequence() -> SequenceHeader {
         bit_depth: 8,
         chroma: Chroma::I420,
         color: Color::default(),
+        light: Light::default(),
         fps_n: 25,
         fps_d: 1,
         par_n: 1,

@@ -11,8 +11,8 @@
 
 use aivideo_codec::bitstream::byte_stream::{UnitHeader, write_unit};
 use aivideo_codec::bitstream::{
-    AccessUnit, AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, SequenceHeader, Tier,
-    VERSION,
+    AccessUnit, AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, Light, SequenceHeader,
+    Tier, VERSION,
 };
 use aivideo_codec::entropy::{
     Tables, TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z,
@@ -194,6 +194,7 @@ fn make(name: &str) -> (Vec<u8>, String) {
         bit_depth: depth(name),
         chroma: Chroma::I420,
         color: Color::default(),
+        light: Light::default(),
         fps_n: 25,
         fps_d: 1,
         par_n: 1,

@@ -48,7 +48,7 @@ impl PacketHeader {
 
     /// Bytes of this header.
     pub fn size(&self) -> usize {
-        Self::SIZE + self.sequence.as_ref().map_or(0, |_| SequenceHeader::SIZE)
+        Self::SIZE + self.sequence.as_ref().map_or(0, SequenceHeader::size)
     }
 
     pub fn write(&self, out: &mut Vec<u8>) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use aivideo_codec::bitstream::{
-    AccessUnit, AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, SequenceHeader, Tier,
+    AccessUnit, AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, Light, SequenceHeader,
+    Tier,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,6 +19,7 @@ fn sequence() -> SequenceHeader {
         bit_depth: 8,
         chroma: Chroma::I420,
         color: Color::default(),
+        light: Light::default(),
         fps_n: 30,
         fps_d: 1,
         par_n: 1,

@@ -68,6 +68,7 @@ fn the_depth_is_kept() {
     for (number, depth) in [10u8, 8, 10].into_iter().enumerate() {
         let mut described = sequence();
         described.bit_depth = depth;
+        described.light.content = (depth == 10).then_some([1000, 400]);
         let unit = access_unit(number as u16, true, 400);
         let unit = AccessUnit::parse(&unit).unwrap();
         let mut writer = AccessUnitWriter::new(unit.header, Some(&described));
@@ -92,6 +93,7 @@ fn the_depth_is_kept() {
         let caps = depay.sinkpad().unwrap().current_caps().unwrap();
         let fields = caps.structure(0).unwrap();
         assert_eq!(fields.get::<u32>("bit-depth-luma"), Ok(depth.into()));
+        assert_eq!(fields.has_field("content-light-level"), depth == 10);
         assert_eq!(caps_to_sequence_header(&caps), Ok(described));
     }
 }
