@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Frames a second of the elements at 720p and where their time goes:
-//! `cargo run --release -p aivideo-codec --example codec_overhead [-- folder-of-the-model]`.
+//! `cargo run --release -p aivideo-codec --example codec_overhead [-- [--ten] [folder-of-the-model]]`,
+//! in eight bits, or with `--ten` in ten.
 //!
 //! One stream through `aicodecenc`, then what it made through `aicodecdec`, everything counted: copies,
 //! bitstream, GStreamer. What is not motion, network or entropy coding is the elements' overhead. CPU
 //! time is that of all threads, so it is comparable where other programs run beside it.
 
+use aivideo_core::deep::Yuv420Deep;
 use aivideo_core::pixels::Yuv420;
 use gst::prelude::*;
 use gst_check::Harness;
@@ -16,24 +18,34 @@ const WIDTH: usize = 1280;
 const HEIGHT: usize = 720;
 const FRAMES: usize = 60;
 
-/// A textured pan with noise: nothing is skipped for free.
-fn scene(frame: usize) -> Yuv420 {
-    let mut picture = Yuv420::new(WIDTH, HEIGHT);
+/// Luma of a textured pan with noise, where nothing is skipped for free: the pan, and 32 bits of noise.
+fn scene(frame: usize) -> impl Iterator<Item = (f32, u32)> {
     let mut state = frame as u32 + 1;
-    for (i, v) in picture.y.iter_mut().enumerate() {
+    (0..WIDTH * HEIGHT).map(move |i| {
         let (x, y) = ((i % WIDTH + 2 * frame) as f32, (i / WIDTH + frame) as f32);
         state = state.wrapping_mul(1664525).wrapping_add(1013904223);
-        *v = (120.0 + 50.0 * (x * 0.05).sin() + 40.0 * (y * 0.07 + x * 0.01).cos()) as u8
-            + (state >> 29) as u8;
-    }
-    picture
+        let pan = 120.0 + 50.0 * (x * 0.05).sin() + 40.0 * (y * 0.07 + x * 0.01).cos();
+        (pan, state)
+    })
 }
 
-fn buffer(picture: &Yuv420, info: &gst_video::VideoInfo) -> Result<gst::Buffer, Box<dyn Error>> {
+fn buffer(frame: usize, info: &gst_video::VideoInfo) -> Result<gst::Buffer, Box<dyn Error>> {
     let mut buffer = gst::Buffer::with_size(info.size())?;
     let inner = buffer.get_mut().ok_or("a new buffer is ours")?;
     let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(inner, info)?;
-    picture.write_frame(&mut mapped)?;
+    if info.comp_depth(0) == 8 {
+        let mut picture = Yuv420::new(WIDTH, HEIGHT);
+        for (v, (pan, noise)) in picture.y.iter_mut().zip(scene(frame)) {
+            *v = pan as u8 + (noise >> 29) as u8;
+        }
+        picture.write_frame(&mut mapped)?;
+    } else {
+        let mut picture = Yuv420Deep::new(WIDTH, HEIGHT);
+        for (v, (pan, noise)) in picture.y.iter_mut().zip(scene(frame)) {
+            *v = (4.0 * pan) as u16 + (noise >> 27) as u16;
+        }
+        picture.write_frame(&mut mapped)?;
+    }
     drop(mapped);
     Ok(buffer)
 }
@@ -94,19 +106,22 @@ fn report(harness: &mut Harness, name: &str, times: Times) -> Result<(), Box<dyn
 fn main() -> Result<(), Box<dyn Error>> {
     gst::init()?;
     aivideo_codec::register_inference(None)?;
-    let property = std::env::args()
-        .nth(1)
-        .map_or(String::new(), |l| format!("model-location=\"{l}\""));
-    let info =
-        gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, WIDTH as u32, HEIGHT as u32)
-            .fps(gst::Fraction::new(30, 1))
-            .build()?;
+    let (mut format, mut property) = (gst_video::VideoFormat::I420, String::new());
+    for arg in std::env::args().skip(1) {
+        match arg.as_str() {
+            "--ten" => format = gst_video::VideoFormat::I42010le,
+            location => property = format!("model-location=\"{location}\""),
+        }
+    }
+    let info = gst_video::VideoInfo::builder(format, WIDTH as u32, HEIGHT as u32)
+        .fps(gst::Fraction::new(30, 1))
+        .build()?;
     let mut harness = Harness::new_parse(&format!("aicodecenc {property}"));
     harness.set_sink_caps_str("video/x-aicodec, stream-format=frame");
     harness.set_src_caps(info.to_caps()?);
     let (mut times, mut units) = (Times::default(), Vec::new());
     for frame in 0..FRAMES {
-        let input = buffer(&scene(frame), &info)?;
+        let input = buffer(frame, &info)?;
         units.push(times.measure(|| {
             harness.push(input)?;
             harness.pull().map_err(Box::<dyn Error>::from)

@@ -130,7 +130,7 @@ impl SequenceHeader {
             return Err(BitstreamError::Version(version));
         }
         let truncated = BitstreamError::Truncated(WHAT);
-        let light = *data.get(LIGHT).ok_or(truncated.clone())?;
+        let light = *data.get(LIGHT).ok_or(truncated)?;
         let size = Self::SIZE + Light::size(light);
         let header = data.get(..size).ok_or(truncated)?;
         let (fields, sum) = header.split_at(size - 4);
