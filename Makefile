@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap deps build check-video demo test soak test-analytics bench check deny models-verify install uninstall
+.PHONY: help bootstrap deps build check-video demo test soak test-analytics test-hybrid bench check deny models-verify install uninstall
 
 PREFIX ?= /usr/local
 # The directory GStreamer reads on this machine; `make install PLUGINDIR=...` overrides it.
@@ -44,6 +44,9 @@ soak: build ## eight RTSP cameras that drop and return, ten minutes: does anythi
 
 test-analytics: bootstrap ## the feature `analytics` (needs GStreamer 1.24): plugins and tests
 	@set -e; . ./env.sh; scripts/test-analytics.sh
+
+test-hybrid: bootstrap ## the hybrid profile with svtav1enc (needs GStreamer 1.24); AIVIDEO_RD_DATA=DIR for its table
+	@set -e; . ./env.sh; scripts/test-hybrid.sh
 
 bench: build ## speed of each element, and its overhead over the bare call
 	@set -e; . ./env.sh; target/release/aivideo bench

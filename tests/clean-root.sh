@@ -12,6 +12,7 @@
 #                        the bootstrap call rustup; it is mounted read-only at /opt/rust
 #     --pass-env NAME    hand this environment variable on; may be repeated. Variables named
 #                        PIP_*, *_proxy and *_PROXY are always handed on
+#     --mount DIR        mount this folder read-only at /mnt/data
 #     --no-check-gpg     do not verify the mirror's signature (where its key is not installed)
 #     --dir DIR          where to make the root (default: a new directory below /var/tmp)
 #     --keep             leave the root in place afterwards
@@ -20,7 +21,7 @@
 # cargo configuration are copied in, so that it works behind a company's proxy too.
 set -eu
 
-suite=bookworm mirror= targets="demo test" rust= pass= gpg= dir= keep=0
+suite=bookworm mirror= targets="demo test" rust= pass= data= gpg= dir= keep=0
 while [ $# -gt 0 ]; do
   case $1 in
     --suite) suite=$2; shift ;;
@@ -28,10 +29,11 @@ while [ $# -gt 0 ]; do
     --run) targets=$2; shift ;;
     --rust) rust=$2; shift ;;
     --pass-env) pass="$pass $2"; shift ;;
+    --mount) data=$2; shift ;;
     --no-check-gpg) gpg=--no-check-gpg ;;
     --dir) dir=$2; shift ;;
     --keep) keep=1 ;;
-    *) sed -n '3,22p' "$0" | cut -c3-; exit 2 ;;
+    *) sed -n '3,23p' "$0" | cut -c3-; exit 2 ;;
   esac
   shift
 done
@@ -61,7 +63,7 @@ if [ "${AIVIDEO_CLEAN_ROOT_INNER:-0}" != 1 ]; then
     { tail -n 20 "$dir.log" >&2; echo "clean-root: debootstrap failed, see $dir.log" >&2; exit 1; }
   status=0
   AIVIDEO_CLEAN_ROOT_INNER=1 unshare --mount --pid --fork --kill-child \
-    "$0" --suite "$suite" --dir "$dir" --run "$targets" ${rust:+--rust "$rust"} \
+    "$0" --suite "$suite" --dir "$dir" --run "$targets" ${rust:+--rust "$rust"} ${data:+--mount "$data"} \
     $(for name in $pass; do printf -- '--pass-env %s ' "$name"; done) || status=$?
   if [ "$keep" = 1 ]; then
     echo "clean-root: the root stays in $dir"
@@ -97,6 +99,11 @@ if [ -n "$rust" ]; then
   mount --bind "$rust" "$dir/opt/rust"
   mount -o remount,bind,ro "$dir/opt/rust"
   path=/opt/rust/bin:$path
+fi
+if [ -n "$data" ]; then
+  mkdir -p "$dir/mnt/data"
+  mount --bind "$data" "$dir/mnt/data"
+  mount -o remount,bind,ro "$dir/mnt/data"
 fi
 
 set -- HOME=/root PATH=$path LANG=C.UTF-8 TERM=dumb

@@ -5,6 +5,8 @@
 mod restore;
 #[path = "elements/streams.rs"]
 mod streams;
+#[path = "elements/svtav1.rs"]
+mod svtav1;
 #[path = "../../core/tests/testmodel/mod.rs"]
 mod testmodel;
 

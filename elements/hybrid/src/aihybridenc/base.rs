@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use gst::glib;
 use gst::prelude::*;
 
-use super::{Base, Latency};
+use super::{Base, Latency, svtav1};
 use crate::hint;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -35,7 +35,7 @@ impl Goals {
         1.0 - self.quality / 100.0
     }
 
-    fn crf(&self, base: hint::Base) -> f64 {
+    pub fn crf(&self, base: hint::Base) -> f64 {
         (self.worst() * base.worst_quantizer()).round()
     }
 }
@@ -44,6 +44,8 @@ pub struct Encoder {
     pub factory: &'static str,
     pub base: hint::Base,
     configure: fn(&gst::Element, &Goals),
+    /// The length of a side that it can code, for one that is to be.
+    pub fit: fn(u32) -> u32,
 }
 
 /// In the order in which `auto` tries them.
@@ -51,32 +53,38 @@ pub const ENCODERS: [Encoder; 6] = [
     Encoder {
         factory: "svtav1enc",
         base: hint::Base::Av1,
-        configure: svtav1,
+        configure: svtav1::configure,
+        fit: svtav1::fit,
     },
     Encoder {
         factory: "nvav1enc",
         base: hint::Base::Av1,
         configure: nvidia,
+        fit: any,
     },
     Encoder {
         factory: "av1enc",
         base: hint::Base::Av1,
         configure: libaom,
+        fit: any,
     },
     Encoder {
         factory: "x265enc",
         base: hint::Base::H265,
         configure: x265,
+        fit: any,
     },
     Encoder {
         factory: "nvh265enc",
         base: hint::Base::H265,
         configure: nvidia,
+        fit: any,
     },
     Encoder {
         factory: "x264enc",
         base: hint::Base::H264,
         configure: x264,
+        fit: any,
     },
 ];
 
@@ -104,6 +112,10 @@ impl Encoder {
             _ => "h264parse",
         }
     }
+}
+
+fn any(side: u32) -> u32 {
+    side
 }
 
 fn byte_stream(name: &str) -> gst::Caps {
@@ -134,7 +146,7 @@ pub fn candidates(base: Base, constant_quality: bool) -> Vec<&'static Encoder> {
 
 /// Sets what this version of the encoder has; names and values differ between versions, and
 /// `set_property_from_str` panics at those that it does not have.
-fn set(element: &gst::Element, name: &str, value: &str) {
+pub fn set(element: &gst::Element, name: &str, value: &str) {
     let known = element
         .find_property(name)
         .is_some_and(|spec| glib::Value::deserialize(value, spec.value_type()).is_ok());
@@ -183,26 +195,6 @@ fn libaom(element: &gst::Element, goals: &Goals) {
     }
 }
 
-fn svtav1(element: &gst::Element, goals: &Goals) {
-    let (preset, parameters) = match goals.latency {
-        Latency::LowDelay => ("9", "pred-struct=1"),
-        Latency::Balanced => ("8", "lookahead=16"),
-        Latency::File => ("5", ""),
-    };
-    set(element, "preset", preset);
-    set(element, "parameters-string", parameters);
-    set(
-        element,
-        "intra-period-length",
-        &goals.key_int_max.to_string(),
-    );
-    if goals.bitrate > 0 {
-        set(element, "target-bitrate", &goals.bitrate.to_string());
-    } else {
-        set(element, "crf", &goals.crf(hint::Base::Av1).to_string());
-    }
-}
-
 fn x265(element: &gst::Element, goals: &Goals) {
     let (preset, more) = match goals.latency {
         Latency::LowDelay => {
@@ -214,7 +206,8 @@ fn x265(element: &gst::Element, goals: &Goals) {
     };
     set(element, "speed-preset", preset);
     set(element, "key-int-max", &goals.key_int_max.to_string());
-    let mut options = String::from("log-level=error");
+    // Its own SEI, a list of all its settings, is larger than many a small frame.
+    let mut options = String::from("log-level=error:info=0");
     if goals.bitrate > 0 {
         set(element, "bitrate", &goals.bitrate.to_string());
     } else {

@@ -9,7 +9,7 @@ use gst::subclass::prelude::*;
 use gst_video::prelude::*;
 
 use super::base::{Encoder, Goals, candidates};
-use super::{Base, Latency, Scale, scale};
+use super::{Base, Latency, Scale, scale, svtav1};
 use crate::carriage;
 use crate::hint::Hint;
 use crate::restore;
@@ -81,6 +81,8 @@ struct Inside {
     encoder: &'static Encoder,
     element: gst::Element,
     elements: Vec<gst::Element>,
+    /// Where the encoder takes no new one by itself.
+    bitrate: Option<svtav1::Bitrate>,
 }
 
 #[derive(Default)]
@@ -321,10 +323,18 @@ impl AiHybridEnc {
             }
         }
         self.watch(first, &size, &stream, encoder);
+        let mut bitrate = None;
+        if encoder.factory == "svtav1enc"
+            && let Some(before) = size.static_pad("src")
+        {
+            let asked = bitrate.insert(svtav1::Bitrate::default());
+            svtav1::attend(&before, &element, &settings.goals(), asked);
+        }
         *lock(&self.inside) = Some(Inside {
             encoder,
             element,
             elements,
+            bitrate,
         });
         Ok(())
     }
@@ -349,6 +359,10 @@ impl AiHybridEnc {
             return;
         }
         if let Some(inside) = lock(&self.inside).as_ref() {
+            if let Some(bitrate) = &inside.bitrate {
+                bitrate.ask(goals.bitrate);
+                return;
+            }
             for name in ["bitrate", "target-bitrate"] {
                 if inside.element.find_property(name).is_some() {
                     inside.element.set_property(name, goals.bitrate);
@@ -379,13 +393,13 @@ impl AiHybridEnc {
                             stream.scale = None;
                             // The first frame decides where the scene does.
                             if settings.scale != Scale::Auto {
-                                stream.code_at(settings.scale, &size);
+                                stream.code_at(settings.scale, encoder.fit, &size);
                             }
                         }
                     }
                     Some(gst::PadProbeData::Buffer(buffer)) => {
                         if let Some(scale) = stream.look(buffer, &settings) {
-                            stream.code_at(scale, &size);
+                            stream.code_at(scale, encoder.fit, &size);
                         }
                     }
                     _ => {}
@@ -455,10 +469,10 @@ fn model() -> [u8; 8] {
 
 impl Stream {
     /// Has frames scaled from here on; the shape of pixels stays, since both sides shrink alike.
-    fn code_at(&mut self, scale: Scale, filter: &gst::Element) {
+    fn code_at(&mut self, scale: Scale, fit: fn(u32) -> u32, filter: &gst::Element) {
         let Some(info) = &self.info else { return };
         let full = (info.width(), info.height());
-        let coded = (scale.of(full.0), scale.of(full.1));
+        let coded = (fit(scale.of(full.0)), fit(scale.of(full.1)));
         // The full size is said as well: left open, the scaler would follow what is downstream, as
         // a decoder in the same pipeline that still shows the size before.
         let caps = gst_video::VideoCapsBuilder::new()

@@ -22,6 +22,7 @@ use gst::prelude::*;
 pub mod base;
 mod imp;
 pub mod scale;
+mod svtav1;
 
 glib::wrapper! {
     pub struct AiHybridEnc(ObjectSubclass<imp::AiHybridEnc>)

@@ -14,7 +14,7 @@ const BASES: [(&str, &[&str]); 3] = [
 ];
 
 /// Runs to the end. Gives the sizes of the frames that reach the sink called `out`.
-fn run(text: &str) -> Result<Vec<(i32, i32)>, String> {
+pub fn run(text: &str) -> Result<Vec<(i32, i32)>, String> {
     let pipeline = gst::parse::launch(text).map_err(|error| error.to_string())?;
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let sizes = Arc::new(Mutex::new(Vec::new()));
