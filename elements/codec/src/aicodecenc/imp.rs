@@ -7,7 +7,7 @@ use crate::coder::{
     CodecError, EncodeNet, Encoded, Encoder, EncoderSettings, KeyFrames, LossReport, ModelFiles,
     RateControl, RateMode, RateSettings, RecoverySettings, rated,
 };
-use crate::element::{all_formats, loss_report, post, sequence_from_info};
+use crate::element::{all_formats, formats, loss_report, post, sequence_from_info};
 use crate::motion::Variant;
 use aivideo_core::deep::Yuv420Deep;
 use aivideo_core::element::lock;
@@ -632,6 +632,21 @@ impl VideoEncoderImpl for AiCodecEnc {
         // The last user of a model waits for its thread: outside of the locks.
         drop((state, net));
         Ok(())
+    }
+
+    fn caps(&self, filter: Option<&gst::Caps>) -> gst::Caps {
+        // Sources that offer both depths list ten bits first, as the better ones, and would give
+        // them to everyone who asks for nothing: eight come first here.
+        let all = self.parent_caps(filter);
+        let of = |bits: u8| {
+            let formats = gst_video::VideoCapsBuilder::new()
+                .format_list(formats(bits))
+                .build();
+            all.intersect_with_mode(&formats, gst::CapsIntersectMode::First)
+        };
+        let mut sorted = of(8);
+        sorted.merge(of(10));
+        sorted
     }
 
     fn set_format(

@@ -11,6 +11,9 @@
  * A request without all headers (as of RTCP PLI) tells of a loss. It is answered by a recovery frame,
  * predicted from a long-term reference: far smaller than a key frame. See `recovery`.
  *
+ * Pictures of ten bits (I420_10LE, P010_10LE) are coded in ten bits; colours, mastering display and
+ * content light level go into the stream.
+ *
  * Downstream decides the form: `stream-format=frame` for the parser, the decoder and the RTP
  * payloader, `byte-stream` (a file that plays by itself) for everything else.
  *
@@ -25,6 +28,9 @@
  * |[
  * gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,width=320,height=240 ! aicodecenc rate-control=cbr bitrate=300 ! filesink location=test.aic
  * ]| The same at 300 kbit/s.
+ * |[
+ * gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,format=P010_10LE,colorimetry=bt2100-pq,width=320,height=240 ! aicodecenc ! filesink location=test.aic
+ * ]| Ten bits of high dynamic range.
  */
 mod imp;
 

@@ -561,3 +561,26 @@ proptest! {
         });
     }
 }
+
+/// A source that offers every format gets what it would have got before there were ten bits.
+#[test]
+fn a_source_without_a_wish_gives_eight_bits() {
+    init();
+    let location = model();
+    let line = format!(
+        "videotestsrc num-buffers=1 ! video/x-raw,width=64,height=64 ! aicodecenc name=enc model-location={} ! fakesink",
+        location.display()
+    );
+    let pipeline = gst::parse::launch(&line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let kinds = [gst::MessageType::Error, gst::MessageType::Eos];
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds);
+    assert_eq!(message.unwrap().type_(), gst::MessageType::Eos);
+    let pad = pipeline.by_name("enc").unwrap().static_pad("sink").unwrap();
+    let caps = pad.current_caps().unwrap();
+    pipeline.set_state(gst::State::Null).unwrap();
+    let info = gst_video::VideoInfo::from_caps(&caps).unwrap();
+    assert_eq!(info.comp_depth(0), 8, "{caps}");
+}
