@@ -204,16 +204,29 @@ class Builder(Graph):
         one = self.op("Tile", [self.const(pattern, "board"), times])
         return one, self.op("Sub", [self.const(1.0), one])
 
-    def live(self, z):
-        """0 where the index of a symbol's group is 0."""
+    def index(self, z):
+        """The scale index of each group of symbols, at 1/64."""
+        head = self.op("Slice", [z] + [self.const([v], dtype=np.int64) for v in (0, self.net.n_idx, 1)])
+        return self.op("Abs", [head])
+
+    def near(self, index):
+        """A number for each group at 1/64 as one for each symbol at 1/16."""
         n = self.net.n_idx
-        head = self.op("Slice", [z] + [self.const([v], dtype=np.int64) for v in (0, n, 1)])
-        head = self.clip(self.op("Abs", [head]), 0.0, 1.0)
-        head = self.op("Gather", [head, self.const(np.arange(4 * n) // 4, dtype=np.int64)], axis=1)
+        index = self.op("Gather", [index, self.const(np.arange(4 * n) // 4, dtype=np.int64)], axis=1)
         scales = self.const([1, 1, 4, 4])
         return self.op(
-            "Resize", [head, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+            "Resize", [index, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
         )
+
+    def live(self, z):
+        """0 where the index of a symbol's group is 0."""
+        return self.near(self.clip(self.index(z), 0.0, 1.0))
+
+    def dead(self, z):
+        """What a symbol's group loses of it before it is rounded, either side of zero."""
+        table = 0.5 - codec.dead_zone(torch.arange(codec.IDX_MAX + 1, dtype=torch.float64))
+        index = self.op("Cast", [self.index(z)], to=TensorProto.INT64)
+        return self.near(self.op("Gather", [self.param("dead.t", table.numpy()), index], axis=0))
 
     def synthesis(self, y, ctx, pred, q):
         net = self.net
@@ -234,10 +247,14 @@ class Builder(Graph):
         self.op("DepthToSpace", [y], out="rec_y", blocksize=8, mode="DCR")
         self.op("DepthToSpace", [uv], out="rec_uv", blocksize=4, mode="DCR")
 
-    def quantise(self, v):
-        """sign(v) * floor(|v| + DEAD_ZONE): what is beyond the dead zone, rounded."""
-        dead = 0.5 - codec.DEAD_ZONE
-        return self.op("Round", [self.op("Sub", [v, self.clip(v, -dead, dead)])])
+    def quantise(self, v, dead=None):
+        """sign(v) * floor(|v| + d): what is beyond the dead zone, rounded. `dead` is 0.5 - d."""
+        if dead is None:
+            dead = 0.5 - codec.DEAD_ZONE
+            inside = self.clip(v, -dead, dead)
+        else:
+            inside = self.op("Min", [self.op("Max", [v, self.op("Neg", [dead])]), dead])
+        return self.op("Round", [self.op("Sub", [v, inside])])
 
     def common_inputs(self):
         t = self.t
@@ -323,12 +340,12 @@ def encode_graph(net, props):
     g.op("Cast", [z], out="z", to=TensorProto.INT8)
     # Symbols, anchors first.
     mean, step, f = g.hyper(z, prior)
-    live = g.mul(g.live(z), keep)
+    live, dead = g.mul(g.live(z), keep), g.dead(z)
     one, other = g.board(z)
-    s1 = g.mul(g.quantise(g.op("Div", [g.op("Sub", [y, mean]), step])), g.mul(live, one))
+    s1 = g.mul(g.quantise(g.op("Div", [g.op("Sub", [y, mean]), step]), dead), g.mul(live, one))
     anchors = g.mul(g.add(g.mul(s1, step), mean), one)
     mean2 = g.add(mean, g.mul(g.refine(anchors, f), other))
-    s2 = g.mul(g.quantise(g.op("Div", [g.op("Sub", [y, mean2]), step])), g.mul(live, other))
+    s2 = g.mul(g.quantise(g.op("Div", [g.op("Sub", [y, mean2]), step]), dead), g.mul(live, other))
     sym = g.clip(g.add(s1, s2), -32000.0, 32000.0)
     g.op("Cast", [sym], out="sym", to=TensorProto.INT16)
     g.synthesis(g.add(g.mul(sym, step), mean2), ctx, pred, q)
@@ -446,9 +463,9 @@ def normalise(counts):
     return freq.astype(np.uint16)
 
 
-def laplace_row(scale, top):
+def laplace_row(scale, top, idx):
     k = np.arange(top + 1)
-    d = codec.DEAD_ZONE
+    d = float(codec.dead_zone(torch.tensor(float(idx))))
     mass = np.where(k == 0, 1 - np.exp((d - 1) / scale), np.exp(-(k - d) / scale) - np.exp(-(k + 1 - d) / scale))
     tail = np.exp(-(top + 1 - d) / scale)
     row = np.concatenate([mass[:0:-1] / 2, mass[:1], mass[1:] / 2, [tail]])
@@ -489,7 +506,7 @@ class Counts:
         scales = codec.laplace_scales().numpy()[1:]
         for i in range(codec.IDX_MAX):
             near = sym[max(0, i - 1) : i + 2].sum((0, 1))
-            base = laplace_row(float(scales[i]), Y_MAX)
+            base = laplace_row(float(scales[i]), Y_MAX, i + 1)
             whole = sym[i].sum(0) + 0.1 * near + 60 * base / base.sum()
             for c in range(self.y.shape[1]):
                 # A rare level leans on the same neighbours at the levels beside it.
@@ -589,16 +606,18 @@ def calibrate(net, cache, batches=4):
     total = y.sum(-1)
     seen = torch.from_numpy(total > 300)
     mean = torch.from_numpy((y * k).sum(-1) / np.maximum(total, 1)).clamp(min=0.002)
-    fitted = torch.log2(codec.laplace_scales(mean))
+    fitted = torch.log2(codec.laplace_scales(mean, torch.arange(1, codec.IDX_MAX + 1)[:, None]))
     net.log_scale[1:].copy_(torch.where(seen, fitted, net.log_scale[1:]))
 
 
 def half_weights(net):
-    """What the graphs hold: matrices rounded to fp16."""
+    """What the graphs hold: matrices rounded to bfloat16 within fp16's range, depthwise ones to fp16."""
     with torch.no_grad():
         for m in net.modules():
             if isinstance(m, (torch.nn.Linear, torch.nn.Conv2d)):
-                m.weight.copy_(m.weight.half().float())
+                dense = getattr(m, "groups", 1) == 1
+                weight = m.weight.bfloat16() if dense else m.weight
+                m.weight.copy_(weight.half().float())
 
 
 def load_net(path, ema=True):

@@ -42,7 +42,11 @@ LEVELS = 5
 Z_MAX = 31
 STATE_SCALE = 16.0
 PIXEL_SCALE = 1 / 32.0
-DEAD_ZONE = 0.27  # |v| is rounded down below k + 1 - DEAD_ZONE
+# |v| is rounded down below k + 1 - d. d of the encoder's guess at a group's level:
+DEAD_ZONE = 0.27
+# and of symbols, by their scale index: from the least at index 1 to the most. What is rarely not zero
+# costs many bits when it is.
+DEAD_LEAST, DEAD_MOST, DEAD_SPAN = 0.12, 0.42, 8
 RATE_MIX = 0.5
 LADDER = 0.6  # octaves between scale indices
 LAMBDA_LOW, LAMBDA_HIGH = 0.0012, 0.12
@@ -57,19 +61,26 @@ def start_step(q):
     return 3.0 / math.sqrt(quality_lambda(q))
 
 
+def dead_zone(idx):
+    """d of symbols whose scale index is idx."""
+    return DEAD_LEAST + (DEAD_MOST - DEAD_LEAST) / DEAD_SPAN * (idx - 1).clamp(0, DEAD_SPAN)
+
+
 def ladder():
     """Mean absolute symbol that idx 0..31 stands for; idx 1 is one +-1 in a group of 64."""
     i = torch.arange(IDX_MAX + 1, dtype=torch.float64)
     return 2.0 ** (LADDER * (i - 1)) / 64
 
 
-def laplace_scales(want=None):
-    """Laplace scale b whose dead-zone symbols have mean m: e^(-t/b) / (1 - e^(-1/b)) = m, t = 1 - DEAD_ZONE."""
+def laplace_scales(want=None, idx=None):
+    """Laplace scale b whose dead-zone symbols have mean m: e^(-t/b) / (1 - e^(-1/b)) = m, t = 1 - d(idx)."""
     want = ladder() if want is None else want.double()
+    idx = torch.arange(IDX_MAX + 1) if idx is None else idx
+    threshold = 1 - dead_zone(idx.double())
     low, high = torch.full_like(want, 0.02), torch.full_like(want, 1e4)
     for _ in range(80):
         b = (low * high).sqrt()
-        over = torch.exp(-(1 - DEAD_ZONE) / b) / -torch.expm1(-1 / b) > want
+        over = torch.exp(-threshold / b) / -torch.expm1(-1 / b) > want
         low, high = torch.where(over, low, b), torch.where(over, b, high)
     return b.float()
 
@@ -78,9 +89,9 @@ def round_st(x):
     return x + (torch.round(x) - x).detach()
 
 
-def quantise_st(v):
+def quantise_st(v, dead=DEAD_ZONE):
     """Rounds with a dead zone; the gradient passes."""
-    q = torch.sign(v) * torch.floor(v.abs() + DEAD_ZONE)
+    q = torch.sign(v) * torch.floor(v.abs() + dead)
     return v + (q - v).detach()
 
 
@@ -411,12 +422,13 @@ class Codec(nn.Module):
         b, h, w, c = y.shape
         board = (torch.arange(h, device=y.device)[:, None] + torch.arange(w, device=y.device)[None]) % 2
         board = (board == 0).float()[None, :, :, None]
+        dead = near(dead_zone(head.detach()))
         v1 = (y - mean) / step
-        s1 = quantise_st(v1) * live * board
+        s1 = quantise_st(v1, dead) * live * board
         anchors = (s1 * step + mean) * board
         mean2 = mean + self.refine(anchors, f).float() * (1 - board)
         v = (y - mean2) / step
-        sym = torch.where(board.bool(), s1, quantise_st(v) * live)
+        sym = torch.where(board.bool(), s1, quantise_st(v, dead) * live)
         y_hat = sym * step + mean2
         out, new_state = self.synthesis(y_hat, ctx, pred, q)
         if hard:
@@ -441,8 +453,9 @@ class Codec(nn.Module):
         scale = torch.exp2(ls).clamp(min=0.02)
         # Laplace mass of the dead-zone quantiser's bins, and a smooth way from 0 to 1.
         a = v.abs()
-        zero = -torch.log1p(-torch.exp((DEAD_ZONE - 1) / scale)) / math.log(2)
-        more = 1 - torch.log2(-torch.expm1(-1 / scale)) + (a.clamp(min=1) - DEAD_ZONE) / (scale * math.log(2))
+        dead = dead_zone(idx.detach())
+        zero = -torch.log1p(-torch.exp((dead - 1) / scale)) / math.log(2)
+        more = 1 - torch.log2(-torch.expm1(-1 / scale)) + (a.clamp(min=1) - dead) / (scale * math.log(2))
         bits = zero + (more - zero) * a.clamp(max=1).square()
         return (bits * live).sum((1, 2, 3))
 

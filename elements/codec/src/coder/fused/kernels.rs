@@ -813,11 +813,13 @@ pub fn scale(isa: Isa, factors: &[f32], values: &mut [f32]) {
     scale_compiled(isa, factors, values);
 }
 
+/// A dead zone that nothing leaves.
+pub const NEVER: f32 = f32::MAX;
+
 /// What the quantiser may use.
 pub struct Quantiser<'a> {
-    /// 1 where a symbol may be coded, else 0.
-    pub live: &'a [f32],
-    pub dead: f32,
+    /// What a symbol loses before it is rounded; [`NEVER`] where none may be coded.
+    pub dead: &'a [f32],
     /// Refined means' difference; `None` in the first pass, over the anchors.
     pub refined: Option<&'a [f32]>,
 }
@@ -832,13 +834,13 @@ fn symbols_body(
 ) {
     let n = latents.channels;
     let second = quantiser.refined.is_some();
-    let zeros = quantiser.refined.unwrap_or(quantiser.live);
+    let zeros = quantiser.refined.unwrap_or(quantiser.dead);
     let rows = y
         .chunks_exact(n)
         .zip(symbols.chunks_exact_mut(n))
         .zip(anchors.chunks_exact_mut(n));
-    let given = quantiser.live.chunks_exact(n).zip(zeros.chunks_exact(n));
-    for (((anchor, mean, step), ((y, symbols), out)), (live, refined)) in
+    let given = quantiser.dead.chunks_exact(n).zip(zeros.chunks_exact(n));
+    for (((anchor, mean, step), ((y, symbols), out)), (dead, refined)) in
         latents.positions().zip(rows).zip(given)
     {
         if anchor == second {
@@ -848,13 +850,13 @@ fn symbols_body(
             }
             continue;
         }
-        let values = y.iter().zip(mean).zip(step).zip(live).zip(refined);
-        for (((((y, mean), step), live), refined), (symbol, out)) in
+        let values = y.iter().zip(mean).zip(step).zip(dead).zip(refined);
+        for (((((y, mean), step), dead), refined), (symbol, out)) in
             values.zip(symbols.iter_mut().zip(out))
         {
             let step = exp2(step.clamp(-1.0, 1.0));
             let mean = if second { mean + refined } else { *mean };
-            let value = quantise((y - mean) / step, quantiser.dead) * live;
+            let value = quantise((y - mean) / step, *dead);
             *symbol = value.clamp(-32000.0, 32000.0);
             *out = value.mul_add(step, mean);
         }

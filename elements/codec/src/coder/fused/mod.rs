@@ -21,7 +21,7 @@ mod weights;
 use super::layout::Layout;
 use super::{Depth, Picture};
 use aligned::Aligned;
-use kernels::{Depthwise, Finish, Isa, Latents, Linear, Quantiser, Tap};
+use kernels::{Depthwise, Finish, Isa, Latents, Linear, NEVER, Quantiser, Tap};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -34,11 +34,14 @@ use weights::Array;
 const SAMPLES: usize = 96;
 pub(super) const PIXEL_SCALE: f32 = 1.0 / 32.0;
 const STATE_SCALE: f32 = 16.0;
+/// The dead zone of networks whose file has no table of it.
 const DEAD: f32 = 0.5 - 0.27;
 const LADDER: f32 = 0.6;
 const Z_MAX: f32 = 31.0;
 /// Channels that share a scale index.
 const GROUP: usize = 4;
+/// Scale indices, 0 included.
+const INDICES: usize = 32;
 
 /// The file's arrays, to make layers of.
 #[derive(Clone, Copy)]
@@ -223,6 +226,8 @@ struct Analysis {
     hyper_b: Linear,
     hyper_c: Linear,
     level_gain: Vec<f32>,
+    /// By scale index: see [`Quantiser::dead`].
+    dead: Vec<f32>,
 }
 
 /// Maps of one picture size, kept from frame to frame.
@@ -239,7 +244,7 @@ struct Maps {
     latents: Map,
     y: Map,
     residual: Map,
-    live: Map,
+    dead: Map,
     symbols: Map,
     anchors: Map,
     refined: [Map; 2],
@@ -420,7 +425,7 @@ impl Maps {
             latents: map(16, 2 * y, 0),
             y: own(16, y),
             residual: own(16, 2 * y),
-            live: own(16, y),
+            dead: own(16, y),
             symbols: map(16, y, 0),
             anchors: map(16, y, 1),
             refined: [map(16, r, 0), map(16, r, 0)],
@@ -971,6 +976,10 @@ impl Analysis {
             hyper_b: file.linear("hyper_b")?,
             hyper_c: file.linear("hyper_c")?,
             level_gain: file.get("level_gain")?.data.clone(),
+            dead: match file.get("dead.t") {
+                Some(table) => table.data.clone(),
+                None => vec![DEAD; INDICES],
+            },
         };
         let is = |l: &Linear, inputs, outputs| l.inputs == inputs && l.outputs == outputs;
         let sound = is(&analysis.embed, SAMPLES, c)
@@ -981,7 +990,9 @@ impl Analysis {
             && is(&analysis.hyper_b, 4 * z, z)
             && is(&analysis.hyper_c, 4 * z, z)
             && analysis.enc.iter().all(|b| b.a.outputs == c)
-            && analysis.level_gain.len() == y / GROUP;
+            && analysis.level_gain.len() == y / GROUP
+            && analysis.dead.len() == INDICES
+            && analysis.dead.iter().all(|dead| *dead >= 0.0);
         sound.then_some(analysis)
     }
 
@@ -1119,26 +1130,29 @@ impl Analysis {
             }
         }
         s.load_z(maps, &z);
-        self.mark_live(s, maps, &z, skip);
+        self.set_dead_zones(s, maps, &z, skip);
         z
     }
 
-    /// 1 where a symbol may be coded.
-    fn mark_live(&self, s: &Shared, maps: &mut Maps, z: &[i8], skip: &[bool]) {
+    /// The dead zone of each symbol.
+    fn set_dead_zones(&self, s: &Shared, maps: &mut Maps, z: &[i8], skip: &[bool]) {
         let plane = maps.z.width * maps.z.height;
-        let (width, w64, channels) = (maps.live.width, maps.z.width, s.latents);
-        let part = s.part(maps.live.height);
-        maps.live.split(part).for_each(|mut rows| {
+        let (width, w64, channels) = (maps.dead.width, maps.z.width, s.latents);
+        let part = s.part(maps.dead.height);
+        maps.dead.split(part).for_each(|mut rows| {
             for i in 0..rows.count {
                 let row = rows.first + i;
-                for (x, live) in rows.row(i).chunks_exact_mut(channels).enumerate() {
+                for (x, dead) in rows.row(i).chunks_exact_mut(channels).enumerate() {
                     if skip[row * width + x] {
-                        live.fill(0.0);
+                        dead.fill(NEVER);
                         continue;
                     }
                     let at = row / 4 * w64 + x / 4;
-                    for (group, live) in live.chunks_exact_mut(GROUP).enumerate() {
-                        live.fill(f32::from(u8::from(z[group * plane + at] != 0)));
+                    for (group, dead) in dead.chunks_exact_mut(GROUP).enumerate() {
+                        dead.fill(match usize::from(z[group * plane + at].unsigned_abs()) {
+                            0 => NEVER,
+                            index => self.dead[index.min(INDICES - 1)],
+                        });
                     }
                 }
             }
@@ -1160,7 +1174,7 @@ impl Analysis {
                 latents,
                 symbols,
                 difference,
-                live,
+                dead,
                 y,
                 ..
             } = &mut *maps;
@@ -1170,8 +1184,7 @@ impl Analysis {
                     for i in 0..rows.count {
                         let row = rows.first + i;
                         let quantiser = Quantiser {
-                            live: live.row(row),
-                            dead: DEAD,
+                            dead: dead.row(row),
                             refined: second.then(|| difference.row(row)),
                         };
                         let latents = s.row_latents(latents, row);
