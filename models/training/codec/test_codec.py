@@ -152,6 +152,49 @@ class Graphs(unittest.TestCase):
         got = np.floor(codec.from_net(out)[0].numpy() + 0.5).clip(0, 255)
         self.assertLess(np.abs(got - ry).mean(), 0.05)
 
+    def test_ten_bits_are_quarters_of_the_same_levels(self):
+        try:
+            import onnxruntime as ort
+        except ImportError:
+            self.skipTest("SKIP: onnxruntime is not installed")
+        net = lively_net()
+        eight = [make(net, {"aicodec.version": "1"}) for make in (export.encode_graph, export.decode_graph)]
+        before = [m.SerializeToString() for m in eight]
+        ten = [export.ten_bits(m) for m in eight]
+        self.assertEqual([m.SerializeToString() for m in eight], before)
+        for m in ten:
+            self.assertEqual({p.key: p.value for p in m.metadata_props}, {"aicodec.version": "1", "aicodec.bit-depth": "10"})
+
+        def run(model, outputs, feed):
+            session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+            return session.run(outputs, feed)
+
+        rng = np.random.default_rng(6)
+        h, w = 128, 192
+        y, uv = picture(rng, h, w)
+        source = {"y": y[None, None], "uv": uv[None]}
+        pred = {"pred_y": np.roll(y, 2, 1)[None, None], "pred_uv": np.roll(uv, 1, 2)[None]}
+        common = {
+            "state": rng.integers(-20, 20, (1, 32, h // 8, w // 8)).astype(np.int8),
+            "quality": np.array([37], np.int64),
+        }
+        skip = {"skip": np.zeros((1, 1, h // 16, w // 16), np.uint8)}
+        deep = lambda feed: {k: 4 * v.astype(np.uint16) for k, v in feed.items()}
+        z, sym = run(eight[0], ["z", "sym"], source | pred | common | skip)
+        z10, sym10 = run(ten[0], ["z", "sym"], deep(source) | deep(pred) | common | skip)
+        self.assertLess((sym != sym10).mean(), 3e-3)
+        self.assertLess((z != z10).mean(), 1e-2)
+        # The decoders are given the same symbols.
+        symbols = {"z": z, "sym": sym}
+        a = run(eight[1], ["rec_y", "rec_uv"], symbols | pred | common)
+        b = run(ten[1], ["rec_y", "rec_uv"], symbols | deep(pred) | common)
+        for a, b in zip(a, b):
+            self.assertEqual(b.dtype, np.uint16)
+            inside = (a > 0) & (a < 255)
+            self.assertLessEqual(np.abs(a - b / 4)[inside].max(), 0.5)
+            # Not only whole levels.
+            self.assertGreater((b % 4 != 0).mean(), 0.3)
+
 
 class Int8Simulation(unittest.TestCase):
     def test_values_are_rounded_and_gradients_pass(self):
