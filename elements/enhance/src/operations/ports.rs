@@ -123,6 +123,37 @@ pub(super) fn pad_into(
     }
 }
 
+/// Like [`pad_into`], with `margin` samples above and to the left as well.
+pub(super) fn pad_around(
+    plane: &[u8],
+    (width, height): (usize, usize),
+    margin: usize,
+    to_width: usize,
+    out: &mut [u8],
+) {
+    for (y, row) in out.chunks_exact_mut(to_width).enumerate() {
+        let from = y.saturating_sub(margin).min(height - 1) * width;
+        let source = &plane[from..][..width];
+        row[..margin].fill(source[0]);
+        row[margin..margin + width].copy_from_slice(source);
+        row[margin + width..].fill(source[width - 1]);
+    }
+}
+
+/// Takes back what [`pad_around`] put around, in place.
+pub(super) fn crop_around(
+    plane: &mut Vec<u8>,
+    from_width: usize,
+    margin: usize,
+    (width, height): (usize, usize),
+) {
+    for y in 0..height {
+        let from = (y + margin) * from_width + margin;
+        plane.copy_within(from..from + width, y * width);
+    }
+    plane.truncate(width * height);
+}
+
 /// Cuts a padded plane down in place.
 pub(super) fn crop(plane: &mut Vec<u8>, from_width: usize, (width, height): (usize, usize)) {
     if from_width != width {
@@ -145,6 +176,18 @@ mod tests {
         assert_eq!(padded[..8], [0, 1, 2, 3, 4, 4, 4, 4]);
         assert_eq!(padded[56..], [10, 11, 12, 13, 14, 14, 14, 14]);
         crop(&mut padded, 8, (5, 3));
+        assert_eq!(padded, plane);
+    }
+
+    #[test]
+    fn margins_repeat_edges_and_are_taken_back() {
+        let plane: Vec<u8> = (0..15).collect();
+        let mut padded = vec![99; 10 * 8];
+        pad_around(&plane, (5, 3), 2, 10, &mut padded);
+        assert_eq!(padded[..10], [0, 0, 0, 1, 2, 3, 4, 4, 4, 4]);
+        assert_eq!(padded[30..40], [5, 5, 5, 6, 7, 8, 9, 9, 9, 9]);
+        assert_eq!(padded[70..], [10, 10, 10, 11, 12, 13, 14, 14, 14, 14]);
+        crop_around(&mut padded, 10, 2, (5, 3));
         assert_eq!(padded, plane);
     }
 }

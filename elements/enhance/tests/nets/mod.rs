@@ -154,5 +154,21 @@ fn the_loader_gives_what_the_operation_gives() {
         &picture,
         0,
     );
-    assert!(own.y == loaded.y);
+    // Nearer to the edges the operation's margin shows.
+    const SEEN: usize = 28;
+    let (w, h) = (2 * 64, 2 * 48);
+    let inside = (SEEN..h - SEEN).flat_map(|y| (SEEN..w - SEEN).map(move |x| y * w + x));
+    for at in inside {
+        assert!(own.y[at].abs_diff(loaded.y[at]) <= 1, "{at}");
+    }
+}
+
+/// Convolutions that take what is outside for black draw lines along the edges.
+#[test]
+fn the_upscaler_draws_no_lines_along_the_edges() {
+    let mut picture = leaves(64, 48, 3);
+    picture.y.fill(140);
+    let large = run_one("upscale", VideoFormat::I420, &picture, 0);
+    let most = large.y.iter().map(|v| v.abs_diff(140)).max();
+    assert!(most <= Some(2), "{most:?}");
 }
