@@ -86,13 +86,32 @@ impl<'a> File<'a> {
             .iter()
             .map(|name| self.layer(name))
             .collect::<Option<Vec<_>>>()?;
+        self.merged(&parts)
+    }
+
+    /// The 3x3 layer `name` without its corners and its centre, added to another layer.
+    fn cross(&self, name: &str, other: &str) -> Option<Linear> {
+        let (inputs, weights, bias) = self.layer(name)?;
+        if !inputs.is_multiple_of(9) {
+            return None;
+        }
+        let mut rows = Vec::new();
+        for row in weights.chunks_exact(inputs) {
+            for tap in row.chunks_exact(inputs / 9).skip(1).step_by(2) {
+                rows.extend_from_slice(tap);
+            }
+        }
+        self.merged(&[(inputs / 9 * 4, rows, bias), self.layer(other)?])
+    }
+
+    fn merged(&self, parts: &[(usize, Vec<f32>, Vec<f32>)]) -> Option<Linear> {
         let outputs = parts[0].2.len();
         if parts.iter().any(|p| p.2.len() != outputs) {
             return None;
         }
         let mut weights = Vec::new();
         for output in 0..outputs {
-            for (inputs, rows, _) in &parts {
+            for (inputs, rows, _) in parts {
                 weights.extend_from_slice(&rows[output * inputs..][..*inputs]);
             }
         }
@@ -179,6 +198,8 @@ enum Window {
     Two,
     /// 3x3 around every `n`-th position.
     Three(isize),
+    /// Above, left, right and below.
+    Cross,
 }
 
 /// What both networks have.
@@ -468,7 +489,7 @@ impl Shared {
             fuse: file.blocks("fuse")?,
             mean_step: file.pair("mean", "step")?,
             refine: [
-                file.sum(&["check", "check_in"])?,
+                file.cross("check", "check_in")?,
                 file.linear("check_mid")?,
                 file.linear("check_out")?,
             ],
@@ -506,7 +527,7 @@ impl Shared {
             && is(&self.hyper_e, z, 4 * z)
             && is(&self.fuse_in, p + z, p)
             && is(&self.mean_step, p, 2 * y)
-            && is(&self.refine[0], 9 * y + p, r)
+            && is(&self.refine[0], 4 * y + p, r)
             && is(&self.refine[1], r, r)
             && is(&self.refine[2], r, y)
             && is(&self.up, y, 4 * c)
@@ -776,15 +797,47 @@ impl Shared {
     /// From the anchors, better means of the others: the difference.
     fn refine(&self, maps: &mut Maps) {
         let [one, two] = &mut maps.refined;
-        let from = [(&maps.anchors, Window::Three(1)), (&maps.f[0], Window::One)];
-        self.layer(&self.refine[0], &from, one, Finish::Relu);
-        self.layer(&self.refine[1], &[(one, Window::One)], two, Finish::Relu);
-        self.layer(
-            &self.refine[2],
-            &[(two, Window::One)],
-            &mut maps.difference,
-            Finish::Keep,
-        );
+        let from = [(&maps.anchors, Window::Cross), (&maps.f[0], Window::One)];
+        self.others(&self.refine[0], &from, one, Finish::Relu);
+        let from = [(&*one, Window::One)];
+        self.others(&self.refine[1], &from, two, Finish::Relu);
+        let from = [(&*two, Window::One)];
+        self.others(&self.refine[2], &from, &mut maps.difference, Finish::Keep);
+    }
+
+    /// One layer at the positions that are no anchors; the rest of `out` stays as it is.
+    fn others(&self, layer: &Linear, from: &[(&Map, Window)], out: &mut Map, finish: Finish<'_>) {
+        let (width, channels) = (out.width, out.channels);
+        out.split(self.part(out.height)).for_each(|mut rows| {
+            let mut taps = Vec::with_capacity(5);
+            for i in 0..rows.count {
+                let row = rows.first + i;
+                let first = 1 - row % 2;
+                taps.clear();
+                for (map, window) in from {
+                    let tap =
+                        |dy: isize, dx: isize| map.tap(row as isize + dy, first as isize + dx, 2);
+                    match window {
+                        // All that is not zero of a 3x3 window: its corners and centre are no anchors.
+                        Window::Cross => {
+                            taps.extend([tap(-1, 0), tap(0, -1), tap(0, 1), tap(1, 0)])
+                        }
+                        _ => taps.push(tap(0, 0)),
+                    }
+                }
+                kernels::linear(
+                    self.isa,
+                    layer,
+                    &layer.bias,
+                    0..layer.outputs / 16,
+                    &taps,
+                    width / 2,
+                    &mut rows.row(i)[first * channels..],
+                    2 * channels,
+                    finish,
+                );
+            }
+        });
     }
 
     fn row_latents<'a>(&self, latents: &'a Map, row: usize) -> Latents<'a> {
@@ -1223,6 +1276,10 @@ fn window_taps<'a>(from: &[(&'a Map, Window)], row: usize, taps: &mut Vec<Tap<'a
             Window::Two => {
                 let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
                 taps.extend(places.map(|(dy, dx)| map.tap(2 * row + dy, dx, 2)));
+            }
+            Window::Cross => {
+                let places = [(-1, 0), (0, -1), (0, 1), (1, 0)];
+                taps.extend(places.map(|(dy, dx)| map.tap(row + dy, dx, 1)));
             }
             Window::Three(every) => {
                 for (dy, dx) in (0..9).map(|i| (i / 3 - 1, i % 3 - 1)) {
