@@ -14,7 +14,7 @@ svt=$(dpkg-query -W -f '${Version}' 'libsvtav1enc*' 2>/dev/null || echo "of an u
 echo "test-hybrid: GStreamer $(pkg-config --modversion gstreamer-1.0), SVT-AV1 $svt"
 # Its errors only: it says much else on stderr.
 export SVT_LOG=1
-cargo test --release -p aivideo-hybrid -- --test-threads 2
+cargo test --release -p aivideo-hybrid
 [ -n "${AIVIDEO_RD_DATA:-}" ] || { echo "test-hybrid: passed"; exit 0; }
 
 cargo build --release -p gst-plugin-aivideo -p gst-plugin-aitransport -p aivideo

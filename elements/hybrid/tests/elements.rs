@@ -18,6 +18,13 @@ fn init() {
     });
 }
 
+/// For tests that encode AV1: SVT-AV1 bears no two encoders of different settings in a process.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let guard = ALONE.lock();
+    guard.unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn available(names: &[&str]) -> bool {
     let missing: Vec<&&str> = names
         .iter()

@@ -83,6 +83,8 @@ struct Inside {
     elements: Vec<gst::Element>,
     /// Where the encoder takes no new one by itself.
     bitrate: Option<svtav1::Bitrate>,
+    /// Dropped when the encoder is gone.
+    _place: Option<svtav1::Place>,
 }
 
 #[derive(Default)]
@@ -265,11 +267,24 @@ impl AiHybridEnc {
     fn build(&self) -> Result<(), gst::ErrorMessage> {
         let settings = *lock(&self.settings);
         let known = candidates(settings.base, settings.goals().bitrate == 0);
-        let (encoder, element) = known
+        let (encoder, element, place) = known
             .iter()
             .find_map(|encoder| {
                 let element = gst::ElementFactory::make(encoder.factory).build().ok()?;
-                Some((*encoder, element))
+                let mut place = None;
+                if encoder.factory == svtav1::FACTORY {
+                    place = svtav1::Place::take(&settings.goals());
+                    if place.is_none() {
+                        gst::warning!(
+                            CAT,
+                            imp = self,
+                            "svtav1enc runs in this process with another latency or kind of rate, \
+                             which it does not bear: another encoder is taken"
+                        );
+                        return None;
+                    }
+                }
+                Some((*encoder, element, place))
             })
             .ok_or_else(|| {
                 let names: Vec<&str> = known.iter().map(|encoder| encoder.factory).collect();
@@ -324,7 +339,7 @@ impl AiHybridEnc {
         }
         self.watch(first, &size, &stream, encoder);
         let mut bitrate = None;
-        if encoder.factory == "svtav1enc"
+        if encoder.factory == svtav1::FACTORY
             && let Some(before) = size.static_pad("src")
         {
             let asked = bitrate.insert(svtav1::Bitrate::default());
@@ -335,6 +350,7 @@ impl AiHybridEnc {
             element,
             elements,
             bitrate,
+            _place: place,
         });
         Ok(())
     }

@@ -4,16 +4,19 @@
 //! Read and run with GStreamer 1.26 on SVT-AV1 2.3 (Debian 13): in low delay it waits for a second
 //! packet of the frame that it has just encoded, for ever; it announces 1.25 s of latency whatever
 //! it is set to, 30 s without a frame rate; it divides by zero below one frame a second; it takes no
-//! new bitrate while it runs.
+//! new bitrate while it runs; at a flush it waits for packets that never come.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
+use aivideo_core::element::lock;
 use gst::prelude::*;
 
 use super::Latency;
 use super::base::{Goals, set};
 use crate::hint;
+
+pub const FACTORY: &str = "svtav1enc";
 
 /// The smallest side that it takes.
 const LEAST_SIDE: u32 = 64;
@@ -61,6 +64,35 @@ fn set_bitrate(element: &gst::Element, latency: Latency, kbit: u32) {
     }
 }
 
+/// The settings of those that run in this process.
+static RUNNING: Mutex<Vec<(Latency, bool)>> = Mutex::new(Vec::new());
+
+/// Room for one encoder. SVT-AV1 keeps tables for the whole process: two encoders of different
+/// presets hang or crash, as two `svtav1enc preset=8` and `preset=5` in one pipeline do; alike
+/// they work side by side.
+pub struct Place((Latency, bool));
+
+impl Place {
+    /// None while others run with other settings.
+    pub fn take(goals: &Goals) -> Option<Self> {
+        let own = (goals.latency, goals.bitrate > 0);
+        let mut running = lock(&RUNNING);
+        running.iter().all(|other| *other == own).then(|| {
+            running.push(own);
+            Self(own)
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut running = lock(&RUNNING);
+        if let Some(at) = running.iter().position(|other| *other == self.0) {
+            running.remove(at);
+        }
+    }
+}
+
 /// A bitrate that is asked for while it runs.
 #[derive(Clone, Default)]
 pub struct Bitrate(Arc<AtomicU32>);
@@ -77,14 +109,7 @@ pub fn attend(before: &gst::Pad, element: &gst::Element, goals: &Goals, bitrate:
     let (Some(sink), Some(src)) = (element.static_pad("sink"), element.static_pad("src")) else {
         return;
     };
-    before.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, probe| {
-        if let Some(gst::PadProbeData::Event(event)) = &mut probe.data
-            && let Some(other) = with_frame_rate(event)
-        {
-            *event = other;
-        }
-        gst::PadProbeReturn::Ok
-    });
+    mend_events(before, element, &sink, &src);
     answer_latency(&sink, &src, latency);
 
     let draining = Arc::new(AtomicBool::new(false));
@@ -92,10 +117,10 @@ pub fn attend(before: &gst::Pad, element: &gst::Element, goals: &Goals, bitrate:
         let (element, sink, draining) = (element.downgrade(), sink, draining.clone());
         let (asked, running) = (bitrate.clone(), goals.bitrate);
         asked.ask(running);
-        let running_now = std::sync::Mutex::new(running);
+        let running_now = Mutex::new(running);
         before.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
             let wanted = asked.0.load(Ordering::Acquire);
-            let mut running = aivideo_core::element::lock(&running_now);
+            let mut running = lock(&running_now);
             if wanted != *running
                 && wanted > 0
                 && let Some(element) = element.upgrade()
@@ -123,6 +148,33 @@ pub fn attend(before: &gst::Pad, element: &gst::Element, goals: &Goals, bitrate:
         hand_on(&src, gst::FlowSuccess::CustomSuccess2);
         hand_on(before, gst::FlowSuccess::Ok);
     }
+}
+
+/// Caps get a frame rate, and a flush is a new start.
+fn mend_events(before: &gst::Pad, element: &gst::Element, sink: &gst::Pad, src: &gst::Pad) {
+    let (element, sink, src) = (element.downgrade(), sink.downgrade(), src.downgrade());
+    let mask = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::EVENT_FLUSH;
+    before.add_probe(mask, move |pad, probe| {
+        let Some(gst::PadProbeData::Event(event)) = &mut probe.data else {
+            return gst::PadProbeReturn::Ok;
+        };
+        if event.type_() == gst::EventType::FlushStop {
+            let parts = (element.upgrade(), sink.upgrade(), src.upgrade());
+            let (Some(element), Some(sink), Some(src)) = parts else {
+                return gst::PadProbeReturn::Ok;
+            };
+            let stop = event.clone();
+            let stopped = element.set_state(gst::State::Null).is_ok();
+            start(pad, &element, &sink, stopped, || {
+                src.push_event(stop);
+            });
+            return gst::PadProbeReturn::Drop;
+        }
+        if let Some(other) = with_frame_rate(event) {
+            *event = other;
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Pushes buffers on and gives another success for theirs.
@@ -206,9 +258,22 @@ fn restart(
     draining.store(true, Ordering::Release);
     sink.send_event(gst::event::Eos::new());
     draining.store(false, Ordering::Release);
-    let stopped = element.set_state(gst::State::Null);
+    let stopped = element.set_state(gst::State::Null).is_ok();
     change();
-    if stopped.is_err() || element.sync_state_with_parent().is_err() {
+    start(before, element, sink, stopped, || ());
+}
+
+/// Starts the encoder after it was stopped, and tells it of the stream again, after `first`.
+fn start(
+    before: &gst::Pad,
+    element: &gst::Element,
+    sink: &gst::Pad,
+    stopped: bool,
+    first: impl FnOnce(),
+) {
+    let started = stopped && element.sync_state_with_parent().is_ok();
+    first();
+    if !started {
         // Its error is on the bus; the next buffer ends the stream.
         return;
     }
@@ -230,6 +295,25 @@ mod tests {
             [1, 63, 64, 65, 99, 1080].map(fit),
             [64, 64, 64, 64, 98, 1080]
         );
+    }
+
+    #[test]
+    fn others_have_no_place_beside_one_that_runs() {
+        let goals = |latency, bitrate| Goals {
+            latency,
+            bitrate,
+            quality: 45.0,
+            key_int_max: 250,
+        };
+        let first = Place::take(&goals(Latency::File, 0));
+        let second = Place::take(&goals(Latency::File, 0));
+        assert!(first.is_some() && second.is_some());
+        assert!(Place::take(&goals(Latency::LowDelay, 0)).is_none());
+        assert!(Place::take(&goals(Latency::File, 500)).is_none());
+        drop(first);
+        assert!(Place::take(&goals(Latency::LowDelay, 0)).is_none());
+        drop(second);
+        assert!(Place::take(&goals(Latency::LowDelay, 0)).is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
-use crate::available;
+use crate::{alone, available};
 
 const BASES: [(&str, &[&str]); 3] = [
     ("av1", &["av1enc", "av1parse", "av1dec"]),
@@ -53,6 +53,7 @@ fn source(frames: u32, format: &str, width: u32, height: u32) -> String {
 #[test]
 fn streams_come_back_at_their_size() {
     crate::init();
+    let _alone = alone();
     for (base, needed) in BASES {
         if !available(needed) {
             continue;
@@ -77,6 +78,7 @@ fn streams_come_back_at_their_size() {
 #[test]
 fn low_delay_holds_no_frame_back() {
     crate::init();
+    let _alone = alone();
     for (base, needed) in BASES {
         if !available(needed) {
             continue;
@@ -117,6 +119,7 @@ fn low_delay_holds_no_frame_back() {
 #[test]
 fn standard_tools_take_the_stream() {
     crate::init();
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     for (base, needed) in BASES {
         let parser = format!("{base}parse");
@@ -180,6 +183,7 @@ fn it_goes_over_rtp_and_mpeg_ts() {
 #[test]
 fn ten_bits_stay() {
     crate::init();
+    let _alone = alone();
     if !available(&["av1enc", "av1dec"]) {
         return;
     }

@@ -3,8 +3,8 @@
 
 use gst::prelude::*;
 
-use crate::available;
 use crate::streams::run;
+use crate::{alone, available};
 
 const LATENCIES: [&str; 3] = ["low-delay", "balanced", "file"];
 
@@ -65,6 +65,7 @@ fn every_latency_codes_all_frames_of_any_size_and_rate() {
     if !there() {
         return;
     }
+    let _alone = alone();
     for latency in LATENCIES {
         for (width, height, rate, more) in [
             (145, 99, "25/1", ""),
@@ -91,6 +92,7 @@ fn key_frames_come_in_time_and_when_they_are_asked_for() {
     if !there() {
         return;
     }
+    let _alone = alone();
     let source = "videotestsrc num-buffers=40 pattern=ball \
         ! video/x-raw,format=I420,width=128,height=96,framerate=25/1";
     for latency in LATENCIES {
@@ -128,6 +130,7 @@ fn bitrate_changes_while_it_runs_and_no_frame_is_lost() {
     if !there() {
         return;
     }
+    let _alone = alone();
     for latency in LATENCIES {
         let text = format!(
             "videotestsrc num-buffers=200 pattern=snow \
@@ -168,6 +171,7 @@ fn it_announces_what_it_holds_back() {
     if !there() {
         return;
     }
+    let _alone = alone();
     for (latency, most) in [("low-delay", 0), ("balanced", 1000), ("file", 3200)] {
         let text = format!(
             "videotestsrc is-live=true pattern=ball \
@@ -211,6 +215,7 @@ fn it_holds_back_no_more_than_it_announces() {
     if !there() {
         return;
     }
+    let _alone = alone();
     for (latency, announced) in [("low-delay", 0), ("balanced", 20), ("file", 80)] {
         let text = format!(
             "videotestsrc num-buffers=120 pattern=ball \
@@ -259,5 +264,46 @@ fn it_holds_back_no_more_than_it_announces() {
         let most = held.iter().copied().max().unwrap();
         eprintln!("{latency}: holds {most} frames");
         assert!(most <= announced, "{latency}: holds {most} frames");
+    }
+}
+
+/// A seek throws away what is inside, and the stream goes on.
+#[test]
+fn a_seek_does_not_stop_it() {
+    if !there() {
+        return;
+    }
+    let _alone = alone();
+    for latency in LATENCIES {
+        let text = format!(
+            "videotestsrc num-buffers=150 pattern=ball \
+             ! video/x-raw,format=I420,width=128,height=96,framerate=25/1 ! {} ! fakesink name=out",
+            encoder(&format!("name=e latency={latency}"))
+        );
+        let pipeline = gst::parse::launch(&text)
+            .unwrap()
+            .downcast::<gst::Pipeline>()
+            .unwrap();
+        pipeline.set_state(gst::State::Paused).unwrap();
+        pipeline.state(gst::ClockTime::from_seconds(30)).0.unwrap();
+        let (done, wait) = std::sync::mpsc::channel();
+        let weak = pipeline.downgrade();
+        std::thread::spawn(move || {
+            let pipeline = weak.upgrade().unwrap();
+            let sought = pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::SECOND);
+            let _ = done.send(sought.is_ok());
+        });
+        let limit = std::time::Duration::from_secs(20);
+        assert_eq!(wait.recv_timeout(limit), Ok(true), "{latency}: the seek");
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+        let wait = gst::ClockTime::from_seconds(30);
+        let message = pipeline.bus().unwrap().timed_pop_filtered(wait, &kinds);
+        let message = message.unwrap_or_else(|| panic!("{latency}: it did not end"));
+        assert!(
+            matches!(message.view(), gst::MessageView::Eos(_)),
+            "{latency}: {message:?}"
+        );
+        pipeline.set_state(gst::State::Null).unwrap();
     }
 }
