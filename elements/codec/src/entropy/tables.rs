@@ -14,8 +14,8 @@ const MAGIC: &[u8; 4] = b"AICT";
 const VERSION: u16 = 2;
 const HEADER: usize = 4 + 8 * 2;
 /// Slots of the coarse look-up: the decoder starts its search here.
-const COARSE: usize = 256;
-const COARSE_SHIFT: u32 = PROB_BITS - 8;
+const COARSE: usize = 512;
+const COARSE_SHIFT: u32 = PROB_BITS - 9;
 /// Largest `max`: a symbol's index then fits a byte.
 const MAX_LIMIT: u16 = 127;
 /// Scale indices that are coded (1 to 31; index 0 means a zero that is not coded).
@@ -51,7 +51,7 @@ pub enum TablesError {
 /// One static distribution, arranged for fast search.
 #[derive(Clone)]
 pub struct Table {
-    /// For each of 256 coarse slots, the symbol at its first position.
+    /// For each of the coarse slots, the symbol at its first position.
     coarse: [u8; COARSE],
     /// Start of each symbol's interval, and from bit 16 on its end. After the last symbol there are
     /// empty intervals at the end of the range.
