@@ -54,14 +54,14 @@ fn split(value: f32) -> [u16; 2] {
     let rest = value - f32::from_bits(bits & 0xffff_0000);
     [
         (bits >> 16) as u16,
-        ((rest.to_bits() + 0x8000) >> 16) as u16,
+        (rest.to_bits().wrapping_add(0x8000) >> 16) as u16,
     ]
 }
 
 /// The nearest bfloat16.
 #[inline(always)]
 fn nearest(value: f32) -> u16 {
-    ((value.to_bits() + 0x8000) >> 16) as u16
+    (value.to_bits().wrapping_add(0x8000) >> 16) as u16
 }
 
 /// `[outputs][inputs]` weights as tiles, all depths of 16 outputs one after the other. A `coarse` layer

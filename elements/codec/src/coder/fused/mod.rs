@@ -198,7 +198,7 @@ enum Window {
     Two,
     /// 3x3 around every `n`-th position.
     Three(isize),
-    /// Above, left, right and below.
+    /// Above, left, right and below: all of a 3x3 window around no anchor that is not zero.
     Cross,
 }
 
@@ -565,7 +565,7 @@ impl Shared {
             let mut taps = Vec::with_capacity(10);
             for i in 0..rows.count {
                 taps.clear();
-                window_taps(from, rows.first + i, &mut taps);
+                window_taps(from, (rows.first + i, 0, 1), &mut taps);
                 let panels = 0..layer.outputs / 16;
                 kernels::linear(
                     self.isa,
@@ -814,17 +814,7 @@ impl Shared {
                 let row = rows.first + i;
                 let first = 1 - row % 2;
                 taps.clear();
-                for (map, window) in from {
-                    let tap =
-                        |dy: isize, dx: isize| map.tap(row as isize + dy, first as isize + dx, 2);
-                    match window {
-                        // All that is not zero of a 3x3 window: its corners and centre are no anchors.
-                        Window::Cross => {
-                            taps.extend([tap(-1, 0), tap(0, -1), tap(0, 1), tap(1, 0)])
-                        }
-                        _ => taps.push(tap(0, 0)),
-                    }
-                }
+                window_taps(from, (row, first, 2), &mut taps);
                 kernels::linear(
                     self.isa,
                     layer,
@@ -1268,18 +1258,24 @@ impl Analysis {
     }
 }
 
-fn window_taps<'a>(from: &[(&'a Map, Window)], row: usize, taps: &mut Vec<Tap<'a>>) {
-    let row = row as isize;
+/// What a layer reads for a row's `every`-th positions from `column` on; `Two` and `Three` are for whole
+/// rows and have steps of their own.
+fn window_taps<'a>(
+    from: &[(&'a Map, Window)],
+    (row, column, every): (usize, usize, usize),
+    taps: &mut Vec<Tap<'a>>,
+) {
+    let (row, column) = (row as isize, column as isize);
     for (map, window) in from {
         match *window {
-            Window::One => taps.push(map.tap(row, 0, 1)),
+            Window::One => taps.push(map.tap(row, column, every)),
             Window::Two => {
                 let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
                 taps.extend(places.map(|(dy, dx)| map.tap(2 * row + dy, dx, 2)));
             }
             Window::Cross => {
                 let places = [(-1, 0), (0, -1), (0, 1), (1, 0)];
-                taps.extend(places.map(|(dy, dx)| map.tap(row + dy, dx, 1)));
+                taps.extend(places.map(|(dy, dx)| map.tap(row + dy, column + dx, every)));
             }
             Window::Three(every) => {
                 for (dy, dx) in (0..9).map(|i| (i / 3 - 1, i % 3 - 1)) {
