@@ -156,11 +156,16 @@ fn real(quality: u8) -> Option<Source> {
     let mut state = vec![0; net.state_len(&layout)];
     let skip = vec![false; layout.blocks()];
     let mut frames = Vec::new();
-    for picture in &pictures {
+    for (i, picture) in pictures.iter().enumerate() {
+        // The first is a key frame, whose symbols may have tables of their own.
+        let net = net.of(i == 0);
+        let layout = net.layout((first.width, first.height), usize::MAX);
         let coded = net
             .run(&layout, picture, &prediction, state, quality, &skip)
             .ok()?;
-        frames.push((coded.z, coded.y));
+        if i > 0 {
+            frames.push((coded.z, coded.y));
+        }
         prediction = coded.reconstruction.picture;
         state = coded.reconstruction.state;
     }

@@ -91,12 +91,12 @@ fn report(harness: &mut Harness, name: &str, times: Times) -> Result<(), Box<dyn
     let frames = times.wall.len() as f64 * 1e3;
     let field = |field: &str| stats.get::<u64>(field).map(|v| v as f64 / frames);
     let (motion, network) = (field("motion-us")?, field("network-us")?);
-    let entropy = field("entropy-us")?;
+    let (filter, entropy) = (field("filter-us")?, field("entropy-us")?);
     let all = times.wall.iter().sum::<f64>() / times.wall.len() as f64;
-    let rest = all - motion - network - entropy;
+    let rest = all - motion - network - filter - entropy;
     let (wall, cpu) = (median(times.wall), median(times.cpu));
     println!(
-        "{name}: {wall:.2} ms a frame ({:.1} frames/s), {cpu:.2} ms of CPU time; of {all:.2} ms on average: network {network:.2}, motion {motion:.2}, entropy {entropy:.2}, rest {rest:.2} = {:.1} % of the network",
+        "{name}: {wall:.2} ms a frame ({:.1} frames/s), {cpu:.2} ms of CPU time; of {all:.2} ms on average: network {network:.2}, motion {motion:.2}, loop filter {filter:.2}, entropy {entropy:.2}, rest {rest:.2} = {:.1} % of the network",
         1e3 / wall,
         100.0 * rest / network
     );

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Choices: `skip-bits`, `lasting`, `key-boost`, `cycle` (offsets of inter frames' quality, as `0/-2/-1/-2`),
-//! `scene-cuts` (0 or 1).
+//! `scene-cuts` (0 or 1), `loop-filter` (0 or 1), `model` (a folder).
 
 use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier};
 use aivideo_codec::coder::{
@@ -28,6 +28,7 @@ struct Variant {
     encoder: EncoderSettings,
     rate: RateSettings,
     scene_cuts: bool,
+    model: Option<PathBuf>,
 }
 
 impl Variant {
@@ -38,6 +39,7 @@ impl Variant {
             encoder: EncoderSettings::default(),
             rate: RateSettings::default(),
             scene_cuts: false,
+            model: None,
         };
         for choice in choices.split(',').filter(|c| !c.is_empty()) {
             let (key, value) = choice.split_once('=').ok_or("a choice is name=value")?;
@@ -46,6 +48,8 @@ impl Variant {
                 "lasting" => variant.encoder.lasting = value.parse()?,
                 "key-boost" => variant.rate.key_boost = value.parse()?,
                 "scene-cuts" => variant.scene_cuts = value == "1",
+                "loop-filter" => variant.encoder.loop_filter = value == "1",
+                "model" => variant.model = Some(value.into()),
                 "cycle" => {
                     let offsets: Vec<i8> = value
                         .split('/')
@@ -184,20 +188,25 @@ fn main() -> Result<()> {
             _ => clips.push(PathBuf::from(arg)),
         }
     }
-    let files = ModelFiles::find(model.as_deref())?;
     let inference = InferenceSettings {
         device: "cpu".to_owned(),
         ..InferenceSettings::default()
     };
-    let net = EncodeNet::acquire(&files, &inference)?;
+    let nets = variants
+        .iter()
+        .map(|variant| {
+            let files = ModelFiles::find(variant.model.as_deref().or(model.as_deref()))?;
+            Ok(EncodeNet::acquire(&files, &inference)?)
+        })
+        .collect::<Result<Vec<_>>>()?;
     let mut sums = vec![0.0; variants.len()];
     for path in &clips {
         let clip = read_clip(path, frames)?;
         let mut curves: Vec<Vec<(f64, f64)>> = Vec::new();
-        for variant in &variants {
+        for (variant, net) in variants.iter().zip(&nets) {
             let mut points = qualities
                 .iter()
-                .map(|&q| point(&net, &clip, variant, q, key))
+                .map(|&q| point(net, &clip, variant, q, key))
                 .collect::<Result<Vec<_>>>()?;
             points.sort_by(|a, b| a.1.total_cmp(&b.1));
             curves.push(points);

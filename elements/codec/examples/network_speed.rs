@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How long the networks take alone, in the fused kernels and in ONNX Runtime, alternating:
-//! `cargo run --release -p aivideo-codec --example network_speed -- [width height [rounds [threads [model]]]]`
-//! (1280 720, 20 rounds, all threads, the built-in model).
+//! `cargo run --release -p aivideo-codec --example network_speed -- [--key] [width height [rounds [threads [model]]]]`
+//! (1280 720, 20 rounds, all threads, the built-in model; `--key`: the networks of key frames).
 
 use aivideo_codec::coder::{DecodeNet, EncodeNet, ModelFiles, Picture};
 use aivideo_core::settings::InferenceSettings;
@@ -26,9 +26,14 @@ fn busy() -> f64 {
 
 fn main() -> Result<(), Box<dyn Error>> {
     gst::init()?;
-    let model = std::env::args().nth(5);
-    let args: Vec<usize> = std::env::args()
-        .skip(1)
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let key = words.first().is_some_and(|word| word == "--key");
+    if key {
+        words.remove(0);
+    }
+    let model = words.get(4).cloned();
+    let args: Vec<usize> = words
+        .iter()
         .take(4)
         .map(|a| a.parse())
         .collect::<Result<_, _>>()?;
@@ -54,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let (Ok(encoder), Ok(decoder)) = (encoder, decoder) else {
                 return Err("the model cannot be loaded".into());
             };
+            let (encoder, decoder) = (encoder.of(key), decoder.of(key));
             let layout = encoder.layout(size, 2);
             let mut source = Picture::grey(layout.width, layout.height);
             for (i, v) in source.y.iter_mut().enumerate() {

@@ -7,9 +7,11 @@ mod aicodecenc;
 pub mod bitstream;
 #[cfg(feature = "inference")]
 pub mod coder;
+mod dispatch;
 #[cfg(feature = "inference")]
 mod element;
 pub mod entropy;
+pub mod loop_filter;
 pub mod motion;
 mod parse;
 mod typefind;

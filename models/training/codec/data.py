@@ -5,7 +5,7 @@
 DIR/images (any folder of clips and photos works) and keeps adding until it has
 enough; the trainer reads what is there, so both may run at once. Sources are
 downscaled so that the noise of their own coding is hidden. Motion is searched
-once, here, on the source frames.
+once, here, on the source frames, by the encoder's own search.
 """
 
 import argparse
@@ -156,7 +156,7 @@ def disturb(rng, frames, clips):
 
 def to_planes(frames):
     """Crops to whole blocks; returns y [T,h,w] and uv [T,2,h/2,w/2]."""
-    h, w = (d // BLOCK * BLOCK for d in frames[0].shape[:2])
+    h, w = (d // 16 * 16 for d in frames[0].shape[:2])
     ys, uvs = [], []
     for f in frames:
         i420 = cv2.cvtColor(np.ascontiguousarray(f[:h, :w]), cv2.COLOR_BGR2YUV_I420)
@@ -165,12 +165,10 @@ def to_planes(frames):
     return np.stack(ys), np.stack(uvs)
 
 
-def save_segment(path, frames, search):
+def save_segment(path, frames, search, quality=32):
     y, uv = to_planes(frames)
     t, h, w = y.shape
-    mv = np.zeros((t, h // BLOCK, w // BLOCK, 2), np.int16)
-    for i in range(1, t):
-        mv[i] = search(y[i], y[i - 1])
+    mv = search(y, quality) if t > 1 else np.zeros(0, np.int16)
     temp = path + ".part"
     with open(temp, "wb") as f:
         np.save(f, np.concatenate([y.reshape(-1), uv.reshape(-1), mv.view(np.uint8).reshape(-1)]))
@@ -183,7 +181,8 @@ def load_segment(path):
     n = t * h * w
     y = raw[:n].reshape(t, h, w)
     uv = raw[n : n + n // 2].reshape(t, 2, h // 2, w // 2)
-    mv = raw[n + n // 2 :].view(np.int16).reshape(t, h // BLOCK, w // BLOCK, 2)
+    shape = t, h // BLOCK, w // BLOCK, 2
+    mv = raw[n + n // 2 :].view(np.int16).reshape(shape) if t > 1 else np.zeros(shape, np.int16)
     return y, uv, mv
 
 
@@ -216,9 +215,54 @@ def build(root, cache, total, seed):
         frames = disturb(rng, frames, clips)
         if frames[0].shape[0] < MIN_H or frames[0].shape[1] < MIN_W:
             frames = [cv2.transpose(f) for f in frames]
-        if frames[0].shape[0] // BLOCK * BLOCK < MIN_H or frames[0].shape[1] // BLOCK * BLOCK < MIN_W:
+        if min(frames[0].shape[0] // 16 * 16 - MIN_H, frames[0].shape[1] // 16 * 16 - MIN_W) < 0:
             continue
-        save_segment(name, frames, search)
+        save_segment(name, frames, search, rng.randrange(64))
+
+
+def build_stills(root, cache, seed, every=5):
+    """Single pictures, for the key-frame network: every few frames of each clip, and each photo at several sizes."""
+    os.makedirs(cache, exist_ok=True)
+    clips = find_files(os.path.join(root, "video"), VIDEO) or find_files(root, VIDEO)
+    photos = find_files(os.path.join(root, "images"), PHOTO) or find_files(root, PHOTO)
+
+    def keep(name, picture):
+        h, w = picture.shape[:2]
+        if w < MIN_W or h < MIN_H:
+            picture = cv2.transpose(picture)
+            h, w = w, h
+        if w >= MIN_W and h >= MIN_H:
+            save_segment(os.path.join(cache, name), [picture], None)
+
+    for i, path in enumerate(clips):
+        prefix = "heldstill" if any(k in path for k in HELD_OUT) else "still"
+        if glob.glob(os.path.join(cache, f"{prefix}_{i:03d}_*")):
+            continue
+        rng = random.Random(f"{seed}-still-{i}")
+        cap = cv2.VideoCapture(path)
+        at = 0
+        while True:
+            ok, frame = cap.read()
+            if not ok:
+                break
+            if at % every == 0:
+                h, w = frame.shape[:2]
+                size = target_size(rng, w, h)
+                if min(size) >= MIN_H and max(size) >= MIN_W:
+                    keep(f"{prefix}_{i:03d}_{at:05d}", cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
+            at += 1
+    for i, path in enumerate(photos):
+        if glob.glob(os.path.join(cache, f"still_p{i:03d}_*")):
+            continue
+        picture = cv2.imread(path)
+        if picture is None:
+            continue
+        h, w = picture.shape[:2]
+        for area in (1, 2, 4, 8, 16):
+            scale = min((area * 60_000 / (w * h)) ** 0.5, 0.7)
+            scale = max(scale, MIN_W / w, MIN_H / h)
+            size = round(w * scale), round(h * scale)
+            keep(f"still_p{i:03d}_{area:02d}", cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 class Segments:
@@ -247,8 +291,10 @@ class Segments:
             r = rng.randrange((h - height) // BLOCK + 1)
             c = rng.randrange((w - width) // BLOCK + 1)
             n, m = height // BLOCK, width // BLOCK
-            cy = y[t0 : t0 + frames, r * 16 : r * 16 + height, c * 16 : c * 16 + width]
-            cuv = uv[t0 : t0 + frames, :, r * 8 : r * 8 + height // 2, c * 8 : c * 8 + width // 2]
+            top, left = r * BLOCK, c * BLOCK
+            cy = y[t0 : t0 + frames, top : top + height, left : left + width]
+            top, left = top // 2, left // 2
+            cuv = uv[t0 : t0 + frames, :, top : top + height // 2, left : left + width // 2]
             cmv = mv[t0 : t0 + frames, r : r + n, c : c + m].astype(np.int64)
             if rng.random() < 0.5:
                 cy, cuv, cmv = cy[..., ::-1], cuv[..., ::-1], cmv[:, :, ::-1] * np.array([-1, 1])
@@ -290,6 +336,10 @@ if __name__ == "__main__":
     parser.add_argument("--cache", default=os.path.join(os.path.dirname(__file__), "..", ".cache", "codec"))
     parser.add_argument("--segments", type=int, default=900)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--stills", action="store_true", help="pictures for the key-frame network in place of segments")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    build(args.data, args.cache, args.segments, args.seed)
+    if args.stills:
+        build_stills(args.data, args.cache, args.seed)
+    else:
+        build(args.data, args.cache, args.segments, args.seed)

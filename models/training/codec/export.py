@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the shipped files: two ONNX graphs, both again for samples of ten bits, and the entropy tables.
+"""Writes the shipped files: two ONNX graphs, both again for samples of ten bits, and the entropy tables;
+the same for the network of key frames.
 
-    python export.py --run ../runs/codec-s --out ../../codec
+    python export.py --run ../runs/codec-s --key-run ../runs/codec-k --out ../../codec
 
 The graphs are written node by node: plain operators, nothing that depends on
 an exporter's mood, and the same order of shared layers in both.
@@ -22,6 +23,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import data
+import loop_filter
 import model as codec
 from motion import Warp
 
@@ -401,12 +403,17 @@ def ten_bits(model):
     return deep
 
 
+def stem(tier):
+    """How the names of a tier's files begin; tier K belongs to S."""
+    return "s-key" if tier == "K" else tier.lower()
+
+
 def write_ten_bits(out, tier):
     """Beside the graphs of eight bits, those of ten; gives their hashes."""
     hashes = {}
     for side in ("encode", "decode"):
-        raw = ten_bits(onnx.load(os.path.join(out, f"{tier.lower()}-{side}.onnx"))).SerializeToString()
-        name = f"{tier.lower()}-{side}10.onnx"
+        raw = ten_bits(onnx.load(os.path.join(out, f"{stem(tier)}-{side}.onnx"))).SerializeToString()
+        name = f"{stem(tier)}-{side}10.onnx"
         store(out, name, raw)
         hashes[name] = hashlib.sha256(raw).hexdigest()
     return hashes
@@ -416,7 +423,7 @@ def verify_ten_bits(out, tier):
     """Pictures of eight bits, coded as such and as ten: what eight bits round away is all that may differ."""
     import onnxruntime as ort
 
-    open_ = lambda name: ort.InferenceSession(os.path.join(out, f"{tier.lower()}-{name}.onnx"), providers=["CPUExecutionProvider"])
+    open_ = lambda name: ort.InferenceSession(os.path.join(out, f"{stem(tier)}-{name}.onnx"), providers=["CPUExecutionProvider"])
     eight, ten, decoder = open_("encode"), open_("encode10"), open_("decode10")
     h, w = 192, 320
     rng = np.random.default_rng(5)
@@ -525,19 +532,21 @@ class Counts:
         return z, y
 
 
-def table_bytes(z, y):
+def table_bytes(z, y, sets=None):
     head = struct.pack(
-        "<4s8H", b"AICT", 2, PROB_BITS, z.shape[1], z.shape[0], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
+        "<4s8H", b"AICT", 2 if sets is None else 3, PROB_BITS, z.shape[1], z.shape[0], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
     )
-    return head + z.astype("<u2").tobytes() + y.astype("<u2").tobytes()
+    filters = b"" if sets is None else loop_filter.numbers(sets).tobytes()
+    return head + z.astype("<u2").tobytes() + y.astype("<u2").tobytes() + filters
 
 
 def read_tables(raw):
     magic, version, bits, zc, groups, z_max, idx, ctx, y_max = struct.unpack_from("<4s8H", raw)
-    assert magic == b"AICT" and version == 2 and bits == PROB_BITS
+    assert magic == b"AICT" and version in (2, 3) and bits == PROB_BITS
     body = np.frombuffer(raw, "<u2", offset=20)
     n = groups * zc * (2 * z_max + 2)
-    return body[:n].reshape(groups, zc, -1), body[n:].reshape(idx, ctx, 2 * y_max + 2)
+    m = n + idx * ctx * (2 * y_max + 2)
+    return body[:n].reshape(groups, zc, -1), body[n:m].reshape(idx, ctx, 2 * y_max + 2)
 
 
 def decide_skip(y, py, q):
@@ -547,53 +556,106 @@ def decide_skip(y, py, q):
     return (sad < SKIP * steps[:, None, None, None]).float()
 
 
-def code_frame(net, warp, y, uv, mv, rec, state, last, q, use_skip=True):
-    """One frame in torch, as the Rust encoder drives the graph. Planes float [B,...]."""
-    x = codec.to_net(y, uv)
-    skip = None
-    if rec is None:
-        pred = torch.zeros_like(x)
-        state = torch.zeros(*x.shape[:3], net.tier.m)
-        last = None
-    else:
-        py, puv = warp(rec[0], rec[1], mv)
-        pred = codec.to_net(py, puv)
-        if use_skip:
+# Added to the quality of the frames that tables and filters are fitted on, as the encoder does.
+KEY_BOOST, CYCLE = 18, (-6, -3, -6, 9)
+
+
+class Coder:
+    """Codes frames in torch, as the Rust encoder drives the graphs. Planes float [B,...].
+
+    `sets`: weights of the loop filter for key frames and for others, where there are any; `fit` gathers
+    what they are fitted from, for the frames of one kind.
+    """
+
+    def __init__(self, net, key_net=None, sets=(None, None), fit=None, fit_keys=False):
+        self.net, self.key_net, self.sets, self.fit, self.fit_keys = net, key_net, sets, fit, fit_keys
+        self.warp = Warp()
+        self.restart()
+
+    def restart(self):
+        self.rec = self.state = self.last = None
+
+    def __call__(self, y, uv, mv, q):
+        """Symbols y and z, and the skip flags (None for a key frame)."""
+        key = self.rec is None
+        net = self.key_net if key and self.key_net else self.net
+        x = codec.to_net(y, uv)
+        skip = None
+        if key:
+            pred = torch.zeros_like(x)
+            self.state = torch.zeros(*x.shape[:3], net.tier.m)
+            self.last = None
+        else:
+            py, puv = self.warp(*self.rec, mv)
+            pred = codec.to_net(py, puv)
             skip = decide_skip(y, py, q).permute(0, 2, 3, 1)
-    out, state, sym, by, bz, z = net.frame(x, pred, state, q, skip=skip, last=last, hard=True)
-    ry, ruv = codec.from_net(out)
-    ry, ruv = torch.floor(ry + 0.5).clamp(0, 255), torch.floor(ruv + 0.5).clamp(0, 255)
-    if skip is not None:
-        big = skip.permute(0, 3, 1, 2)
-        ky = big.repeat_interleave(16, 2).repeat_interleave(16, 3)
-        kc = big.repeat_interleave(8, 2).repeat_interleave(8, 3)
-        ry, ruv = ry * (1 - ky) + py * ky, ruv * (1 - kc) + puv * kc
-    return (ry, ruv), state, sym, z, skip
+        out, self.state, sym, _, _, z = net.frame(x, pred, self.state, q, skip=skip, last=self.last, hard=True)
+        ry, ruv = codec.from_net(out)
+        ry, ruv = torch.floor(ry + 0.5).clamp(0, 255), torch.floor(ruv + 0.5).clamp(0, 255)
+        if skip is not None:
+            big = skip.permute(0, 3, 1, 2)
+            ky = big.repeat_interleave(16, 2).repeat_interleave(16, 3)
+            kc = big.repeat_interleave(8, 2).repeat_interleave(8, 3)
+            ry, ruv = ry * (1 - ky) + py * ky, ruv * (1 - kc) + puv * kc
+        sets = self.sets[0 if key else 1]
+        for i, luma in enumerate(ry[:, 0].numpy().astype(np.int32)):
+            still = np.zeros((luma.shape[0] // 16, luma.shape[1] // 16), bool) if skip is None else skip[i, ..., 0].numpy() > 0
+            source = y[i, 0].numpy().astype(np.int32)
+            if self.fit is not None and key == self.fit_keys:
+                self.fit.add(luma, source, still)
+            if sets is not None:
+                ry[i, 0] = torch.from_numpy(loop_filter.choose(luma, source, sets, still)[0].astype(np.float32))
+        self.rec = ry, ruv
+        # Symbols of a network of their own are no context.
+        self.last = None if key and self.key_net else sym
+        return sym, z, skip
 
 
-def fit_tables(net, cache, batches, frames=12, seed=11):
-    """Counts over training segments, qualities spread."""
-    segments = data.Segments(cache)
-    counts = Counts(net.tier)
-    warp = Warp()
+def coded(coder, segments, batches, frames, seed):
+    """Codes training runs, qualities spread; gives symbols, z, skip flags, contexts and qualities."""
     rng = random.Random(seed)
-    for i in range(batches):
+    for _ in range(batches):
         ys, uvs, mvs = (torch.from_numpy(v) for v in segments.batch(rng, 4, frames, 256, 192))
         q = torch.tensor([(16 * b + rng.randrange(16)) for b in range(4)])
-        rec = state = last = None
+        coder.restart()
         for t in range(frames):
-            qt = (q + (6 if t == 0 else 0)).clamp(0, 63)
-            y, uv = ys[:, t : t + 1].float(), uvs[:, t].float()
-            rec, state, sym, z, skip = code_frame(net, warp, y, uv, mvs[:, t], rec, state, last, qt)
-            counts.add(net, z, sym, skip, last, qt)
-            last = sym
+            qt = (q + (KEY_BOOST if t == 0 else CYCLE[t % 4])).clamp(0, codec.QUALITIES - 1)
+            if coder.net.tier.name == "K":
+                qt = q
+            last = coder.last
+            sym, z, skip = coder(ys[:, t : t + 1].float(), uvs[:, t].float(), mvs[:, t], qt)
+            yield t, sym, z, skip, last, qt
+
+
+def fit_filters(net, segments, batches, key_net=None, key_sets=None, frames=6, seed=21):
+    """The loop filter's sets: first for frames predicted from unfiltered ones, then for what those sets lead to."""
+    alone = net.tier.name == "K"
+    sets = None
+    for _ in range(1 if alone else 2):
+        fit = loop_filter.Fit()
+        coder = Coder(net, key_net, (key_sets, sets), fit, fit_keys=alone)
+        for _ in coded(coder, segments, batches * (frames if alone else 1), 1 if alone else frames, seed):
+            pass
+        sets = fit.sets()
+    return sets
+
+
+def fit_tables(net, segments, batches, frames=12, seed=11, key_net=None, sets=(None, None)):
+    """Counts over training segments (for tier K: stills). Where key frames have a network of their own,
+    they are not counted."""
+    if net.tier.name == "K":
+        batches, frames = batches * frames, 1
+    counts = Counts(net.tier)
+    for t, sym, z, skip, last, q in coded(Coder(net, key_net, sets), segments, batches, frames, seed):
+        if t or key_net is None:
+            counts.add(net, z, sym, skip, last, q)
     return counts
 
 
 @torch.no_grad()
-def calibrate(net, cache, batches=4):
+def calibrate(net, segments, batches=4):
     """Sets the rate models of training from real symbols: quicker than waiting for gradients."""
-    counts = fit_tables(net, cache, batches, frames=8, seed=17)
+    counts = fit_tables(net, segments, batches, frames=8, seed=17)
     # Smooth: a jagged table has slopes that mean nothing.
     z = counts.z[..., :-1] + 0.2 * counts.z[..., :-1].sum(0)
     z = z / np.maximum(z.sum(-1, keepdims=True), 1)
@@ -644,7 +706,7 @@ def verify(out, tier, w=1280, h=768):
             )
             o.add_session_config_entry("session.set_denormal_as_zero", "1")
             for side in ("encode", "decode"):
-                path = os.path.join(out, f"{tier.lower()}-{side}.onnx")
+                path = os.path.join(out, f"{stem(tier)}-{side}.onnx")
                 sessions[side, level, threads] = ort.InferenceSession(path, o, providers=["CPUExecutionProvider"])
     y = np.kron(rng.integers(30, 220, (h // 32, w // 32)), np.ones((32, 32))) + rng.normal(0, 4, (h, w))
     y = torch.nn.functional.avg_pool2d(torch.from_numpy(y)[None, None], 5, 1, 2).numpy().clip(0, 255)
@@ -706,17 +768,27 @@ def store(out, name, raw):
     os.replace(temp, os.path.join(out, name))
 
 
-def write(net, saved, out, cache, batches):
-    """Writes all files. Without a cache of clips the tables stay as they are."""
+def segments_of(cache, tier):
+    return data.Segments(cache, "still" if tier == "K" else "seg")
+
+
+def write(net, saved, out, cache, batches, key=None):
+    """Writes all files. Without a cache of clips the tables stay as they are. `key`: network and filters of
+    key frames, where they have their own. Gives hashes, properties, and the filters."""
     os.makedirs(out, exist_ok=True)
-    tier = saved["tier"].lower()
+    name = stem(saved["tier"])
+    sets = None
     if cache is None:
-        with open(os.path.join(out, f"{tier}-tables.bin"), "rb") as f:
+        with open(os.path.join(out, f"{name}-tables.bin"), "rb") as f:
             tables = f.read()
     else:
+        segments = segments_of(cache, saved["tier"])
+        key_net, key_sets = key or (None, None)
         with torch.no_grad():
-            counts = fit_tables(net, cache, batches)
-        tables = table_bytes(*counts.tables())
+            sets = fit_filters(net, segments, batches, key_net, key_sets)
+            both = (key_sets, sets) if key else (sets, sets)
+            counts = fit_tables(net, segments, batches, key_net=key_net, sets=both)
+        tables = table_bytes(*counts.tables(), sets)
     weights = hashlib.sha256()
     for k, v in sorted(net.state_dict().items()):
         weights.update(k.encode() + v.numpy().tobytes())
@@ -728,27 +800,31 @@ def write(net, saved, out, cache, batches):
         "aicodec.weights-sha256": weights.hexdigest(),
     }
     files = {
-        f"{tier}-encode.onnx": encode_graph(net, props).SerializeToString(),
-        f"{tier}-decode.onnx": decode_graph(net, props).SerializeToString(),
-        f"{tier}-tables.bin": tables,
+        f"{name}-encode.onnx": encode_graph(net, props).SerializeToString(),
+        f"{name}-decode.onnx": decode_graph(net, props).SerializeToString(),
+        f"{name}-tables.bin": tables,
     }
-    for name, raw in files.items():
-        store(out, name, raw)
+    for file, raw in files.items():
+        store(out, file, raw)
     hashes = {n: hashlib.sha256(r).hexdigest() for n, r in files.items()}
-    return hashes | write_ten_bits(out, tier), props
+    return hashes | write_ten_bits(out, saved["tier"]), props, sets
 
 
 if __name__ == "__main__":
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", default=os.path.join(here, "..", "runs", "codec-s"))
+    parser.add_argument("--key-run", help="of the network of key frames (tier K), if they have their own")
     parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"))
     parser.add_argument("--out", required=True)
     parser.add_argument("--batches", type=int, default=24, help="batches of 4 segments for the tables")
     parser.add_argument("--raw", action="store_true", help="the current weights instead of their average")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    net, saved = load_net(os.path.join(args.run, "last.pt"), not args.raw)
-    hashes, props = write(net, saved, args.out, args.cache, args.batches)
-    verify.net = (net, saved)
-    print(json.dumps({"files": hashes, "props": props, "verify": verify(args.out, saved["tier"])}, indent=1))
+    key = None
+    for run in filter(None, (args.key_run, args.run)):
+        net, saved = load_net(os.path.join(run, "last.pt"), not args.raw)
+        hashes, props, sets = write(net, saved, args.out, args.cache, args.batches, key)
+        verify.net = (net, saved)
+        print(json.dumps({"files": hashes, "props": props, "verify": verify(args.out, saved["tier"])}, indent=1))
+        key = net, sets

@@ -28,6 +28,8 @@ TIERS = {
     "S": Tier("S", 64, 32, 128, 32, 96),
     "M": Tier("M", 96, 48, 128, 48, 128),
     "L": Tier("L", 128, 64, 192, 64, 160),
+    # Of key frames alone, beside a tier of the same state.
+    "K": Tier("K", 96, 32, 192, 48, 128),
 }
 
 SAMPLES = 96  # 64 luma + 32 chroma samples of one position at 1/8
@@ -397,14 +399,21 @@ class Codec(nn.Module):
 
     # --- a training frame ---------------------------------------------------------------
 
-    def frame(self, x, pred, state, q, skip=None, last=None, tile_rows=8, hard=False):
-        """One frame. x, pred [B,h,w,96] in network units; state [B,h,w,M].
+    def frame(self, x, pred, state, q, skip=None, last=None, tile_rows=8, hard=False, alike=False):
+        """One frame. x, pred [B,h,w,96] in network units; state [B,h,w,M]. `alike`: pred, state and q are
+        the same for all of the batch.
 
         Returns the output samples, new state, symbols, bits of y and z (each [B]).
         """
-        ctx = self.make_context(pred, state, q)
+        if alike:
+            # What nothing predicts has the same context in all pictures.
+            ctx = self.make_context(pred[:1], state[:1], q[:1])
+            prior = self.make_prior(ctx, q[:1]).expand(len(x), -1, -1, -1)
+            ctx = ctx.expand(len(x), -1, -1, -1)
+        else:
+            ctx = self.make_context(pred, state, q)
+            prior = self.make_prior(ctx, q)
         y = self.analysis(x, pred, ctx, q)
-        prior = self.make_prior(ctx, q)
         raw = self.hyper_in(y, prior)
         # An index is not negative. Below zero only the picture may pull (so that a dead
         # group can wake); if the rate could push there, every index would drift to zero.

@@ -6,11 +6,14 @@ float; rounding its result gives the integer decoder's picture exactly, because
 every product and sum is an integer below 2**24.
 """
 
-import cv2
+import os
+import struct
+import subprocess
+
 import numpy as np
 import torch
 
-BLOCK = 16
+BLOCK = 8  # a vector's luma samples, each way
 
 LUMA_TAPS = np.array(
     [
@@ -101,7 +104,7 @@ class Warp:
         return out.reshape(b, c, h, w)
 
     def __call__(self, y, uv, mv):
-        """y [B,1,H,W], uv [B,2,H/2,W/2] in 0..255, mv int64 [B,H/16,W/16,2] quarter-pel."""
+        """y [B,1,H,W], uv [B,2,H/2,W/2] in 0..255, mv int64 [B,H/8,W/8,2] quarter-pel."""
         py = self.plane(y.float(), mv, self.luma, BLOCK)
         puv = self.plane(uv.float(), mv, self.chroma, BLOCK // 2)
         return round_through(py).clamp(0, 255), round_through(puv).clamp(0, 255)
@@ -113,69 +116,33 @@ def round_through(x):
 
 
 class Search:
-    """Quarter-pel 16x16 vectors from `ref` to `cur`, chosen by SAD + lambda * bits.
+    """The encoder's own search: vectors of 8x8 parts in quarter pels, chosen by error and bits.
 
-    Dense flow proposes, neighbours vote, and a small pattern refines. Bicubic
-    interpolation stands in for the eight taps: only the choice depends on it.
+    It runs the example `block_vectors` of the codec's crate, which `make build` does not make:
+    cargo build --release -p aivideo-codec --example block_vectors
     """
 
-    def __init__(self, penalty=4.0, limit=511):
-        # Penalty: SAD of a 16x16 block per bit of vector.
-        self.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self.penalty = penalty
-        self.limit = limit
+    PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../target/release/examples/block_vectors")
 
-    def __call__(self, cur, ref):
-        h, w = cur.shape
+    def __init__(self, program=None):
+        program = program or os.environ.get("AIVIDEO_BLOCK_VECTORS", self.PROGRAM)
+        if not os.path.exists(program):
+            raise SystemExit(f"{program} is missing: cargo build --release -p aivideo-codec --example block_vectors")
+        self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __call__(self, luma, quality=32):
+        """Of [T, h, w] bytes, whole blocks: vectors [T, h / 8, w / 8, 2], those of the first picture zero."""
+        t, h, w = luma.shape
+        self.process.stdin.write(struct.pack("<4I", w, h, t, quality))
+        self.process.stdin.write(np.ascontiguousarray(luma, np.uint8).tobytes())
+        self.process.stdin.flush()
         rows, cols = h // BLOCK, w // BLOCK
-        gx, gy = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
-        flow = self.flow.calc(cur, ref, None)
-        tiles = flow.reshape(rows, BLOCK, cols, BLOCK, 2).transpose(0, 2, 1, 3, 4)
-        tiles = tiles.reshape(rows, cols, BLOCK * BLOCK, 2)
-        median = np.median(tiles[:, :, ::5], axis=2)
-        mean = tiles.mean(axis=2)
-
-        def quant(v):
-            return np.clip(np.rint(v * 4), -self.limit, self.limit).astype(np.float32)
-
-        def sad(mv):
-            big = cv2.resize(mv / 4, (w, h), interpolation=cv2.INTER_NEAREST)
-            warped = cv2.remap(
-                ref, gx + big[..., 0], gy + big[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-            )
-            diff = cv2.absdiff(cur, warped)
-            return diff.reshape(rows, BLOCK, cols, BLOCK).sum((1, 3), dtype=np.float32)
-
-        def smooth(mv):
-            return np.stack([cv2.medianBlur(np.ascontiguousarray(mv[..., i]), 3) for i in (0, 1)], -1)
-
-        def bits(mv, around):
-            return (2 * np.log2(1 + np.abs(mv - around))).sum(-1)
-
-        best = quant(median)
-        around = smooth(best)
-        cost = sad(best) + self.penalty * bits(best, around)
-
-        def offer(mv):
-            nonlocal best, cost
-            mv = np.clip(mv, -self.limit, self.limit).astype(np.float32)
-            c = sad(mv) + self.penalty * bits(mv, around)
-            take = c < cost
-            best = np.where(take[..., None], mv, best)
-            cost = np.where(take, c, cost)
-
-        offer(np.zeros_like(best))
-        offer(quant(mean))
-        offer(around)
-        around = smooth(best)
-        cost = sad(best) + self.penalty * bits(best, around)
-        for axis in (0, 1):
-            for way in (1, -1):
-                offer(np.roll(best, way, axis=axis))
-        for step in (2, 1):
-            for dx, dy in ((step, 0), (-step, 0), (0, step), (0, -step)):
-                offer(best + np.array([dx, dy], np.float32))
-        return best.astype(np.int16)
+        size = (t - 1) * rows * cols * 4
+        raw = self.process.stdout.read(size)
+        if len(raw) != size:
+            raise RuntimeError(f"block_vectors ended with status {self.process.wait()}")
+        vectors = np.frombuffer(raw, "<i2").reshape(t - 1, rows, cols, 2)
+        return np.concatenate([np.zeros((1, rows, cols, 2), np.int16), vectors])
 
 
 def predicted(mv):

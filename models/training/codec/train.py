@@ -4,6 +4,12 @@
     python data.py --data ../../../../shared/data/train     # may keep running
     python train.py --hours 2 --workers 2
 
+The network of key frames starts from the other, and is trained beside it:
+
+    python data.py --stills --data ../../../../shared/data/train
+    python widen.py ../runs/codec-s/last.pt ../runs/codec-k/last.pt
+    python train.py --tier K --run ../runs/codec-k --partner ../runs/codec-s/last.pt --muon 10 --lr 4e-4 --hours 2
+
 Each worker is one process with its own CPU threads; gradients meet once a
 step, which is kinder to a busy machine than a barrier in each layer. Every
 random choice depends on (seed, step, worker) alone.
@@ -22,16 +28,21 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import data
 import model as codec
 from int8 import Int8
+from muon import Muon
 from motion import Warp, round_through
 
 WIDTH, HEIGHT = 256, 192
 
 
-def stage(progress):
-    """(frames, batch a worker) by position in the schedule; pixels a step stay alike."""
+def stage(progress, tier, follow=False):
+    """(frames, batch a worker) by position in the schedule; pixels a step stay alike. `follow`: key frames
+    with one that is predicted from them."""
+    if tier == "K":
+        return (2, 4) if follow else (1, 8)
     if progress < 0.12:
         return 2, 6
     if progress < 0.35:
@@ -47,8 +58,10 @@ def learning_rate(progress, step, peak):
     return peak * warm * (0.03 + 0.97 * fall)
 
 
-def draw_quality(rng, batch, progress):
-    """A few qualities first, then all 64."""
+def draw_quality(rng, batch, progress, tier):
+    """A few qualities first, then all 64; for key frames one for the whole batch."""
+    if tier == "K":
+        return [rng.randrange(codec.QUALITIES)] * batch
     if progress < 0.1:
         return [rng.randrange(codec.KNOTS) * 9 for _ in range(batch)]
     return [rng.randrange(codec.QUALITIES) for _ in range(batch)]
@@ -61,11 +74,16 @@ def drift(x, step, share):
 
 
 class Sequence:
-    """Codes a batch of short runs, each frame from the decoded one before it."""
+    """Codes a batch of short runs, each frame from the decoded one before it. Of key frames or of all
+    others `partner` may be the network: a tier K trained beside it, or the one that K is trained beside."""
 
-    def __init__(self, net, device, bf16=True):
-        self.net, self.device, self.bf16 = net, device, bf16
+    def __init__(self, net, device, bf16=True, partner=None):
+        self.net, self.device, self.bf16, self.partner = net, device, bf16, partner
         self.warp = Warp(device)
+
+    def network(self, key):
+        own = self.partner is None or key == (self.net.tier.name == "K")
+        return self.net if own else self.partner
 
     def __call__(self, *args, **kwargs):
         # One autocast region: weights are cast once for all frames.
@@ -108,7 +126,11 @@ class Sequence:
                         rows = skip.shape[1] // 4
                         r = rng.randrange(rows) * 4
                         skip[:, r : r + 4] = 1
-            out, state, sym, by, bz, z = self.net.frame(x, pred, state, q, skip=skip, last=last, hard=hard)
+            net = self.network(key)
+            alike = key and len(set(quality)) == 1
+            # A key frame of the partner has nothing to learn.
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not (key and net is self.partner)):
+                out, state, sym, by, bz, z = net.frame(x, pred, state, q, skip=skip, last=last, hard=hard, alike=alike)
             ry, ruv = codec.from_net(out)
             ry, ruv = round_through(ry.clamp(0, 255)), round_through(ruv.clamp(0, 255))
             if skip is not None:
@@ -122,7 +144,8 @@ class Sequence:
                 # The next frame starts from a picture and a state that are a little off.
                 ry, ruv = (drift(v, 1.0, 0.04).clamp(0, 255) for v in (ry, ruv))
                 state = drift(state, 1 / codec.STATE_SCALE, 0.04)
-            last = sym.detach()
+            # Symbols of a network of their own are no context.
+            last = None if key and self.partner is not None else sym.detach()
             mse_y = (distorted[0] - y).square().mean((1, 2, 3))
             mse_uv = (distorted[1] - uv).square().mean((2, 3))
             frames.append(
@@ -140,6 +163,8 @@ class Sequence:
         return frames
 
 
+# In so many of its steps tier K sees what the network of other frames makes of its frames.
+FOLLOW = 0.4
 # What key frames weigh in the loss: about their share of the bits at one a second.
 KEY_WEIGHT = 0.4
 
@@ -165,26 +190,70 @@ def save(path, payload):
     os.replace(temp, path)
 
 
-def check(net, device, held, bf16):
+def check(seq, held):
     """Held-out sources, fixed crops: [q, psnr, bpp] with hard symbols, key frames apart."""
-    seq = Sequence(net, device, bf16)
     rows = []
     with torch.no_grad():
         for q in (8, 24, 40, 56):
             frames = seq(held, [q] * held[0].shape[0], hard=True)
-            key, rest = frames[0], frames[1:]
-            rows.append(
-                {
-                    "q": q,
-                    "key_psnr": round(psnr(key["mse"]).mean().item(), 3),
-                    "key_bpp": round(key["bpp"].mean().item(), 5),
-                    "psnr": round(torch.stack([psnr(f["mse"]) for f in rest]).mean().item(), 3),
-                    "bpp": round(torch.stack([f["bpp"] for f in rest]).mean().item(), 5),
-                    "bpp_z": round(torch.stack([f["bpp_z"] for f in rest]).mean().item(), 5),
-                    "loss": round(loss_of(frames).item(), 5),
-                }
-            )
+            row = {"q": q, "loss": loss_of(frames).item(), **summary(frames)}
+            rows.append({k: round(v, 5) for k, v in row.items()})
     return rows
+
+
+def summary(frames):
+    """Means over a batch: the key frame's, and those of the frames after it."""
+    key, rest = frames[0], [f for f in frames if not f["key"]]
+    row = {"key_psnr": psnr(key["mse"]).mean().item(), "key_bpp": key["bpp"].mean().item()}
+    if rest:
+        row["psnr"] = torch.stack([psnr(f["mse"]) for f in rest]).mean().item()
+        row["bpp"] = torch.stack([f["bpp"] for f in rest]).mean().item()
+        row["bpp_z"] = torch.stack([f["bpp_z"] for f in rest]).mean().item()
+    return row
+
+
+class Optimiser:
+    """AdamW, and with `muon` that for the matrices: all but those that start as a transform."""
+
+    def __init__(self, net, lr, muon):
+        # The transform start is precise: steps that suit a random layer would scramble it.
+        layers = (net.embed, net.enc_in, net.down, net.up, net.dec_in, net.out)
+        start = {id(p) for layer in layers for p in layer.parameters()}
+        quick = {id(net.z_logits)}
+        matrices = [m.weight for m in net.modules() if isinstance(m, torch.nn.Linear) and muon]
+        matrices = [p for p in matrices if id(p) not in start]
+        other = start | quick | {id(p) for p in matrices}
+        groups = [
+            {"params": [p for p in net.parameters() if id(p) not in other], "scale": 1.0},
+            {"params": [p for p in net.parameters() if id(p) in start], "scale": 0.2, "weight_decay": 0.0},
+            {"params": [net.z_logits], "scale": 10.0, "weight_decay": 0.0},
+        ]
+        self.parts = [torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), weight_decay=1e-3)]
+        if muon:
+            self.parts.append(Muon([{"params": matrices, "scale": muon}], lr=lr, dtype=torch.float32))
+
+    def zero_grad(self):
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def step(self, lr):
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = lr * group["scale"]
+            part.step()
+
+    def state_dict(self):
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, saved):
+        if saved is None:
+            return
+        saved = saved if isinstance(saved, list) else [saved]  # AdamW alone was saved by itself
+        if len(saved) != len(self.parts):
+            print("another optimiser was used before: it starts anew", flush=True)
+            return
+        for part, state in zip(self.parts, saved):
+            part.load_state_dict(state)
 
 
 def worker(rank, args):
@@ -203,21 +272,7 @@ def worker(rank, args):
     torch.manual_seed(args.seed)
     net = codec.Codec(args.tier).to(device)
     ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
-    # The transform start is precise: steps that suit a random layer would scramble it.
-    layers = (net.embed, net.enc_in, net.down, net.up, net.dec_in, net.out)
-    start = {id(p) for layer in layers for p in layer.parameters()}
-    quick = {id(net.z_logits)}
-    groups = [
-        {"params": [p for p in net.parameters() if id(p) not in start | quick], "scale": 1.0},
-        {"params": [p for p in net.parameters() if id(p) in start], "scale": 0.2, "weight_decay": 0.0},
-        {"params": [net.z_logits], "scale": 10.0, "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(
-        groups,
-        lr=args.lr,
-        betas=(0.9, 0.98),
-        weight_decay=1e-3,
-    )
+    optimiser = Optimiser(net, args.lr, args.muon)
     step, progress, spent = 0, 0.0, 0.0
     path = os.path.join(args.run, "last.pt")
     if os.path.exists(path):
@@ -230,16 +285,19 @@ def worker(rank, args):
         progress = step / args.steps if args.steps else spent / (args.hours * 3600)
         if rank == 0:
             print(f"resumed at step {step}, progress {progress:.3f}", flush=True)
-    segments = data.Segments(args.cache)
+    single = args.tier == "K"
+    segments = data.Segments(args.cache, "still" if single else "seg")
+    runs = data.Segments(args.cache) if single and args.partner else None
     if step == 0 and not args.steps:
         from export import calibrate
 
-        calibrate(net, args.cache)
+        calibrate(net, segments)
         ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
     held = None
     if rank == 0:
         try:
-            held = data.Segments(args.cache, "held").batch(random.Random(5), 6, 8, WIDTH, HEIGHT)
+            kind, size, length = ("heldstill", 24, 1) if single else ("held", 6, 8)
+            held = data.Segments(args.cache, kind).batch(random.Random(5), size, length, WIDTH, HEIGHT)
         except SystemExit:
             print("no held-out segments: no check during training", flush=True)
     flat = torch.zeros(sum(p.numel() for p in net.parameters()) + 1)
@@ -251,13 +309,19 @@ def worker(rank, args):
         rng = random.Random(f"{args.seed}-{at}-{rank}")
         # The stage of a batch prepared ahead may lag a step or two behind the schedule.
         p = at / args.steps if args.steps else shape["progress"]
-        t, b = stage(p)
+        follow = runs is not None and rng.random() < FOLLOW
+        t, b = stage(p, args.tier, follow)
         b = max(1, round(b * args.batch_scale))
-        batch = segments.batch(rng, b, t, WIDTH, HEIGHT)
-        return batch, draw_quality(rng, b, p), rng.randrange(1 << 30)
+        batch = (runs if follow else segments).batch(rng, b, t, WIDTH, HEIGHT)
+        return batch, draw_quality(rng, b, p, args.tier), rng.randrange(1 << 30)
 
     ahead = data.Ahead(make, step)
-    seq = Sequence(net, device, not args.fp32)
+    partner = None
+    if args.partner:
+        from export import load_net
+
+        partner = load_net(args.partner)[0].to(device).requires_grad_(False)
+    seq = Sequence(net, device, not args.fp32, partner)
     log = open(os.path.join(args.run, "log.jsonl"), "a") if rank == 0 else None
     began, saved_at, checked_at, pixels = time.time(), time.time(), time.time() - 1e9 * (step == 0), 0
     start_spent, mean = spent, {}
@@ -269,9 +333,10 @@ def worker(rank, args):
         torch.manual_seed(seed)
         cycle = rng.choice([None, None, [0, -5, -2, -5], [2, -3, 0, -3, 1, -3, 0, -3]])
         with Int8() if progress >= args.int8_from else contextlib.nullcontext():
-            frames = seq(batch, quality, rng=rng, key_boost=rng.choice([0, 6, 12, 18]), cycle=cycle)
+            boost = 0 if single else rng.choice([0, 6, 12, 18])
+            frames = seq(batch, quality, rng=rng, key_boost=boost, cycle=cycle)
         loss = loss_of(frames)
-        optimiser.zero_grad(set_to_none=True)
+        optimiser.zero_grad()
         loss.backward()
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in net.parameters()]
         if args.steps:
@@ -294,9 +359,7 @@ def worker(rank, args):
         norm = torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip).item()
         if math.isfinite(norm):
             lr = learning_rate(progress, step, args.lr)
-            for g in optimiser.param_groups:
-                g["lr"] = lr * g["scale"]
-            optimiser.step()
+            optimiser.step(lr)
         elif rank == 0:
             print(f"step {step}: gradient is not finite; skipped", flush=True)
         decay = min(args.ema, (step + 1) / (step + 10))
@@ -307,17 +370,7 @@ def worker(rank, args):
         if rank:
             continue
         pixels += batch[0].size * args.workers
-        inter = [f for f in frames if not f["key"]]
-        now = {
-            "loss": loss.item(),
-            "norm": norm,
-            "key_psnr": psnr(frames[0]["mse"]).mean().item(),
-            "key_bpp": frames[0]["bpp"].mean().item(),
-        }
-        if inter:
-            now["psnr"] = torch.stack([psnr(f["mse"]) for f in inter]).mean().item()
-            now["bpp"] = torch.stack([f["bpp"] for f in inter]).mean().item()
-            now["bpp_z"] = torch.stack([f["bpp_z"] for f in inter]).mean().item()
+        now = {"loss": loss.item(), "norm": norm, **summary(frames)}
         for k, v in now.items():
             mean.setdefault(k, []).append(v)
         if step % 50 == 0:
@@ -332,7 +385,7 @@ def worker(rank, args):
             checked_at = time.time()
             current = {k: v.clone() for k, v in net.state_dict().items()}
             net.load_state_dict(ema)
-            row = {"check": step, "progress": round(progress, 4), "rows": check(net, device, held, not args.fp32)}
+            row = {"check": step, "progress": round(progress, 4), "rows": check(seq, held)}
             net.load_state_dict(current)
             log.write(json.dumps(row) + "\n")
             log.flush()
@@ -362,6 +415,7 @@ def main():
     parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"))
     parser.add_argument("--run", default=os.path.join(here, "..", "runs", "codec-s"))
     parser.add_argument("--tier", default="S", choices=list(codec.TIERS))
+    parser.add_argument("--partner", help="checkpoint of the network of the other frames: tier K, or the one beside it")
     parser.add_argument("--hours", type=float, default=2.0, help="time budget of the whole schedule")
     parser.add_argument("--steps", type=int, default=0, help="schedule by steps instead of time (deterministic)")
     parser.add_argument("--stop-after", type=int, default=0, help="end at this step; the next start goes on")
@@ -369,6 +423,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--batch-scale", type=float, default=1.0)
     parser.add_argument("--lr", type=float, default=7e-4)
+    parser.add_argument("--muon", type=float, default=0.0, help="matrices by Muon, at so many times the rate; 0: all by AdamW")
     parser.add_argument("--clip", type=float, default=0.5)
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--seed", type=int, default=1)

@@ -13,15 +13,17 @@ import csv
 import dataclasses
 import os
 import pathlib
+import sys
 import time
 
 import torch
 from torch.nn import functional as F
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 import data
 from labels import LABELS
 from model import Config, MotionClassifier
-from optim import Muon
+from muon import Muon
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 

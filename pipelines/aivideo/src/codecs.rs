@@ -439,7 +439,7 @@ pub fn decoder_size(model: Option<&Path>, models: Option<&Path>) -> Option<u64> 
     let files = ours::model_files(&location).ok()?;
     files
         .iter()
-        .skip(1)
+        .filter(|file| !file.to_string_lossy().ends_with("encode.onnx"))
         .map(|file| std::fs::metadata(file).ok().map(|m| m.len()))
         .sum()
 }

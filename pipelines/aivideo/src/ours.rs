@@ -139,7 +139,7 @@ pub fn identity(model: Option<&Path>) -> Result<String> {
     Ok(text)
 }
 
-/// The files of a model that is given by its folder or by one of its networks.
+/// The files of a model that is given by its folder or by one of its networks, those of key frames last.
 pub fn model_files(location: &Path) -> Result<Vec<PathBuf>> {
     let name = location
         .file_name()
@@ -153,10 +153,15 @@ pub fn model_files(location: &Path) -> Result<Vec<PathBuf>> {
         Some(stem) => (location.parent().unwrap_or(Path::new(".")), stem),
         None => (location, "s-"),
     };
-    let files: Vec<PathBuf> = ["encode.onnx", "decode.onnx", "tables.bin"]
-        .iter()
-        .map(|end| folder.join(format!("{stem}{end}")))
-        .collect();
+    let named = |kind: &str| {
+        ["encode.onnx", "decode.onnx", "tables.bin"]
+            .map(|end| folder.join(format!("{stem}{kind}{end}")))
+    };
+    let mut files = named("").to_vec();
+    let key = named("key-");
+    if key[1].is_file() {
+        files.extend(key);
+    }
     for file in &files {
         if !file.is_file() {
             bail!("no model file {}", file.display());

@@ -56,6 +56,7 @@ struct Totals {
     depth: u8,
     motion_us: u64,
     network_us: u64,
+    filter_us: u64,
     entropy_us: u64,
     total_us: u64,
 }
@@ -72,6 +73,7 @@ impl Totals {
         let micros = |d: std::time::Duration| d.as_micros() as u64;
         self.motion_us += micros(decoded.timing.motion);
         self.network_us += micros(decoded.timing.network);
+        self.filter_us += micros(decoded.timing.filter);
         self.entropy_us += micros(decoded.timing.entropy);
         self.total_us += micros(decoded.timing.total);
     }
@@ -89,6 +91,7 @@ impl Totals {
             ("bit-depth", u32::from(self.depth).to_send_value()),
             ("motion-us", self.motion_us.to_send_value()),
             ("network-us", self.network_us.to_send_value()),
+            ("filter-us", self.filter_us.to_send_value()),
             ("entropy-us", self.entropy_us.to_send_value()),
             ("total-us", self.total_us.to_send_value()),
         ]

@@ -213,6 +213,7 @@ struct Totals {
     depth: u8,
     motion_us: u64,
     network_us: u64,
+    filter_us: u64,
     entropy_us: u64,
     total_us: u64,
 }
@@ -232,6 +233,7 @@ impl Totals {
         let micros = |d: std::time::Duration| d.as_micros() as u64;
         self.motion_us += micros(encoded.timing.motion);
         self.network_us += micros(encoded.timing.network);
+        self.filter_us += micros(encoded.timing.filter);
         self.entropy_us += micros(encoded.timing.entropy);
         self.total_us += micros(encoded.timing.total);
     }
@@ -253,6 +255,7 @@ impl Totals {
             ("filler-bytes", self.filler_bytes.to_send_value()),
             ("motion-us", self.motion_us.to_send_value()),
             ("network-us", self.network_us.to_send_value()),
+            ("filter-us", self.filter_us.to_send_value()),
             ("entropy-us", self.entropy_us.to_send_value()),
             ("total-us", self.total_us.to_send_value()),
         ]

@@ -15,6 +15,8 @@ pub(super) const MARK: u8 = 0xa0 | VERSION;
 const MAX_PART: u32 = 1 << 28;
 const WHAT: &str = "access unit's header";
 
+/// Place of the filter in the quality's byte.
+const FILTER_SHIFT: u32 = 6;
 const LONG_TERM: u8 = 1 << 2;
 const STATE_RESET: u8 = 1 << 3;
 const SEQUENCE: u8 = 1 << 4;
@@ -64,6 +66,8 @@ pub struct FrameHeader {
     pub context_reset: bool,
     /// 0 (worst) to [`MAX_QUALITY`].
     pub quality: u8,
+    /// The set of the [loop filter](crate::loop_filter), 1 to 3; 0: the frame is not filtered.
+    pub filter: u8,
     /// Tiles that the encoder made of this frame, whether or not they arrived.
     pub tile_count: u16,
 }
@@ -87,10 +91,15 @@ impl FrameHeader {
         flags
     }
 
-    /// The opposite of [`FrameHeader::flags`], with all that must hold checked.
+    /// Quality and filter in a byte.
+    pub fn quality_byte(&self) -> u8 {
+        self.quality | self.filter << FILTER_SHIFT
+    }
+
+    /// The opposite of [`FrameHeader::flags`] and [`FrameHeader::quality_byte`], with all that must hold checked.
     pub fn from_fields(
         flags: u8,
-        quality: u8,
+        quality_byte: u8,
         frame_number: u16,
         reference_number: u16,
         tile_count: u16,
@@ -103,10 +112,11 @@ impl FrameHeader {
         if flags & !known != 0 || flags & (LONG_TERM | LONG_TERM_SLOT) == LONG_TERM_SLOT {
             return Err(value("byte of flags", flags.into()));
         }
-        if quality > MAX_QUALITY {
-            return Err(value("quality", quality.into()));
-        }
         let frame_type = FrameType::from_bits(flags);
+        let (quality, filter) = (quality_byte & MAX_QUALITY, quality_byte >> FILTER_SHIFT);
+        if frame_type == FrameType::Skip && filter != 0 {
+            return Err(value("filter of a skip frame", filter.into()));
+        }
         let tiles_fit = match frame_type {
             FrameType::Skip => tile_count == 0,
             _ => (1..=MAX_TILES).contains(&tile_count),
@@ -122,6 +132,7 @@ impl FrameHeader {
             state_reset: flags & STATE_RESET != 0,
             context_reset: flags & CONTEXT_RESET != 0,
             quality,
+            filter,
             tile_count,
         })
     }
@@ -364,10 +375,12 @@ impl AccessUnitWriter {
     /// A key frame should have its sequence header, other frames must not.
     pub fn new(header: FrameHeader, sequence: Option<&SequenceHeader>) -> Self {
         debug_assert!(sequence.is_none() || header.is_key());
-        debug_assert!(header.tile_count <= MAX_TILES && header.quality <= MAX_QUALITY);
+        debug_assert!(
+            header.tile_count <= MAX_TILES && header.quality <= MAX_QUALITY && header.filter <= 3
+        );
         let mut head = Vec::with_capacity(9 + SequenceHeader::LARGEST);
         let flag = if sequence.is_some() { SEQUENCE } else { 0 };
-        head.extend([MARK, header.flags() | flag, header.quality]);
+        head.extend([MARK, header.flags() | flag, header.quality_byte()]);
         head.extend(header.frame_number.to_le_bytes());
         head.extend(header.reference_number.to_le_bytes());
         head.extend([header.tile_count as u8, 0]);

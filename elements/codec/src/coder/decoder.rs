@@ -13,6 +13,7 @@ use super::recovery::{Kept, later};
 use super::{CodecError, DecodeNet, Depth, LossReport, Picture, PlanesMut};
 use crate::bitstream::{self, AccessUnit, FrameHeader, FrameType, LONG_TERM_SLOTS, SequenceHeader};
 use crate::entropy::{self, TileHistory};
+use crate::loop_filter::LoopFilter;
 use crate::motion::{Field, Reference, Vector, code, compensate};
 use aivideo_core::model::hex;
 use rayon::prelude::*;
@@ -55,11 +56,14 @@ struct TileState {
 pub struct Stream<S> {
     sequence: SequenceHeader,
     layout: Layout,
+    /// The same for key frames, whose network may have other channels.
+    key_layout: Layout,
     tiles: Vec<TileState>,
     reference: Reference<S>,
     prediction: Picture<S>,
     previous: Picture<S>,
     state: Vec<i8>,
+    loop_filter: LoopFilter,
     /// The last frame's motion: what is lost is taken to move on like that.
     vectors: Vec<Vector>,
     kept: [Option<Kept<S>>; LONG_TERM_SLOTS],
@@ -167,10 +171,10 @@ impl Decoder {
                 own: hex(&files.model_id),
             });
         }
-        if sequence.tables_id != files.tables.id() {
+        if sequence.tables_id != files.tables_id {
             return Err(CodecError::TablesMismatch {
                 stream: hex(&sequence.tables_id),
-                own: hex(&files.tables.id()),
+                own: hex(&files.tables_id),
             });
         }
         if !matches!(sequence.bit_depth, 8 | 10) {
@@ -248,6 +252,7 @@ impl<S: Depth> Stream<S> {
         net.prepare::<S>()?;
         let size = (usize::from(sequence.width), usize::from(sequence.height));
         let layout = net.layout(size, sequence.tile_rows_64.into());
+        let key_layout = net.of(true).layout(size, sequence.tile_rows_64.into());
         let (width, height) = (layout.width, layout.height);
         let grey = Picture::grey(width, height);
         Ok(Box::new(Self {
@@ -263,6 +268,7 @@ impl<S: Depth> Stream<S> {
             prediction: grey.clone(),
             previous: grey,
             state: vec![0; net.state_len(&layout)],
+            loop_filter: LoopFilter::new(width, height),
             vectors: vec![Vector::ZERO; layout.parts()],
             kept: Default::default(),
             last: 0,
@@ -270,6 +276,7 @@ impl<S: Depth> Stream<S> {
             intact: false,
             sequence,
             layout,
+            key_layout,
         }))
     }
 
@@ -432,8 +439,19 @@ impl<S: Depth> Stream<S> {
         let start = Instant::now();
         let key = unit.header.frame_type == FrameType::Key;
         let quality = unit.header.quality;
-        let layout = &self.layout;
+        let layout = if key { &self.key_layout } else { &self.layout };
+        let own_key = key && net.has_key();
+        let net = net.of(key);
         let tables = &net.files().tables;
+        let filters = match (unit.header.filter, tables.filters()) {
+            (0, _) => None,
+            (_, None) => {
+                return Err(CodecError::Unsupported(
+                    "a loop filter that its model lacks",
+                ));
+            }
+            (_, filters) => filters,
+        };
         let width = layout.blocks_wide();
         let mut sent: Vec<Option<&bitstream::Tile<'_>>> = vec![None; layout.tiles.len()];
         for tile in unit.tiles.iter().flatten() {
@@ -444,6 +462,12 @@ impl<S: Depth> Stream<S> {
         let before = &self.vectors;
         let decode_tile =
             |tile: &Tile, sent: Option<&bitstream::Tile<'_>>, state: &mut TileState| {
+                // The symbols of a network of their own say nothing about those of the frames that follow.
+                let mut apart = own_key.then(|| TileState {
+                    history: TileHistory::new(&tile.shape),
+                    sound: true,
+                });
+                let state = apart.as_mut().unwrap_or(state);
                 let decoded =
                     sent.and_then(|sent| read_tile(tables, quality, width, tile, sent, key, state));
                 decoded.unwrap_or_else(|| {
@@ -506,6 +530,12 @@ impl<S: Depth> Stream<S> {
         self.state = reconstruction.state;
         self.previous = reconstruction.picture;
         super::restore_skips(&mut self.previous, &self.prediction, &field);
+        let start = Instant::now();
+        if let Some(filters) = filters {
+            let (luma, number) = (&mut self.previous.y, unit.header.filter);
+            self.loop_filter.apply(filters, number, luma, &field.skip);
+        }
+        timing.filter = start.elapsed();
         if let Some(shown) = shown {
             // What is lost of a frame that is not predicted from the one before.
             let lost = layout.tiles.iter().zip(&tiles).filter(|(_, t)| t.damaged);

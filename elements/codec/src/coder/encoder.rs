@@ -8,8 +8,10 @@ use super::recovery::{Answer, Kept, LongTerm};
 use super::{CodecError, Depth, EncodeNet, LossReport, Picture, Planes, RecoverySettings};
 use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
 use crate::entropy::{self, TileHistory};
+use crate::loop_filter::LoopFilter;
 use crate::motion::{Field, Reference, Searcher, Variant, code, compensate};
 use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Choices of the encoder.
@@ -23,6 +25,8 @@ pub struct EncoderSettings {
     pub lasting: f64,
     /// Added to the quality of key frames.
     pub key_boost: u8,
+    /// Filters frames where that brings them nearer to their source.
+    pub loop_filter: bool,
     /// Computes [`Encoded::symbols`], to be compared with the decoder's.
     pub hash_symbols: bool,
     pub recovery: RecoverySettings,
@@ -35,6 +39,7 @@ impl Default for EncoderSettings {
             skip_bits: decision::SKIP_BITS,
             lasting: decision::LASTING,
             key_boost: decision::KEY_BOOST,
+            loop_filter: true,
             hash_symbols: false,
             recovery: RecoverySettings::default(),
         }
@@ -48,6 +53,8 @@ pub struct Timing {
     pub motion: Duration,
     /// The call of the engine.
     pub network: Duration,
+    /// The loop filter.
+    pub filter: Duration,
     /// Coding or decoding of all tiles.
     pub entropy: Duration,
     /// All of it.
@@ -77,6 +84,8 @@ pub struct Encoder<S: Depth = u8> {
     settings: EncoderSettings,
     sequence: SequenceHeader,
     layout: Layout,
+    /// The same for key frames, whose network may have other channels.
+    key_layout: Layout,
     searcher: Searcher,
     skip_model: SkipModel,
     /// Squared errors of the current frame's prediction, by block; a key frame's deviations.
@@ -91,6 +100,8 @@ pub struct Encoder<S: Depth = u8> {
     prediction: Picture<S>,
     previous: Picture<S>,
     state: Vec<i8>,
+    /// Behind a lock as attempts do not change the encoder.
+    loop_filter: Mutex<LoopFilter>,
     long_term: LongTerm<S>,
     /// Number of the next frame, and whether there is a frame to predict from.
     frame_number: u16,
@@ -177,8 +188,9 @@ impl<S: Depth> Encoder<S> {
         net.prepare::<S>()?;
         sequence.bit_depth = S::BITS;
         sequence.model_id = net.files().model_id;
-        sequence.tables_id = net.files().tables.id();
+        sequence.tables_id = net.files().tables_id;
         let layout = net.layout(size, sequence.tile_rows_64.into());
+        let key_layout = net.of(true).layout(size, sequence.tile_rows_64.into());
         let (width, height) = (layout.width, layout.height);
         let grey = Picture::grey(width, height);
         Ok(Self {
@@ -204,12 +216,14 @@ impl<S: Depth> Encoder<S> {
             prediction: grey.clone(),
             previous: grey,
             state: vec![0; net.state_len(&layout)],
+            loop_filter: Mutex::new(LoopFilter::new(width, height)),
             long_term: LongTerm::new(settings.recovery),
             frame_number: 0,
             started: false,
             net,
             sequence,
             layout,
+            key_layout,
         })
     }
 
@@ -392,6 +406,7 @@ impl<S: Depth> Encoder<S> {
             state_reset: answer == Answer::Key,
             context_reset: answer == Answer::None && self.long_term.cautious(),
             quality: 0,
+            filter: 0,
             tile_count: self.layout.tiles.len() as u16,
         }
     }
@@ -420,6 +435,7 @@ impl<S: Depth> Encoder<S> {
         }
         let mut attempt = self.code(prepared, quality, field)?;
         attempt.timing.network += first.timing.network;
+        attempt.timing.filter += first.timing.filter;
         attempt.timing.entropy += first.timing.entropy;
         Ok(attempt)
     }
@@ -484,8 +500,10 @@ impl<S: Depth> Encoder<S> {
             });
         }
         let start = Instant::now();
-        let analysis = self.net.run(
-            &self.layout,
+        let key = prepared.is_key();
+        let layout = if key { &self.key_layout } else { &self.layout };
+        let mut analysis = self.net.of(key).run(
+            layout,
             &self.source,
             &self.prediction,
             self.state.clone(),
@@ -495,15 +513,45 @@ impl<S: Depth> Encoder<S> {
         timing.network = start.elapsed();
 
         let start = Instant::now();
+        let picture = &mut analysis.reconstruction.picture;
+        super::restore_skips(picture, &self.prediction, &field);
+        let filters = self.net.of(key).files().tables.filters();
+        let filter = match filters.filter(|_| self.settings.loop_filter) {
+            Some(filters) => {
+                // What a poisoned one holds is written anew by each call.
+                let mut filter = self
+                    .loop_filter
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                filter.choose(filters, &mut picture.y, &self.source.y, &field.skip)
+            }
+            None => 0,
+        };
+        let header = FrameHeader { filter, ..header };
+        timing.filter = start.elapsed();
+
+        let start = Instant::now();
         let mut histories = self.histories.clone();
         if header.fresh_contexts() {
             histories.iter_mut().for_each(TileHistory::reset);
         }
-        let parts: Vec<Parts> = self
-            .layout
+        // The symbols of a network of their own say nothing about those of the frames that follow.
+        let mut apart: Vec<_> = match key && self.net.has_key() {
+            true => layout
+                .tiles
+                .iter()
+                .map(|t| TileHistory::new(&t.shape))
+                .collect(),
+            false => Vec::new(),
+        };
+        let used = match apart.is_empty() {
+            true => &mut histories,
+            false => &mut apart,
+        };
+        let parts: Vec<Parts> = layout
             .tiles
             .par_iter()
-            .zip(&mut histories)
+            .zip(used)
             .map(|(tile, history)| self.code_tile(&header, &field, &analysis, tile, history))
             .collect();
         let sequence = prepared.is_key().then_some(&self.sequence);
@@ -535,8 +583,9 @@ impl<S: Depth> Encoder<S> {
         tile: &Tile,
         history: &mut TileHistory,
     ) -> Parts {
-        let layout = &self.layout;
-        let tables = &self.net.files().tables;
+        let key = header.is_key();
+        let layout = if key { &self.key_layout } else { &self.layout };
+        let tables = &self.net.of(key).files().tables;
         let blocks = tile.blocks();
         let z = layout.cut_z(tile, &analysis.z);
         let y = layout.cut_y(tile, &analysis.y);
@@ -544,7 +593,7 @@ impl<S: Depth> Encoder<S> {
         let skip = &field.skip[blocks];
         let mut costs = vec![0; skip.len()];
         Parts {
-            motion: if header.is_key() {
+            motion: if key {
                 Vec::new()
             } else {
                 code::encode_tile(layout.blocks_wide(), vectors, skip)
@@ -559,6 +608,7 @@ impl<S: Depth> Encoder<S> {
     pub fn commit(&mut self, prepared: Prepared, attempt: Attempt<S>, filler: usize) -> Encoded {
         let mut timing = prepared.timing;
         timing.network += attempt.timing.network;
+        timing.filter += attempt.timing.filter;
         timing.entropy += attempt.timing.entropy;
         let field = attempt.field;
         let mut encoded = Encoded {
@@ -601,8 +651,7 @@ impl<S: Depth> Encoder<S> {
             self.histories = histories;
             self.state = analysis.reconstruction.state;
             self.previous = analysis.reconstruction.picture;
-            encoded.skipped_blocks =
-                super::restore_skips(&mut self.previous, &self.prediction, &field);
+            encoded.skipped_blocks = field.skip.iter().filter(|skip| **skip).count();
             encoded.timing.motion += start.elapsed();
         } else if prepared.header.fresh_contexts() {
             self.histories.iter_mut().for_each(TileHistory::reset);

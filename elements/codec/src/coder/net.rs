@@ -259,6 +259,8 @@ macro_rules! network {
             files: ModelFiles,
             settings: InferenceSettings,
             fused: Option<Arc<Network>>,
+            /// That of key frames, where they have their own.
+            key: Option<Arc<Self>>,
         }
 
         impl $name {
@@ -267,6 +269,16 @@ macro_rules! network {
                 let engine = Engine::acquire(files.network($side, 8), settings)?;
                 let channels = check::<u8>(&engine, files, $side)?;
                 let fused = fused(&engine, files, $side, channels, settings)?;
+                let key = files.key().map(|files| Self::acquire(files, settings)).transpose()?;
+                if let Some(key) = &key && key.channels.state != channels.state {
+                    return Err(CodecError::ModelShape {
+                        origin: key.files.network($side, 8).describe(),
+                        reason: format!(
+                            "its state has {} channels, that of the network of other frames {}",
+                            key.channels.state, channels.state
+                        ),
+                    });
+                }
                 Ok(Self {
                     engine,
                     ten: Arc::default(),
@@ -274,16 +286,27 @@ macro_rules! network {
                     files: files.clone(),
                     settings: settings.clone(),
                     fused: fused.map(Arc::new),
+                    key: key.map(Arc::new),
                 })
+            }
+
+            /// The network of a key frame or of another.
+            pub fn of(&self, key: bool) -> &Self {
+                self.key.as_deref().filter(|_| key).unwrap_or(self)
+            }
+
+            /// Whether key frames have a network, channels and tables of their own.
+            pub fn has_key(&self) -> bool {
+                self.key.is_some()
             }
 
             /// Loads what pictures of this depth need beside what is loaded already: nothing where
             /// this project's kernels run, which take both depths.
             pub fn prepare<S: Depth>(&self) -> Result<(), CodecError> {
-                match self.is_fused() {
-                    true => Ok(()),
-                    false => self.graph::<S>().map(|_| ()),
+                if self.fused.is_none() {
+                    self.graph::<S>()?;
                 }
+                self.key.as_ref().map_or(Ok(()), |key| key.prepare::<S>())
             }
 
             /// The network in ONNX Runtime for this depth.
@@ -317,6 +340,9 @@ macro_rules! network {
                 if !wanted {
                     self.fused = None;
                 }
+                if let Some(key) = &mut self.key {
+                    Arc::make_mut(key).set_fused(wanted);
+                }
             }
 
             /// What runs the network: this project's kernels by their instructions, or `onnxruntime`.
@@ -327,9 +353,9 @@ macro_rules! network {
                 }
             }
 
-            /// Whether the network runs in this project's kernels.
+            /// Whether the network, and that of key frames, run in this project's kernels.
             pub fn is_fused(&self) -> bool {
-                self.fused.is_some()
+                self.fused.is_some() && self.key.as_ref().is_none_or(|key| key.is_fused())
             }
 
             pub fn channels(&self) -> Channels {

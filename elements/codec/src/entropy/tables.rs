@@ -5,13 +5,16 @@
 //! z maximum, y index count, y context count, y maximum; then for each z table (group major, channel
 //! minor) and each y table (index major, then activity level, context minor) `2 * max + 2` frequencies: the symbols
 //! `-max..=max` and the escape. Every frequency is at least 1 and a table's sum is `1 << 14`.
+//! Version 3 goes on with the numbers of the [loop filter](crate::loop_filter), weights as two's complement.
 //! The SHA-256 of the whole file is the tables' hash, which streams carry.
 
 use super::rans::{Op, PROB_BITS};
+use crate::loop_filter::Filters;
 use sha2::{Digest, Sha256};
 
 const MAGIC: &[u8; 4] = b"AICT";
-const VERSION: u16 = 2;
+/// Without filters and with them.
+const VERSIONS: [u16; 2] = [2, 3];
 const HEADER: usize = 4 + 8 * 2;
 /// Slots of the coarse look-up: the decoder starts its search here.
 const COARSE: usize = 512;
@@ -34,7 +37,7 @@ pub const QUALITIES: usize = 64;
 pub enum TablesError {
     #[error("not an entropy tables file: it does not begin with \"AICT\"")]
     Magic,
-    #[error("entropy tables of version {0}; this build reads version {VERSION}")]
+    #[error("entropy tables of version {0}; this build reads versions 2 and 3")]
     Version(u16),
     #[error("entropy tables: {field} is {value}, expected {expected}")]
     Field {
@@ -46,6 +49,8 @@ pub enum TablesError {
     Size { actual: usize, expected: usize },
     #[error("entropy table {table}: {reason}")]
     Frequencies { table: usize, reason: &'static str },
+    #[error("loop filters in the entropy tables: {0}")]
+    Filters(&'static str),
 }
 
 /// One static distribution, arranged for fast search.
@@ -166,6 +171,7 @@ pub struct Tables {
     z_groups: usize,
     z_max: i32,
     y_max: i32,
+    filters: Option<Filters>,
     hash: [u8; 32],
 }
 
@@ -187,7 +193,7 @@ impl Tables {
         let (version, prob_bits) = (next(), next());
         let (z_channels, z_groups, z_max) = (next(), next(), next());
         let (y_index_count, y_context_count, y_max) = (next(), next(), next());
-        if version != VERSION {
+        if !VERSIONS.contains(&version) {
             return Err(TablesError::Version(version));
         }
         let check = |ok: bool, field, value, expected| {
@@ -227,14 +233,21 @@ impl Tables {
         let y_tables = Y_INDEX_COUNT * Y_CONTEXT_COUNT;
         let z_symbols = 2 * usize::from(z_max) + 2;
         let y_symbols = 2 * usize::from(y_max) + 2;
-        let expected = HEADER + 2 * (z_tables * z_symbols + y_tables * y_symbols);
+        let tables = 2 * (z_tables * z_symbols + y_tables * y_symbols);
+        let filtered = version == VERSIONS[1];
+        let expected = HEADER + tables + if filtered { 2 * Filters::LEN } else { 0 };
         if data.len() != expected {
             return Err(TablesError::Size {
                 actual: data.len(),
                 expected,
             });
         }
+        let (body, filters) = body.split_at(tables);
         let (z_body, y_body) = body.split_at(2 * z_tables * z_symbols);
+        let numbers: Vec<u16> = filters
+            .chunks_exact(2)
+            .map(|b| u16::from_le_bytes([b[0], b[1]]))
+            .collect();
         let read = |bytes: &[u8], symbols: usize, first: usize| {
             bytes
                 .chunks_exact(2 * symbols)
@@ -258,6 +271,10 @@ impl Tables {
             z_groups: usize::from(z_groups),
             z_max: i32::from(z_max),
             y_max: i32::from(y_max),
+            filters: match filtered {
+                true => Some(Filters::new(&numbers).map_err(TablesError::Filters)?),
+                false => None,
+            },
             hash: Sha256::digest(data).into(),
         })
     }
@@ -272,6 +289,11 @@ impl Tables {
         let mut id = [0; 8];
         id.copy_from_slice(&self.hash[..8]);
         id
+    }
+
+    /// The loop filters, where the file has them.
+    pub fn filters(&self) -> Option<&Filters> {
+        self.filters.as_ref()
     }
 
     pub fn z_channels(&self) -> usize {

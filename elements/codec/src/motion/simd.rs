@@ -6,10 +6,13 @@
 //! blocks, where nearly all of the search's time goes. Tests hold both versions to the same sums.
 #![allow(unsafe_code)]
 
+use super::Vector;
 use super::interpolate::{self, Reference};
 use super::plane::Plane;
 use super::search::{self, Halves, TileTask};
-use super::{Sample, Vector};
+use crate::dispatch::dispatch;
+#[cfg(all(test, target_arch = "x86_64"))]
+use crate::dispatch::has_avx2;
 
 /// Differences of blocks. The first block has its own stride, the others share one.
 pub(super) trait Kernels {
@@ -246,61 +249,33 @@ pub(super) fn down<const N: usize>(rows: &[[i16; N]], taps: &[i16]) -> [i32; N] 
     out
 }
 
-macro_rules! dispatch {
-    ($(#[$doc:meta])* $name:ident $(<$sample:ident>)? => $plain:path, $wide:path, ($($arg:ident: $ty:ty),*)) => {
-        $(#[$doc])*
-        pub(super) fn $name$(<$sample: Sample>)?($($arg: $ty),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt")]
-                fn wide$(<$sample: Sample>)?($($arg: $ty),*) {
-                    $wide($($arg),*)
-                }
-                if has_avx2() {
-                    // SAFETY: the processor has just been asked for every feature of `wide`.
-                    return unsafe { wide($($arg),*) };
-                }
-            }
-            $plain($($arg),*)
-        }
-    };
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx2() -> bool {
-    std::arch::is_x86_feature_detected!("avx2")
-        && std::arch::is_x86_feature_detected!("bmi1")
-        && std::arch::is_x86_feature_detected!("bmi2")
-        && std::arch::is_x86_feature_detected!("lzcnt")
-}
-
 dispatch! {
     /// Predicts one row of blocks.
-    block_row<S> => interpolate::block_row, interpolate::block_row,
+    pub(super) fn block_row<S> => interpolate::block_row, interpolate::block_row,
     (reference: &Reference<S>, row: usize, vectors: &[Vector], y: &mut [S], u: &mut [S], v: &mut [S])
 }
 
 dispatch! {
     /// Halves a plane.
-    load_half => Plane::load_half, Plane::load_half,
+    pub(super) fn load_half => Plane::load_half, Plane::load_half,
     (plane: &mut Plane, other: &Plane)
 }
 
 dispatch! {
     /// Filters some rows of the half-pel planes.
-    half_rows => search::half_rows, search::half_rows,
+    pub(super) fn half_rows => search::half_rows, search::half_rows,
     (full: &Plane, first: usize, count: usize, h: &mut [u8], v: &mut [u8], c: &mut [u8])
 }
 
 dispatch! {
     /// Searches one row of blocks of a coarse level.
-    coarse_row => search::coarse_row::<Plain>, search::coarse_row::<Avx2>,
+    pub(super) fn coarse_row => search::coarse_row::<Plain>, search::coarse_row::<Avx2>,
     (task: &search::CoarseTask<'_>, row: usize, out: &mut [Vector])
 }
 
 dispatch! {
     /// Searches one tile at full resolution.
-    tile => search::tile::<Plain>, search::tile::<Avx2>,
+    pub(super) fn tile => search::tile::<Plain>, search::tile::<Avx2>,
     (task: &TileTask<'_>, halves: &Halves, out: &mut [Vector])
 }
 

@@ -142,6 +142,7 @@ mod tests {
             state_reset: false,
             context_reset: false,
             quality: 1,
+            filter: 0,
             tile_count: 2,
         };
         let mut writer = AccessUnitWriter::new(header, None);

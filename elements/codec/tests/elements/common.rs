@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier, VERSION};
 use aivideo_core::deep::Yuv420Deep;
 use aivideo_core::pixels::Yuv420;
 use gst::prelude::*;
@@ -29,6 +30,27 @@ pub fn info(format: gst_video::VideoFormat, width: usize, height: usize) -> gst_
         .fps(gst::Fraction::new(25, 1))
         .build()
         .expect("a valid picture")
+}
+
+/// Of a stream of this size; an encoder sets the model and the depth.
+pub fn sequence(width: usize, height: usize) -> SequenceHeader {
+    SequenceHeader {
+        version: VERSION,
+        tier: Tier::S,
+        model_id: [0; 8],
+        tables_id: [0; 8],
+        width: width as u16,
+        height: height as u16,
+        bit_depth: 8,
+        chroma: Chroma::I420,
+        color: Color::default(),
+        light: Light::default(),
+        fps_n: 30,
+        fps_d: 1,
+        par_n: 1,
+        par_d: 1,
+        tile_rows_64: 1,
+    }
 }
 
 /// A scene with texture, a pan, a moving object and a little noise, in levels of eight bits: luma by

@@ -3,7 +3,6 @@
 //! whole clips, is the example `exactness`.
 
 use crate::common::*;
-use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier};
 use aivideo_codec::coder::{
     DecodeNet, Decoder, Depth, EncodeNet, Encoder, EncoderSettings, ModelFiles, Planes,
 };
@@ -35,23 +34,7 @@ where
     init();
     let (width, height) = (232, 180);
     let files = ModelFiles::find(Some(&model())).unwrap();
-    let sequence = SequenceHeader {
-        version: aivideo_codec::bitstream::VERSION,
-        tier: Tier::S,
-        model_id: [0; 8],
-        tables_id: [0; 8],
-        width: width as u16,
-        height: height as u16,
-        bit_depth: S::BITS,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 30,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
-        tile_rows_64: 1,
-    };
+    let sequence = sequence(width, height);
     let choices = EncoderSettings {
         hash_symbols: true,
         ..EncoderSettings::default()

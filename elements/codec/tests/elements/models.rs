@@ -174,6 +174,62 @@ fn an_encode_network_by_its_own_path_finds_the_rest() {
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
 }
 
+/// Key frames with a network of their own and without: what is decoded is what was encoded, and nothing of
+/// a key frame's symbols is needed by the frames after it.
+#[test]
+fn key_frames_may_have_a_network_of_their_own() {
+    use aivideo_codec::coder::{
+        DecodeNet, Decoder, EncodeNet, Encoder, EncoderSettings, ModelFiles, Picture,
+    };
+    use aivideo_core::settings::InferenceSettings;
+    init();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["encode.onnx", "decode.onnx", "tables.bin"] {
+        let name = format!("s-{name}");
+        std::fs::copy(model().join(&name), folder.path().join(&name)).unwrap();
+    }
+    let settings = InferenceSettings {
+        device: "cpu".to_owned(),
+        ..InferenceSettings::default()
+    };
+    let mut first_frames = Vec::new();
+    for location in [model(), folder.path().to_owned()] {
+        let files = ModelFiles::find(Some(&location)).unwrap();
+        let own_key = files.key().is_some();
+        assert_eq!(own_key, location == model());
+        let choices = EncoderSettings {
+            hash_symbols: true,
+            ..EncoderSettings::default()
+        };
+        let net = EncodeNet::acquire(&files, &settings).unwrap();
+        let mut encoder = Encoder::<u8>::new(net, sequence(200, 136), choices).unwrap();
+        let net = DecodeNet::acquire(&files, &settings).unwrap();
+        let mut decoder = Decoder::new(net, true);
+        for i in 0..8 {
+            let key = i % 3 == 0;
+            let coded = encoder.encode(&scene(200, 136, i), 40, key).unwrap();
+            let decoded = decoder.decode(&coded.data).unwrap();
+            assert_eq!(decoded.symbols, coded.symbols, "frame {i}, {own_key}");
+            assert!(decoded.intact && decoded.damaged.is_empty());
+            let shown: &Picture = decoder.reconstruction().unwrap();
+            assert_eq!(shown, encoder.reconstruction());
+            if i == 0 {
+                first_frames.push(coded.data.clone());
+            }
+            if i == 3 {
+                // A damaged tile of a key frame hides nothing of what follows but itself.
+                let mut damaged = coded.data.clone();
+                let at = damaged.len() - 3;
+                damaged[at] ^= 0x55;
+                let decoded = decoder.decode(&damaged).unwrap();
+                assert_eq!(decoded.damaged.len(), 1);
+                decoder.decode(&coded.data).unwrap();
+            }
+        }
+    }
+    assert_ne!(first_frames[0], first_frames[1]);
+}
+
 /// Without `model-location` there is a model all the same, and it is the one in the tree.
 #[test]
 fn the_built_in_model_works() {

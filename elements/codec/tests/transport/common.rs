@@ -51,6 +51,7 @@ pub fn access_unit(number: u64, key: bool, size: usize) -> Vec<u8> {
         state_reset: key,
         context_reset: false,
         quality: 30,
+        filter: 0,
         tile_count: 3,
     };
     let mut writer = AccessUnitWriter::new(header, key.then_some(&sequence()));

@@ -219,6 +219,7 @@ fn make(name: &str) -> (Vec<u8>, String) {
             state_reset: key,
             context_reset: false,
             quality,
+            filter: 0,
             tile_count: shapes.len() as u16,
         };
         let mut writer = AccessUnitWriter::new(header, key.then_some(&sequence));

@@ -57,7 +57,7 @@ impl PacketHeader {
         out.extend([
             VERSION << VERSION_SHIFT | (self.fragment as u8) << FRAGMENT_SHIFT | sequence,
             frame.flags(),
-            frame.quality,
+            frame.quality_byte(),
             // Bounded by the frame header's own rules.
             frame.tile_count as u8,
         ]);

@@ -41,6 +41,7 @@ fn frame(number: u16, key: bool, tiles: &[Vec<u8>]) -> Vec<u8> {
         state_reset: key,
         context_reset: false,
         quality: 20,
+        filter: 0,
         tile_count: tiles.len() as u16,
     };
     let mut writer = AccessUnitWriter::new(header, key.then_some(&sequence()));

@@ -28,6 +28,7 @@ prop_compose! {
         numbers: (u16, u16),
         flags in (proptest::option::of(0u8..2), any::<bool>(), any::<bool>()),
         quality in 0..=MAX_QUALITY,
+        filter in 0u8..4,
         sequence in proptest::option::of(any_sequence()),
         tiles in vec(proptest::option::weighted(0.8, [vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200)]), 1..12),
     ) -> Frame {
@@ -42,6 +43,7 @@ prop_compose! {
                 state_reset: flags.1,
                 context_reset: flags.2,
                 quality,
+                filter: if frame_type == FrameType::Skip { 0 } else { filter },
                 tile_count: tiles.len() as u16,
             },
             sequence: sequence.filter(|_| frame_type == FrameType::Key),
@@ -135,6 +137,7 @@ fn header(frame_type: FrameType, tile_count: u16) -> FrameHeader {
         state_reset: false,
         context_reset: false,
         quality: 33,
+        filter: 0,
         tile_count,
     }
 }
@@ -232,6 +235,7 @@ fn filler_is_passed_over() {
         state_reset: false,
         context_reset: false,
         quality: 9,
+        filter: 0,
         tile_count: 1,
     };
     let write = |filler| {

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_built_in_model_is_read() {
-        let weights = read(crate::coder::embedded::DECODE);
+        let weights = read(crate::coder::embedded::INTER.decode[0].1);
         let array = &weights["pred_in.w"];
         assert_eq!(array.dims[1..], [96, 1, 1]);
         assert_eq!(array.data.len(), array.dims[0] * 96);
@@ -137,7 +137,7 @@ mod tests {
 
         #[test]
         fn damage_is_safe(at in 0usize..1_000_000, value in any::<u8>(), cut in 0usize..1_000_000) {
-            let mut bytes = crate::coder::embedded::DECODE.to_vec();
+            let mut bytes = crate::coder::embedded::INTER.decode[0].1.to_vec();
             let len = bytes.len();
             bytes[at % len] = value;
             read(&bytes[..cut % len]);

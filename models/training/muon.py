@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Muon for the transformer's matrices: momentum, then the nearest orthogonal matrix.
+"""Muon for matrices: momentum, then the nearest orthogonal matrix.
 
-At this model's size the five small products per matrix cost a tenth of a step and
+For the motion classifier the five small products per matrix cost a tenth of a step and
 save well over half of the steps that AdamW needs.
 """
 
 import torch
 
 
-def orthogonal(g, steps=5):
+def orthogonal(g, steps=5, dtype=torch.bfloat16):
     """Newton-Schulz iteration towards U V^T of g [.., rows, cols]."""
-    x = g.bfloat16()
+    x = g.to(dtype)
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT
@@ -24,7 +24,8 @@ def orthogonal(g, steps=5):
 class Muon(torch.optim.Optimizer):
     """`parts`: how many stacked matrices a parameter holds (3 for a fused q, k, v)."""
 
-    def __init__(self, params, lr, momentum=0.95, weight_decay=0.01):
+    def __init__(self, params, lr, momentum=0.95, weight_decay=0.01, dtype=torch.bfloat16):
+        self.dtype = dtype  # of the products: fp32 where a processor has no bfloat16
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "parts": 1})
 
     @torch.no_grad()
@@ -43,7 +44,7 @@ class Muon(torch.optim.Optimizer):
                 shape = (group["parts"], p.shape[0] // group["parts"], p.shape[1])
                 by_shape.setdefault(shape, []).append((p, update.view(shape)))
             for shape, items in by_shape.items():
-                stacked = orthogonal(torch.cat([u for _, u in items]))
+                stacked = orthogonal(torch.cat([u for _, u in items]), dtype=self.dtype)
                 scale = max(1.0, shape[1] / shape[2]) ** 0.5
                 for i, (p, _) in enumerate(items):
                     update = stacked[i * shape[0] : (i + 1) * shape[0]].reshape(p.shape).to(p.dtype)

@@ -1,0 +1,626 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The filter in the coding loop: takes coding errors out of the luma that the network gives, before it is
+//! shown and predicted from. Integers only, the same on every machine.
+//!
+//! Each 2x2 *cell* has a class, by how much the picture bends there and in which direction; a class has
+//! twelve weights, each for a pair of samples that lie opposite each other. Weights are fitted by the
+//! trainer on coded footage and shipped with the entropy tables: three sets, of which a frame names one, or
+//! none. Skipped blocks are left as they are: they were filtered
+//! when they were coded. All samples that the filter reads are those before it.
+
+#![allow(unsafe_code)]
+
+use crate::dispatch::dispatch;
+use crate::motion::{BLOCK, Sample};
+use rayon::prelude::*;
+
+/// Luma size of a cell.
+const CELL: usize = 2;
+/// Levels of bending, and directions.
+const LEVELS: usize = 8;
+const DIRECTIONS: usize = 5;
+pub const CLASSES: usize = LEVELS * DIRECTIONS;
+/// Pairs of samples.
+pub const TAPS: usize = 12;
+/// Sets that a frame may name, as 1 to 3.
+pub const SETS: usize = 3;
+/// Weights are 128ths.
+const SHIFT: u32 = 7;
+/// Bending from which on the second to the last level begin: sums over a window of horizontal and vertical.
+const BOUNDS: [u16; LEVELS - 1] = [18, 36, 72, 130, 216, 360, 648];
+/// Where one sample of each pair lies, (down, right); the other lies opposite.
+const PLACES: [(isize, isize); TAPS] = [
+    (0, 1),
+    (0, 2),
+    (0, 3),
+    (1, -2),
+    (1, -1),
+    (1, 0),
+    (1, 1),
+    (1, 2),
+    (2, -1),
+    (2, 0),
+    (2, 1),
+    (3, 0),
+];
+/// Samples that are repeated around the picture.
+const BORDER: usize = 4;
+/// Largest limit of a difference: sums of eight and of ten bits then fit 16 bits.
+const LIMIT: u16 = 8;
+/// Largest sum of a class's weights' magnitudes.
+const WEIGHT_LIMIT: i32 = 500;
+
+/// Weights of all classes.
+type Set = [[i16; TAPS]; CLASSES];
+
+/// The filters of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filters {
+    /// Differences to the sample in the middle count up to this, in levels of eight bits.
+    limit: i16,
+    sets: Box<[Set; SETS]>,
+}
+
+impl Filters {
+    /// Numbers of a file: the limit, then the weights by set, class and pair.
+    pub const LEN: usize = 1 + SETS * CLASSES * TAPS;
+
+    /// Of [`Filters::LEN`] numbers, or why not.
+    pub fn new(numbers: &[u16]) -> Result<Self, &'static str> {
+        let (limit, weights) = match numbers {
+            [limit, weights @ ..] if numbers.len() == Self::LEN => (*limit, weights),
+            _ => return Err("its size is wrong"),
+        };
+        if !(1..=LIMIT).contains(&limit) {
+            return Err("the limit of differences is not 1 to 8");
+        }
+        let mut sets = Box::new([[[0; TAPS]; CLASSES]; SETS]);
+        let classes = sets.iter_mut().flatten();
+        for (class, weights) in classes.zip(weights.chunks_exact(TAPS)) {
+            for (to, from) in class.iter_mut().zip(weights) {
+                *to = *from as i16;
+            }
+            if class.iter().map(|w| i32::from(*w).abs()).sum::<i32>() > WEIGHT_LIMIT {
+                return Err("the magnitudes of a class's weights sum to more than 500");
+            }
+        }
+        Ok(Self {
+            limit: limit as i16,
+            sets,
+        })
+    }
+
+    /// The set that a frame names, 1 to 3.
+    fn set(&self, number: u8) -> &Set {
+        &self.sets[usize::from(number.clamp(1, SETS as u8)) - 1]
+    }
+}
+
+/// Filters pictures of one size.
+#[derive(Debug)]
+pub struct LoopFilter {
+    width: usize,
+    height: usize,
+    /// The luma before the filter, with a border.
+    padded: Vec<i16>,
+    /// One a cell.
+    classes: Vec<u8>,
+}
+
+/// Rows of a padded plane.
+#[derive(Debug, Clone, Copy)]
+struct Padded<'a> {
+    samples: &'a [i16],
+    stride: usize,
+}
+
+impl Padded<'_> {
+    /// Samples of a row from `x` on; both may lie in the border.
+    #[inline(always)]
+    fn from(&self, x: isize, y: isize) -> &[i16] {
+        let border = BORDER as isize;
+        &self.samples[((y + border) * self.stride as isize + x + border) as usize..]
+    }
+}
+
+impl LoopFilter {
+    /// For a coded size: multiples of 64.
+    pub fn new(width: usize, height: usize) -> Self {
+        Self {
+            width,
+            height,
+            padded: vec![0; (width + 2 * BORDER) * (height + 2 * BORDER)],
+            classes: vec![0; width / CELL * (height / CELL)],
+        }
+    }
+
+    fn view(&self) -> Padded<'_> {
+        Padded {
+            samples: &self.padded,
+            stride: self.width + 2 * BORDER,
+        }
+    }
+
+    /// Takes a luma plane and finds its classes.
+    fn load<S: Sample>(&mut self, luma: &[S]) {
+        let (width, height) = (self.width, self.height);
+        let stride = width + 2 * BORDER;
+        self.padded
+            .par_chunks_mut(stride)
+            .enumerate()
+            .for_each(|(y, row)| {
+                let y = y.saturating_sub(BORDER).min(height - 1);
+                let from = &luma[y * width..][..width];
+                for (to, from) in row[BORDER..].iter_mut().zip(from) {
+                    *to = from.value() as i16;
+                }
+                row[..BORDER].fill(from[0].value() as i16);
+                row[BORDER + width..].fill(from[width - 1].value() as i16);
+            });
+        let padded = Padded {
+            samples: &self.padded,
+            stride,
+        };
+        let shift = u32::from(S::BITS - 8);
+        self.classes
+            .par_chunks_mut(width / CELL * (BLOCK / CELL))
+            .enumerate()
+            .for_each(|(band, classes)| classify(padded, (width, height), band, shift, classes));
+    }
+
+    /// Filters a luma plane, but for its skipped blocks, with a set.
+    pub fn apply<S: Sample>(
+        &mut self,
+        filters: &Filters,
+        number: u8,
+        luma: &mut [S],
+        skip: &[bool],
+    ) {
+        self.load(luma);
+        self.write(filters, number, luma, skip);
+    }
+
+    fn write<S: Sample>(&self, filters: &Filters, number: u8, luma: &mut [S], skip: &[bool]) {
+        let width = self.width;
+        let set = filters.set(number);
+        let limit = filters.limit << (S::BITS - 8);
+        luma.par_chunks_mut(BLOCK * width)
+            .zip(skip.par_chunks(width / BLOCK))
+            .enumerate()
+            .for_each(|(row, (luma, skip))| {
+                for (column, _) in skip.iter().enumerate().filter(|(_, skip)| !**skip) {
+                    let filtered =
+                        block::<S>(self.view(), &self.classes, (column, row), set, limit);
+                    let lines = luma.chunks_exact_mut(width);
+                    for (line, filtered) in lines.zip(&filtered) {
+                        line[column * BLOCK..][..BLOCK].copy_from_slice(filtered);
+                    }
+                }
+            });
+    }
+
+    /// Filters with the set that brings a picture nearest to its source, in a quarter of its blocks; gives
+    /// the set's number, or 0 where none helps and nothing was changed.
+    pub fn choose<S: Sample>(
+        &mut self,
+        filters: &Filters,
+        luma: &mut [S],
+        source: &[S],
+        skip: &[bool],
+    ) -> u8 {
+        self.load(luma);
+        let width = self.width;
+        let columns = width / BLOCK;
+        let limit = filters.limit << (S::BITS - 8);
+        let sampled: Vec<usize> = (0..skip.len())
+            .filter(|&at| !skip[at] && (at % columns + 2 * (at / columns)).is_multiple_of(4))
+            .collect();
+        let errors = sampled
+            .par_iter()
+            .map(|&at| {
+                let (column, row) = (at % columns, at / columns);
+                let error = |picture: &dyn Fn(usize) -> [S; BLOCK]| -> u64 {
+                    let lines = (0..BLOCK).map(|i| {
+                        let line = &source[(row * BLOCK + i) * width + column * BLOCK..][..BLOCK];
+                        let pairs = line.iter().zip(picture(i));
+                        pairs
+                            .map(|(a, b)| (a.value() - b.value()).pow(2) as u64)
+                            .sum::<u64>()
+                    });
+                    lines.sum()
+                };
+                let mut errors = [0; SETS + 1];
+                errors[0] = error(&|i| {
+                    let line = &luma[(row * BLOCK + i) * width + column * BLOCK..];
+                    let mut out = [S::default(); BLOCK];
+                    out.copy_from_slice(&line[..BLOCK]);
+                    out
+                });
+                for (number, sum) in (1..).zip(&mut errors[1..]) {
+                    let set = filters.set(number);
+                    let filtered =
+                        block::<S>(self.view(), &self.classes, (column, row), set, limit);
+                    *sum = error(&|i| filtered[i]);
+                }
+                errors
+            })
+            .reduce(
+                || [0; SETS + 1],
+                |mut a, b| {
+                    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+                    a
+                },
+            );
+        let best = (0..=SETS as u8).min_by_key(|&number| errors[usize::from(number)]);
+        let number = best.unwrap_or_default();
+        if number != 0 {
+            self.write(filters, number, luma, skip);
+        }
+        number
+    }
+}
+
+/// How much the picture bends in each cell of a row: horizontally, vertically and along both diagonals, summed
+/// over its samples.
+#[inline(always)]
+fn bending(
+    padded: Padded<'_>,
+    width: usize,
+    row: isize,
+    shift: u32,
+    sums: &mut [i16],
+    out: &mut [Vec<u16>; 4],
+) {
+    let y = row * CELL as isize;
+    let line = |dy: isize| &padded.from(-1, y + dy)[..width + 2];
+    let [a, b, c, d] = [-1, 0, 1, 2].map(line);
+    // (down, right) from a sample to one of the two that it is compared with.
+    let steps: [(usize, usize); 4] = [(1, 2), (2, 1), (2, 2), (2, 0)];
+    for ((down, right), out) in steps.into_iter().zip(out) {
+        let rows = [[a, b, c], [b, c, d]];
+        let [first, second] = rows.map(|rows| {
+            let (one, other) = (rows[down], rows[2 - down]);
+            (
+                &rows[1][1..][..width],
+                &one[right..][..width],
+                &other[2 - right..][..width],
+            )
+        });
+        let sums = &mut sums[..width];
+        for x in 0..width {
+            let bend = |(p, q, r): (&[i16], &[i16], &[i16])| (2 * p[x] - q[x] - r[x]).abs();
+            sums[x] = bend(first) + bend(second);
+        }
+        for (out, pair) in out.iter_mut().zip(sums.chunks_exact(CELL)) {
+            *out = ((pair[0] + pair[1]) as u16) >> shift;
+        }
+    }
+}
+
+/// Class of a cell by the sums over the 3x3 cells around it.
+#[inline(always)]
+fn class([h, v, d, e]: [u16; 4]) -> u8 {
+    let level: u16 = BOUNDS.iter().map(|bound| u16::from(h + v >= *bound)).sum();
+    let (h, v, d, e) = (u32::from(h), u32::from(v), u32::from(d), u32::from(e));
+    let (straight, straight_least) = (h.max(v), h.min(v));
+    let (oblique, oblique_least) = (d.max(e), d.min(e));
+    let weak = straight <= 2 * straight_least && oblique <= 2 * oblique_least;
+    let is_straight = straight * oblique_least >= oblique * straight_least;
+    let direction = match (weak, is_straight) {
+        (true, _) => 0,
+        (false, true) => 2 - u8::from(h > v),
+        (false, false) => 4 - u8::from(d > e),
+    };
+    level as u8 * DIRECTIONS as u8 + direction
+}
+
+#[inline(always)]
+fn classify_band(
+    padded: Padded<'_>,
+    (width, height): (usize, usize),
+    band: usize,
+    shift: u32,
+    classes: &mut [u8],
+) {
+    let columns = width / CELL;
+    let rows = (height / CELL) as isize;
+    let empty = || [(); 4].map(|()| vec![0u16; columns]);
+    let mut sums = vec![0i16; width];
+    let mut around = [empty(), empty(), empty()];
+    let mut column_sums = [(); 4].map(|()| vec![0u16; columns + 2]);
+    let first = (band * (BLOCK / CELL)) as isize;
+    // Cells outside of the picture are as those of its edge.
+    let mut fill = |row: isize, out: &mut [Vec<u16>; 4]| {
+        bending(padded, width, row.clamp(0, rows - 1), shift, &mut sums, out);
+    };
+    fill(first - 1, &mut around[0]);
+    fill(first, &mut around[1]);
+    for (row, classes) in (first..).zip(classes.chunks_exact_mut(columns)) {
+        fill(row + 1, &mut around[2]);
+        for (i, column_sums) in column_sums.iter_mut().enumerate() {
+            let [a, b, c] = [0, 1, 2].map(|k: usize| &around[k][i][..columns]);
+            let inner = &mut column_sums[1..][..columns];
+            for x in 0..columns {
+                inner[x] = a[x] + b[x] + c[x];
+            }
+            column_sums[0] = column_sums[1];
+            column_sums[columns + 1] = column_sums[columns];
+        }
+        let [h, v, d, e] = &column_sums;
+        let window = |sums: &[u16], x: usize| sums[x] + sums[x + 1] + sums[x + 2];
+        for (x, out) in classes.iter_mut().enumerate() {
+            *out = class([window(h, x), window(v, x), window(d, x), window(e, x)]);
+        }
+        around.rotate_left(1);
+    }
+}
+
+dispatch! {
+    /// Classes of a row of blocks.
+    fn classify => classify_band, classify_band,
+    (padded: Padded<'_>, size: (usize, usize), band: usize, shift: u32, classes: &mut [u8])
+}
+
+#[inline(always)]
+fn filter_block<S: Sample>(
+    padded: Padded<'_>,
+    classes: &[u8],
+    (column, row): (usize, usize),
+    set: &Set,
+    limit: i16,
+) -> [[S; BLOCK]; BLOCK] {
+    let mut out = [[S::default(); BLOCK]; BLOCK];
+    let cells = (padded.stride - 2 * BORDER) / CELL;
+    let (x, y) = ((column * BLOCK) as isize, row * BLOCK);
+    for (i, lines) in out.chunks_exact_mut(CELL).enumerate() {
+        let classes = &classes[(y / CELL + i) * cells + column * (BLOCK / CELL)..][..BLOCK / CELL];
+        let mut weights = [[0i16; BLOCK]; TAPS];
+        for (cell, class) in classes.iter().enumerate() {
+            let from = &set[usize::from(*class) % CLASSES];
+            for (weights, weight) in weights.iter_mut().zip(from) {
+                weights[CELL * cell] = *weight;
+                weights[CELL * cell + 1] = *weight;
+            }
+        }
+        for (j, line) in lines.iter_mut().enumerate() {
+            let y = (y + CELL * i + j) as isize;
+            let middle = &padded.from(x, y)[..BLOCK];
+            let mut sums = [1i16 << (SHIFT - 1); BLOCK];
+            for (weights, (down, right)) in weights.iter().zip(PLACES) {
+                let one = &padded.from(x + right, y + down)[..BLOCK];
+                let other = &padded.from(x - right, y - down)[..BLOCK];
+                for k in 0..BLOCK {
+                    let difference = |sample: i16| (sample - middle[k]).clamp(-limit, limit);
+                    let pair = difference(one[k]) + difference(other[k]);
+                    sums[k] = sums[k].wrapping_add(pair.wrapping_mul(weights[k]));
+                }
+            }
+            for k in 0..BLOCK {
+                line[k] = S::clip(i32::from(middle[k]) + i32::from(sums[k] >> SHIFT));
+            }
+        }
+    }
+    out
+}
+
+/// The samples of a block after the filter.
+fn block<S: Sample>(
+    padded: Padded<'_>,
+    classes: &[u8],
+    place: (usize, usize),
+    set: &Set,
+    limit: i16,
+) -> [[S; BLOCK]; BLOCK] {
+    let mut out = [[S::default(); BLOCK]; BLOCK];
+    write_block(padded, classes, place, set, limit, &mut out);
+    out
+}
+
+#[inline(always)]
+fn filter_into<S: Sample>(
+    padded: Padded<'_>,
+    classes: &[u8],
+    place: (usize, usize),
+    set: &Set,
+    limit: i16,
+    out: &mut [[S; BLOCK]; BLOCK],
+) {
+    *out = filter_block(padded, classes, place, set, limit);
+}
+
+dispatch! {
+    /// Filters a block.
+    fn write_block<S> => filter_into, filter_into,
+    (padded: Padded<'_>, classes: &[u8], place: (usize, usize), set: &Set, limit: i16, out: &mut [[S; BLOCK]; BLOCK])
+}
+
+/// Filters with weights of the shape of real ones, for tests.
+#[doc(hidden)]
+pub mod synthetic {
+    use super::*;
+
+    /// The numbers of a file.
+    pub fn numbers(seed: u32) -> Vec<u16> {
+        let mut state = seed | 1;
+        let weights = (1..Filters::LEN).map(|_| {
+            state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+            ((state >> 26) as i16 - 24) as u16
+        });
+        std::iter::once(4).chain(weights).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The filter as it is defined, sample by sample.
+    fn defined<S: Sample>(
+        filters: &Filters,
+        number: u8,
+        luma: &[S],
+        (width, height): (usize, usize),
+        skip: &[bool],
+    ) -> Vec<S> {
+        let at = |x: isize, y: isize| -> i32 {
+            let x = x.clamp(0, width as isize - 1) as usize;
+            let y = y.clamp(0, height as isize - 1) as usize;
+            luma[y * width + x].value()
+        };
+        let shift = S::BITS - 8;
+        let cell = |x: isize, y: isize| -> [u32; 4] {
+            let x = x.clamp(0, width as isize / 2 - 1);
+            let y = y.clamp(0, height as isize / 2 - 1);
+            [(0, 1), (1, 0), (1, 1), (1, -1)].map(|(down, right)| {
+                let samples = (0..4).map(|i| {
+                    let (x, y) = (2 * x + i % 2, 2 * y + i / 2);
+                    (2 * at(x, y) - at(x + right, y + down) - at(x - right, y - down))
+                        .unsigned_abs()
+                });
+                samples.sum::<u32>() >> shift
+            })
+        };
+        let mut out = luma.to_vec();
+        for (i, out) in out.iter_mut().enumerate() {
+            let (x, y) = ((i % width) as isize, (i / width) as isize);
+            if skip[y as usize / BLOCK * (width / BLOCK) + x as usize / BLOCK] {
+                continue;
+            }
+            let mut sums = [0; 4];
+            for (dy, dx) in (0..9).map(|k| (k / 3 - 1, k % 3 - 1)) {
+                let cell = cell(x / 2 + dx, y / 2 + dy);
+                sums.iter_mut().zip(cell).for_each(|(sum, v)| *sum += v);
+            }
+            let [h, v, d, e] = sums;
+            let level = BOUNDS.iter().filter(|b| h + v >= u32::from(**b)).count();
+            let ratio = |a: u32, b: u32| (a.max(b), a.min(b));
+            let (straight, oblique) = (ratio(h, v), ratio(d, e));
+            let direction = if straight.0 <= 2 * straight.1 && oblique.0 <= 2 * oblique.1 {
+                0
+            } else if straight.0 * oblique.1 >= oblique.0 * straight.1 {
+                if h > v { 1 } else { 2 }
+            } else if d > e {
+                3
+            } else {
+                4
+            };
+            let weights = filters.set(number)[level * DIRECTIONS + direction];
+            let limit = i32::from(filters.limit) << shift;
+            let mut sum = 64;
+            for (weight, (down, right)) in weights.into_iter().zip(PLACES) {
+                for sign in [1, -1] {
+                    let other = at(x + sign * right, y + sign * down);
+                    sum += i32::from(weight) * (other - at(x, y)).clamp(-limit, limit);
+                }
+            }
+            *out = S::clip(at(x, y) + (sum >> 7));
+        }
+        out
+    }
+
+    fn picture<S: Sample>(seed: u32, (width, height): (usize, usize), contrast: u32) -> Vec<S> {
+        let mut state = seed | 1;
+        let mut noise = move || {
+            state = state.wrapping_mul(1664525).wrapping_add(1013904223);
+            state >> 16
+        };
+        let level = 1 << (S::BITS - 8);
+        let sample = |i: usize| {
+            let (x, y) = ((i % width) as f32, (i / width) as f32);
+            let wave = 60.0 * (x * 0.2 + y * 0.11).sin() + if x > y { 40.0 } else { 0.0 };
+            S::clip(
+                (120 + wave as i32 + (noise() % contrast) as i32) * level + (noise() % 4) as i32,
+            )
+        };
+        (0..width * height).map(sample).collect()
+    }
+
+    fn check<S: Sample>(seed: u32, size: (usize, usize), contrast: u32, number: u8) {
+        let filters = Filters::new(&synthetic::numbers(seed)).unwrap();
+        let luma = picture::<S>(seed, size, contrast);
+        let skip: Vec<bool> = (0..size.0 * size.1 / 256)
+            .map(|i| (i * 7 + seed as usize) % 5 == 0)
+            .collect();
+        let mut filtered = luma.clone();
+        LoopFilter::new(size.0, size.1).apply(&filters, number, &mut filtered, &skip);
+        assert!(filtered == defined(&filters, number, &luma, size, &skip));
+        assert!(filtered != luma);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        #[test]
+        fn it_is_what_is_defined(seed in any::<u32>(), wide in 1usize..3, high in 1usize..3, contrast in 1u32..200, number in 1u8..4) {
+            check::<u8>(seed, (64 * wide, 64 * high), contrast, number);
+            check::<u16>(seed, (64 * wide, 64 * high), contrast, number);
+        }
+    }
+
+    /// What the trainer computes (`models/training/codec/loop_filter.py`) is what the codec computes.
+    #[test]
+    fn it_is_what_weights_are_fitted_for() {
+        let bytes = include_bytes!("../tests/data/loop_filter.bin");
+        let size = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        let (width, height) = (size(0), size(2));
+        let (luma, rest) = bytes[4..].split_at(width * height);
+        let (skip, rest) = rest.split_at(width * height / 256);
+        let (numbers, expected) = rest.split_at(2 * Filters::LEN);
+        let pairs = numbers.chunks_exact(2);
+        let numbers: Vec<u16> = pairs.map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        let skip: Vec<bool> = skip.iter().map(|s| *s != 0).collect();
+        let mut filtered = luma.to_vec();
+        let filters = Filters::new(&numbers).unwrap();
+        LoopFilter::new(width, height).apply(&filters, 2, &mut filtered, &skip);
+        assert!(filtered == expected);
+    }
+
+    #[test]
+    fn the_set_that_helps_most_is_chosen() {
+        let size = (128, 64);
+        let skip = vec![false; 32];
+        // Sets: one that does nothing, one that smooths, one that does the opposite.
+        let mut numbers = vec![4u16];
+        for weight in [0i16, 10, -10] {
+            numbers.extend([weight as u16; CLASSES * TAPS]);
+        }
+        let filters = Filters::new(&numbers).unwrap();
+        let source: Vec<u8> = (0..size.0 * size.1)
+            .map(|i| (60 + i % size.0) as u8)
+            .collect();
+        let noisy = |amount: i32| -> Vec<u8> {
+            let noise = picture::<u8>(5, size, 200);
+            let pairs = source.iter().zip(&noise);
+            pairs
+                .map(|(s, n)| {
+                    (i32::from(*s) + (i32::from(*n) % 3 - 1) * amount).clamp(0, 255) as u8
+                })
+                .collect()
+        };
+        let mut filter = LoopFilter::new(size.0, size.1);
+        let mut luma = noisy(2);
+        assert_eq!(filter.choose(&filters, &mut luma, &source, &skip), 2);
+        let mut expected = noisy(2);
+        filter.apply(&filters, 2, &mut expected, &skip);
+        assert!(luma == expected);
+        let mut luma = source.clone();
+        assert_eq!(filter.choose(&filters, &mut luma, &source, &skip), 0);
+        assert!(luma == source);
+    }
+
+    #[test]
+    fn bad_numbers_are_refused() {
+        let good = synthetic::numbers(1);
+        assert!(Filters::new(&good).is_ok());
+        assert!(Filters::new(&good[1..]).is_err());
+        assert!(Filters::new(&[&good[..], &[0]].concat()).is_err());
+        for limit in [0, 9, 65535] {
+            let mut bad = good.clone();
+            bad[0] = limit;
+            assert!(Filters::new(&bad).is_err());
+        }
+        let mut bad = good;
+        bad[1] = 32767;
+        assert!(Filters::new(&bad).is_err());
+    }
+}

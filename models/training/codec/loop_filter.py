@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The filter in the coding loop: what it computes, and how its weights are fitted.
+
+`elements/codec/src/loop_filter.rs` says what it is; this is the same on arrays. Weights are least squares:
+each set is the best one for the frames that choose it (as in k-means), every frame counting alike.
+
+    python loop_filter.py fixture ../../../elements/codec/tests/data/loop_filter.bin    # what Rust must equal
+"""
+
+import struct
+import sys
+
+import numpy as np
+
+LEVELS, DIRECTIONS, SETS, LIMIT, SHIFT = 8, 5, 3, 4, 7
+CLASSES = LEVELS * DIRECTIONS
+BOUNDS = (18, 36, 72, 130, 216, 360, 648)
+PLACES = [(0, 1), (0, 2), (0, 3), (1, -2), (1, -1), (1, 0), (1, 1), (1, 2), (2, -1), (2, 0), (2, 1), (3, 0)]
+TAPS = len(PLACES)
+WEIGHT_LIMIT = 500
+
+
+def classify(luma):
+    """Class of each sample of [h, w] integers."""
+    h, w = luma.shape
+    p = np.pad(luma.astype(np.int32), 1, mode="edge")
+    at = lambda dy, dx: p[1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
+    sums = []
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        bend = np.abs(2 * at(0, 0) - at(dy, dx) - at(-dy, -dx))
+        cell = np.pad(bend.reshape(h // 2, 2, w // 2, 2).sum((1, 3)), 1, mode="edge")
+        rows = cell[:-2] + cell[1:-1] + cell[2:]
+        sums.append(rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:])
+    horizontal, vertical, down, up = sums
+    level = np.digitize(horizontal + vertical, BOUNDS)
+    most = lambda a, b: (np.maximum(a, b), np.minimum(a, b))
+    (straight, straight_least), (oblique, oblique_least) = most(horizontal, vertical), most(down, up)
+    weak = (straight <= 2 * straight_least) & (oblique <= 2 * oblique_least)
+    is_straight = straight * oblique_least >= oblique * straight_least
+    direction = np.where(is_straight, np.where(horizontal > vertical, 1, 2), np.where(down > up, 3, 4))
+    kind = level * DIRECTIONS + np.where(weak, 0, direction)
+    return kind.repeat(2, 0).repeat(2, 1)
+
+
+def pairs(luma):
+    """Limited differences of each pair of samples to the one between them: [h, w, TAPS]."""
+    h, w = luma.shape
+    p = np.pad(luma.astype(np.int16), 3, mode="edge")
+    middle = p[3:-3, 3:-3]
+    at = lambda dy, dx: (p[3 + dy : 3 + dy + h, 3 + dx : 3 + dx + w] - middle).clip(-LIMIT, LIMIT)
+    return np.stack([at(dy, dx) + at(-dy, -dx) for dy, dx in PLACES], -1)
+
+
+def blocks(skip):
+    """One flag a 16x16 block as one a sample."""
+    return np.asarray(skip, bool).repeat(16, 0).repeat(16, 1)
+
+
+def filtered(luma, weights, skip):
+    """[h, w] integers after the filter with weights [CLASSES, TAPS]; skip [h/16, w/16]."""
+    sums = (pairs(luma).astype(np.int32) * weights[classify(luma)]).sum(-1)
+    out = (luma.astype(np.int32) + ((sums + (1 << (SHIFT - 1))) >> SHIFT)).clip(0, 255)
+    return np.where(blocks(skip), luma, out)
+
+
+def choose(luma, source, sets, skip):
+    """The luma after the set that brings it nearest to its source, and that set's number; 0 for none."""
+    best = luma, 0
+    least = np.square(luma.astype(np.int32) - source).sum()
+    kind, differences, still = classify(luma), pairs(luma).astype(np.int32), blocks(skip)
+    for number, weights in enumerate(sets, 1):
+        sums = (differences * weights[kind]).sum(-1)
+        out = (luma.astype(np.int32) + ((sums + (1 << (SHIFT - 1))) >> SHIFT)).clip(0, 255)
+        out = np.where(still, luma, out)
+        error = np.square(out - source).sum()
+        if error < least:
+            best, least = (out, number), error
+    return best
+
+
+class Fit:
+    """Gathers coded frames and solves for the sets of weights."""
+
+    def __init__(self):
+        self.frames = []
+
+    def add(self, luma, source, skip):
+        """A frame before the filter, [h, w] integers, and what it should have been."""
+        coded = ~blocks(skip)
+        error = np.square(source.astype(np.int32) - luma)[coded].mean() if coded.any() else 0
+        if error == 0:
+            return
+        kind = np.where(coded, classify(luma), CLASSES).ravel()
+        order = np.argsort(kind, kind="stable")
+        starts = np.searchsorted(kind[order], np.arange(CLASSES + 1))
+        difference = (source.astype(np.int32) - luma)[..., None]
+        x = np.concatenate([pairs(luma), difference], -1).reshape(-1, TAPS + 1)[order].astype(np.float32)
+        products = np.zeros((CLASSES, TAPS + 1, TAPS + 1), np.float32)
+        for k in range(CLASSES):
+            part = x[starts[k] : starts[k + 1]]
+            products[k] = part.T @ part
+        self.frames.append(products / error)
+
+    @staticmethod
+    def solve(products, lean):
+        """Weights [CLASSES, TAPS] for sums of products; `lean` pulls them to zero where little was seen."""
+        a = products[:, :-1, :-1] + lean * np.eye(TAPS)
+        return np.linalg.solve(a, products[:, :-1, -1:])[..., 0]
+
+    @staticmethod
+    def gains(frames, weights):
+        """What each frame's squared error shrinks by."""
+        b = np.einsum("fci,ci->f", frames[:, :, :-1, -1], weights)
+        return 2 * b - np.einsum("ci,fcij,cj->f", weights, frames[:, :, :-1, :-1], weights)
+
+    def sets(self, rounds=20):
+        """[SETS, CLASSES, TAPS] integers."""
+        frames = np.stack(self.frames).astype(np.float64)
+        whole = frames.sum(0)
+        base = self.solve(whole, 3.0)
+        sets = [base * s for s in (0.6, 1.2, 1.8)]
+        for _ in range(rounds):
+            gains = np.stack([np.zeros(len(frames))] + [self.gains(frames, w) for w in sets], 1)
+            chosen = gains.argmax(1)
+            for k in range(SETS):
+                own = frames[chosen == k + 1]
+                if len(own) > 2:
+                    sets[k] = self.solve(own.sum(0) + 0.03 * whole * len(own) / len(frames), 3.0)
+        weights = np.rint(np.stack(sets) * (1 << SHIFT)).astype(np.int64)
+        size = np.abs(weights).sum(-1, keepdims=True)
+        return np.where(size > WEIGHT_LIMIT, weights * WEIGHT_LIMIT // np.maximum(size, 1), weights)
+
+
+def numbers(sets):
+    """As the tables' file has them: u16."""
+    return np.concatenate([[LIMIT], np.asarray(sets).astype(np.int16).reshape(-1).view(np.uint16)]).astype("<u2")
+
+
+def fixture():
+    """Size, luma, skip flags, weights, and what comes out with the second set."""
+    rng = np.random.default_rng(8)
+    h, w = 64, 128
+    y, x = np.mgrid[:h, :w]
+    luma = (110 + 50 * np.sin(x * 0.13 + y * 0.06) + 40 * (x > 2 * y) + rng.normal(0, 2 + y / 16, (h, w))).clip(0, 255).astype(np.uint8)
+    skip = rng.random((h // 16, w // 16)) < 0.2
+    sets = rng.integers(-20, 30, (SETS, CLASSES, TAPS))
+    out = filtered(luma, sets[1], skip).astype(np.uint8)
+    return struct.pack("<2H", w, h) + luma.tobytes() + skip.astype(np.uint8).tobytes() + numbers(sets).tobytes() + out.tobytes()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] != "fixture":
+        raise SystemExit(__doc__)
+    with open(sys.argv[2], "wb") as f:
+        f.write(fixture())
