@@ -136,6 +136,59 @@ def numbers(sets):
     return np.concatenate([[LIMIT], np.asarray(sets).astype(np.int16).reshape(-1).view(np.uint16)]).astype("<u2")
 
 
+def read(path):
+    """The sets of a tables' file, [SETS, CLASSES, TAPS]; None where it has none."""
+    with open(path, "rb") as f:
+        raw = f.read()
+    if struct.unpack_from("<H", raw, 4)[0] < 3:
+        return None
+    tail = np.frombuffer(raw[-2 * SETS * CLASSES * TAPS :], "<i2")
+    return tail.reshape(SETS, CLASSES, TAPS).astype(np.int64)
+
+
+class Torch:
+    """The filter in training, on [B,1,H,W] in 0..255: one set of weights for all frames. Its gradient is
+    that of no filter."""
+
+    def __init__(self, weights, device="cpu"):
+        import torch
+
+        self.torch = torch
+        self.weights = torch.from_numpy(np.asarray(weights, np.float32)).to(device)
+        self.bounds = torch.tensor(BOUNDS, dtype=torch.float32, device=device)
+
+    def classify(self, luma):
+        F, torch = self.torch.nn.functional, self.torch
+        p = F.pad(luma, (1, 1, 1, 1), mode="replicate")
+        h, w = luma.shape[2:]
+        at = lambda dy, dx: p[:, :, 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
+        bends = [(2 * luma - at(dy, dx) - at(-dy, -dx)).abs() for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1))]
+        cells = F.avg_pool2d(torch.cat(bends, 1), 2) * 4
+        sums = F.avg_pool2d(F.pad(cells, (1, 1, 1, 1), mode="replicate"), 3, 1) * 9
+        horizontal, vertical, down, up = sums.round().unbind(1)
+        level = torch.bucketize(horizontal + vertical, self.bounds, right=True)
+        straight, straight_least = torch.maximum(horizontal, vertical), torch.minimum(horizontal, vertical)
+        oblique, oblique_least = torch.maximum(down, up), torch.minimum(down, up)
+        weak = (straight <= 2 * straight_least) & (oblique <= 2 * oblique_least)
+        is_straight = straight.double() * oblique_least >= oblique.double() * straight_least
+        direction = torch.where(is_straight, 2 - (horizontal > vertical).long(), 4 - (down > up).long())
+        kind = level * DIRECTIONS + torch.where(weak, 0, direction)
+        return kind.repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+    def __call__(self, luma):
+        torch = self.torch
+        with torch.no_grad():
+            h, w = luma.shape[2:]
+            p = torch.nn.functional.pad(luma, (3, 3, 3, 3), mode="replicate")
+            at = lambda dy, dx: (p[:, 0, 3 + dy : 3 + dy + h, 3 + dx : 3 + dx + w] - luma[:, 0]).clamp(-LIMIT, LIMIT)
+            kind = self.classify(luma)
+            sums = torch.full_like(luma[:, 0], 1 << (SHIFT - 1))
+            for weights, (dy, dx) in zip(self.weights.T.contiguous(), PLACES):
+                sums += weights[kind] * (at(dy, dx) + at(-dy, -dx))
+            change = (luma[:, 0] + (sums / (1 << SHIFT)).floor()).clamp(0, 255)[:, None] - luma
+        return luma + change
+
+
 def fixture():
     """Size, luma, skip flags, weights, and what comes out with the second set."""
     rng = np.random.default_rng(8)

@@ -130,6 +130,12 @@ class Search:
             raise SystemExit(f"{program} is missing: cargo build --release -p aivideo-codec --example block_vectors")
         self.process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
+    def __del__(self):
+        if hasattr(self, "process"):
+            self.process.stdin.close()
+            self.process.stdout.close()
+            self.process.wait()
+
     def __call__(self, luma, quality=32):
         """Of [T, h, w] bytes, whole blocks: vectors [T, h / 8, w / 8, 2], those of the first picture zero."""
         t, h, w = luma.shape
@@ -143,29 +149,3 @@ class Search:
             raise RuntimeError(f"block_vectors ended with status {self.process.wait()}")
         vectors = np.frombuffer(raw, "<i2").reshape(t - 1, rows, cols, 2)
         return np.concatenate([np.zeros((1, rows, cols, 2), np.int16), vectors])
-
-
-def predicted(mv):
-    """Median of the left, upper and upper right vectors."""
-    pad = np.pad(mv, ((1, 0), (1, 1), (0, 0)))
-    left, top, right = pad[1:, :-2], pad[:-1, 1:-1], pad[:-1, 2:]
-    first = np.zeros(mv.shape[:2], bool)
-    first[0] = True  # no row above: the left one
-    return np.where(first[..., None], left, np.median(np.stack([left, top, right]), axis=0)).astype(mv.dtype)
-
-
-def vector_bits(mv):
-    """Rough cost in bits of a vector field: median prediction, adaptive flags, signed exp-Golomb."""
-    mv = mv.astype(np.int64)
-    diff = np.abs(mv - predicted(mv))
-    zero = (diff == 0).all(-1)
-    pad = np.pad(zero, ((1, 0), (1, 0)), constant_values=True).astype(int)
-    ctx = pad[1:, :-1] + pad[:-1, 1:]
-    size = np.where(diff == 0, 1.0, 2 + 2 * np.floor(np.log2(np.maximum(diff, 1)))).sum(-1)
-    bits = 0.0
-    for c in range(3):
-        v = zero[ctx == c]
-        if len(v):
-            p = (v.sum() + 0.4) / (len(v) + 0.8)
-            bits += -(v.sum() * np.log2(p) + (len(v) - v.sum()) * np.log2(1 - p)) + 1.5
-    return float(bits + size[~zero].sum())

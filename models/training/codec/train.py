@@ -30,6 +30,7 @@ import torch.distributed as dist
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import data
+import loop_filter
 import model as codec
 from int8 import Int8
 from muon import Muon
@@ -77,9 +78,11 @@ class Sequence:
     """Codes a batch of short runs, each frame from the decoded one before it. Of key frames or of all
     others `partner` may be the network: a tier K trained beside it, or the one that K is trained beside."""
 
-    def __init__(self, net, device, bf16=True, partner=None):
+    def __init__(self, net, device, bf16=True, partner=None, filters=(None, None)):
+        """`filters`: the loop filter of key frames and of the others."""
         self.net, self.device, self.bf16, self.partner = net, device, bf16, partner
         self.warp = Warp(device)
+        self.filters = filters
 
     def network(self, key):
         own = self.partner is None or key == (self.net.tier.name == "K")
@@ -133,6 +136,10 @@ class Sequence:
                 out, state, sym, by, bz, z = net.frame(x, pred, state, q, skip=skip, last=last, hard=hard, alike=alike)
             ry, ruv = codec.from_net(out)
             ry, ruv = round_through(ry.clamp(0, 255)), round_through(ruv.clamp(0, 255))
+            loop = self.filters[0 if key else 1]
+            if loop is not None:
+                with torch.autocast(self.device.type, enabled=False):
+                    ry = loop(ry.float())
             if skip is not None:
                 big = skip.permute(0, 3, 1, 2)
                 ky = big.repeat_interleave(16, 2).repeat_interleave(16, 3)
@@ -321,7 +328,12 @@ def worker(rank, args):
         from export import load_net
 
         partner = load_net(args.partner)[0].to(device).requires_grad_(False)
-    seq = Sequence(net, device, not args.fp32, partner)
+    filters = (None, None)
+    if args.filters:
+        names = ("s-key-tables.bin" if args.partner or single else "s-tables.bin", "s-tables.bin")
+        sets = [loop_filter.read(os.path.join(args.filters, name)) for name in names]
+        filters = tuple(loop_filter.Torch(s[1], device) if s is not None else None for s in sets)
+    seq = Sequence(net, device, not args.fp32, partner, filters)
     log = open(os.path.join(args.run, "log.jsonl"), "a") if rank == 0 else None
     began, saved_at, checked_at, pixels = time.time(), time.time(), time.time() - 1e9 * (step == 0), 0
     start_spent, mean = spent, {}
@@ -331,9 +343,10 @@ def worker(rank, args):
         batch, quality, seed = ahead.get(step)
         rng = random.Random(seed)
         torch.manual_seed(seed)
-        cycle = rng.choice([None, None, [0, -5, -2, -5], [2, -3, 0, -3, 1, -3, 0, -3]])
+        # Mostly the encoder's own.
+        cycle = rng.choice([None, [-6, -3, -6, 9], [-6, -3, -6, 9], [0, -5, -2, -5]])
         with Int8() if progress >= args.int8_from else contextlib.nullcontext():
-            boost = 0 if single else rng.choice([0, 6, 12, 18])
+            boost = 0 if single else rng.choice([0, 12, 18, 18])
             frames = seq(batch, quality, rng=rng, key_boost=boost, cycle=cycle)
         loss = loss_of(frames)
         optimiser.zero_grad()
@@ -416,6 +429,7 @@ def main():
     parser.add_argument("--run", default=os.path.join(here, "..", "runs", "codec-s"))
     parser.add_argument("--tier", default="S", choices=list(codec.TIERS))
     parser.add_argument("--partner", help="checkpoint of the network of the other frames: tier K, or the one beside it")
+    parser.add_argument("--filters", help="folder of a model whose loop filters (the middle set) belong to the loop")
     parser.add_argument("--hours", type=float, default=2.0, help="time budget of the whole schedule")
     parser.add_argument("--steps", type=int, default=0, help="schedule by steps instead of time (deterministic)")
     parser.add_argument("--stop-after", type=int, default=0, help="end at this step; the next start goes on")
