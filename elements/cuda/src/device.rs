@@ -6,11 +6,12 @@
 use std::{
     collections::HashMap,
     ffi::c_void,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use cudarc::driver::{
     CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, result,
+    sys,
 };
 use cudarc::nvrtc::Ptx;
 
@@ -31,6 +32,8 @@ pub enum DeviceError {
     Compile(#[from] CompileError),
     #[error("there is no kernel {0}")]
     NoKernel(&'static str),
+    #[error("{from} bytes do not fit into {to} bytes")]
+    Short { from: u64, to: u64 },
 }
 
 impl From<DriverError> for DeviceError {
@@ -52,12 +55,20 @@ impl Buffer {
     }
 }
 
+/// A context of the driver: what memory belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner(usize);
+
 /// A GPU's primary context (ONNX Runtime's, too), one stream, and the kernels, each compiled when it is
 /// first used.
+///
+/// All that is started goes to the one stream, from whatever thread, and happens in the order of the
+/// calls; nothing here waits unless it says so.
 pub struct Gpu {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
-    nvrtc: Nvrtc,
+    /// Looked for when the first kernel is needed: models run without it.
+    nvrtc: OnceLock<Nvrtc>,
     /// Compute capability: 9.0 is 90.
     compute: u32,
     modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
@@ -76,11 +87,14 @@ impl Gpu {
         // The driver starts threads and must not be unloaded under them.
         std::mem::forget(driver);
         let context = CudaContext::new(index)?;
+        // SAFETY: events order the streams of one context among each other; all memory of this one is
+        // used on its single stream.
+        unsafe { context.disable_event_tracking() };
         let (major, minor) = context.compute_capability()?;
         let stream = context.new_stream()?;
         Ok(Self {
             compute: u32::try_from(10 * major + minor).unwrap_or(0),
-            nvrtc: Nvrtc::find()?,
+            nvrtc: OnceLock::new(),
             context,
             stream,
             modules: Mutex::default(),
@@ -115,6 +129,100 @@ impl Gpu {
         Ok(self.wrap(slice))
     }
 
+    /// The primary context as other libraries take it (`CUcontext`). It stays this one's.
+    pub fn context(&self) -> *mut c_void {
+        self.context.cu_ctx().cast()
+    }
+
+    /// The driver's number of this GPU (`CUdevice`).
+    pub fn device(&self) -> i32 {
+        self.context.cu_device()
+    }
+
+    /// The stream as other libraries take it (`CUstream`). It stays this one's.
+    pub fn stream(&self) -> *mut c_void {
+        self.stream.cu_stream().cast()
+    }
+
+    /// Who memory of this GPU's own belongs to.
+    pub fn owner(&self) -> Owner {
+        Owner(self.context.cu_ctx() as usize)
+    }
+
+    /// Who memory belongs to, after the driver. Memory that the driver ties to no context can be used
+    /// in each, so it counts as this GPU's own.
+    pub fn owner_of(&self, memory: Memory) -> Result<Owner, DeviceError> {
+        self.context.bind_to_thread()?;
+        let mut context: sys::CUcontext = std::ptr::null_mut();
+        // SAFETY: the attribute is one pointer, which may be written; an address that is not the
+        // driver's is an error code.
+        unsafe {
+            sys::cuPointerGetAttribute(
+                (&raw mut context).cast(),
+                sys::CUpointer_attribute::CU_POINTER_ATTRIBUTE_CONTEXT,
+                memory.address,
+            )
+        }
+        .result()?;
+        Ok(match context.is_null() {
+            true => self.owner(),
+            false => Owner(context as usize),
+        })
+    }
+
+    /// Copies all of `from` to the beginning of `to`, of any owners and even of two GPUs.
+    ///
+    /// # Safety
+    /// Both must be memory of their owners and live until the copy has ended.
+    pub unsafe fn copy(
+        &self,
+        from: (Memory, Owner),
+        to: (Memory, Owner),
+    ) -> Result<(), DeviceError> {
+        let ((from, from_owner), (to, to_owner)) = (from, to);
+        if from.bytes > to.bytes {
+            return Err(DeviceError::Short {
+                from: from.bytes,
+                to: to.bytes,
+            });
+        }
+        self.context.bind_to_thread()?;
+        let (bytes, stream) = (from.bytes as usize, self.stream.cu_stream());
+        // SAFETY: both are large enough, checked above; that they live is the caller's promise.
+        unsafe {
+            if from_owner == to_owner && from_owner == self.owner() {
+                result::memcpy_dtod_async(to.address, from.address, bytes, stream)?;
+            } else {
+                result::memcpy_peer_async(
+                    to_owner.0 as sys::CUcontext,
+                    to.address,
+                    from_owner.0 as sys::CUcontext,
+                    from.address,
+                    bytes,
+                    stream,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies bytes of the host to the beginning of a buffer. They may be changed afterwards: the
+    /// driver has taken them, whenever the copy happens.
+    pub fn write(&self, bytes: &[u8], to: &Buffer) -> Result<(), DeviceError> {
+        let (from, room) = (bytes.len() as u64, to.memory.bytes);
+        if from > room {
+            return Err(DeviceError::Short { from, to: room });
+        }
+        self.context.bind_to_thread()?;
+        // SAFETY: the buffer is large enough and, being borrowed, alive; when it is dropped, it is
+        // freed after what its stream was told before. Host memory that is not page-locked is copied
+        // aside before the call returns.
+        unsafe {
+            result::memcpy_htod_async(to.memory.address, bytes, self.stream.cu_stream())?;
+        }
+        Ok(())
+    }
+
     /// Waits for all that was started, and copies.
     pub fn download(&self, buffer: &Buffer) -> Result<Vec<u8>, DeviceError> {
         Ok(self.stream.clone_dtoh(&buffer.slice)?)
@@ -125,13 +233,30 @@ impl Gpu {
         Ok(self.stream.synchronize()?)
     }
 
+    fn nvrtc(&self) -> Result<&Nvrtc, DeviceError> {
+        if let Some(nvrtc) = self.nvrtc.get() {
+            return Ok(nvrtc);
+        }
+        let nvrtc = Nvrtc::find()?;
+        Ok(self.nvrtc.get_or_init(|| nvrtc))
+    }
+
+    /// Compiles the kernels of these entries now, so that the first picture does not wait for it, and a
+    /// compiler that is missing is known before.
+    pub fn prepare(&self, entries: &[&'static str]) -> Result<(), DeviceError> {
+        for entry in entries {
+            self.function(entry)?;
+        }
+        Ok(())
+    }
+
     fn function(&self, entry: &'static str) -> Result<CudaFunction, DeviceError> {
         let file = source::of(entry).ok_or(DeviceError::NoKernel(entry))?;
         let mut modules = self.modules.lock().unwrap_or_else(|e| e.into_inner());
         let module = match modules.get(file.name) {
             Some(module) => module.clone(),
             None => {
-                let code = self.nvrtc.compile(file, Target::Cubin(self.compute))?;
+                let code = self.nvrtc()?.compile(file, Target::Cubin(self.compute))?;
                 let module = self.context.load_module(Ptx::from_binary(code))?;
                 modules.insert(file.name, module.clone());
                 module

@@ -3,7 +3,7 @@
 //! use its memory loads where it is missing, and says why it does not use it.
 //!
 //! Only the functions that are the same from GStreamer 1.22 on are looked up; the allocator's changed
-//! its arguments, a pool's did not. No element uses them yet: see docs/gpu.md.
+//! its arguments, a pool's did not.
 
 #![allow(unsafe_code)] // a C library
 
@@ -48,18 +48,18 @@ pub struct GstCuda {
     pub context_new_wrapped: unsafe extern "C" fn(Object, c_int) -> Object,
     /// The `CUcontext` of a context.
     pub context_get_handle: unsafe extern "C" fn(Object) -> Object,
-    pub context_push: unsafe extern "C" fn(Object) -> c_int,
-    pub context_pop: unsafe extern "C" fn(*mut Object) -> c_int,
-    /// Finds or makes an element's context: element, device number, where to keep it.
-    pub ensure_element_context: unsafe extern "C" fn(Object, c_int, *mut Object) -> c_int,
-    /// For `set_context`: element, `GstContext`, device number, where to keep it.
-    pub handle_set_context: unsafe extern "C" fn(Object, Object, c_int, *mut Object) -> c_int,
+    /// The `GstContext` by which elements tell each other of a context.
+    pub new_gst_context: unsafe extern "C" fn(Object) -> Object,
     /// For a query of contexts: element, query, context.
     pub handle_context_query: unsafe extern "C" fn(Object, Object, Object) -> c_int,
     pub buffer_pool_new: unsafe extern "C" fn(Object) -> Object,
     /// Whether a `GstMemory` is one of the library's.
     pub is_cuda_memory: unsafe extern "C" fn(Object) -> c_int,
+    /// Waits until what wrote a `GstCudaMemory` has ended. From GStreamer 1.24 on, whose elements may
+    /// pass memory on before; those of 1.22 wait themselves.
+    pub memory_sync: Option<unsafe extern "C" fn(Object)>,
     load_library: unsafe extern "C" fn() -> c_int,
+    memory_init: unsafe extern "C" fn(),
 }
 
 impl GstCuda {
@@ -68,10 +68,12 @@ impl GstCuda {
         let library = Self::open(Path::new(NAME))?;
         // SAFETY: the function has no arguments, may be called any number of times, and only opens the
         // driver's library.
-        match unsafe { (library.load_library)() } {
-            0 => Err(GstCudaError::NoDriver),
-            _ => Ok(library),
+        if unsafe { (library.load_library)() } == 0 {
+            return Err(GstCudaError::NoDriver);
         }
+        // SAFETY: the same; it registers the allocator that pools look for.
+        unsafe { (library.memory_init)() };
+        Ok(library)
     }
 
     /// The functions alone; no driver is needed.
@@ -99,14 +101,16 @@ impl GstCuda {
         let functions = Self {
             context_new_wrapped: symbol!("gst_cuda_context_new_wrapped"),
             context_get_handle: symbol!("gst_cuda_context_get_handle"),
-            context_push: symbol!("gst_cuda_context_push"),
-            context_pop: symbol!("gst_cuda_context_pop"),
-            ensure_element_context: symbol!("gst_cuda_ensure_element_context"),
-            handle_set_context: symbol!("gst_cuda_handle_set_context"),
+            new_gst_context: symbol!("gst_context_new_cuda_context"),
             handle_context_query: symbol!("gst_cuda_handle_context_query"),
             buffer_pool_new: symbol!("gst_cuda_buffer_pool_new"),
             is_cuda_memory: symbol!("gst_is_cuda_memory"),
+            // SAFETY: the function has had the field's signature since it is there.
+            memory_sync: unsafe { library.get(b"gst_cuda_memory_sync\0") }
+                .ok()
+                .map(|function| *function),
             load_library: symbol!("gst_cuda_load_library"),
+            memory_init: symbol!("gst_cuda_memory_init_once"),
         };
         // Its types are registered with GObject for the life of the process.
         std::mem::forget(library);

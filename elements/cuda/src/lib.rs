@@ -7,9 +7,10 @@
 //! * a module a family, with launcher and reference: [`convert`] (NV12, P010, RGBA and planes of red,
 //!   green and blue), [`classify`] (crop, resize, normalise), [`codec`] (shuffles and rounding), [`lut`]
 //!   (tables of three dimensions), [`point`] (tables of one);
+//! * a module for an element where its layout is its own: [`restore`];
 //! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
 //! * [`device`]: a GPU: memory, copies, launches;
-//! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time; no element uses it yet.
+//! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time.
 //!
 //! The kernels' arithmetic is that of the CPU, operation by operation, so results are equal, not close.
 
@@ -22,6 +23,7 @@ pub mod gstcuda;
 pub mod launch;
 pub mod lut;
 pub mod point;
+pub mod restore;
 pub mod source;
 
 pub use launch::{Area, Element, Launch, LaunchError, Memory};

@@ -10,6 +10,7 @@ use aivideo_cuda::{
     convert::{Colour, Depth, Packed, SemiPlanar},
     lut,
     point::Point,
+    restore,
     source::SOURCES,
 };
 
@@ -126,6 +127,17 @@ fn launches() -> HashMap<&'static str, usize> {
         };
         all.push(spec.launch(memory, plane(1)).unwrap());
     }
+    let spec = restore::Component {
+        width: 64,
+        height: 64,
+        samples: restore::Samples::Eight,
+        step: 1,
+        first: 0,
+        plane_width: 64,
+        plane_height: 64,
+    };
+    all.push(spec.read(plane(1), memory).unwrap());
+    all.push(spec.change(plane(1), memory, memory, 256).unwrap());
     all.into_iter().map(|l| (l.entry, l.args.len())).collect()
 }
 

@@ -12,6 +12,7 @@ use aivideo_cuda::{
     convert::{Colour, Depth, Matrix, Packed, SemiPlanar, to_bytes},
     lut::{self, Table},
     point::Point,
+    restore::{Component, Samples},
 };
 use aivideo_fx::effects::posterize;
 use aivideo_fx::simd::lut::RowLut;
@@ -30,6 +31,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("tables of three dimensions, packed", lut_packed),
     ("tables of three dimensions, luma and chroma", lut_planes),
     ("tables of one dimension", point),
+    ("the restoration net's planes", restore),
 ];
 
 /// Numbers that look random, the same each time.
@@ -780,6 +782,42 @@ fn point(machine: &mut dyn Machine) {
             machine.run(&spec.launch(table_at, area(at, stride as u32)).unwrap());
             spec.reference(&tables, &mut samples, stride);
             assert_equal(&machine.download(at), &samples, &format!("{spec:?}"));
+        }
+    }
+}
+
+fn restore(machine: &mut dyn Machine) {
+    for (width, height) in SIZES {
+        for samples in [Samples::Eight, Samples::TenLower, Samples::TenUpper] {
+            for (step, first) in [(1, 0), (2, 0), (2, 1)] {
+                let spec = Component {
+                    width,
+                    height,
+                    samples,
+                    step,
+                    first,
+                    plane_width: width.next_multiple_of(8),
+                    plane_height: height.next_multiple_of(8),
+                };
+                let row = width * step * samples.bytes();
+                let stride = row + 2 * samples.bytes();
+                let mut random = Random(43);
+                let mut picture = random.bytes(plane_bytes(stride, row, height));
+                let at = machine.upload(&picture);
+                let plane = machine.zeros(spec.plane_bytes() as usize);
+                machine.run(&spec.read(area(at, stride), plane).unwrap());
+                let before = spec.read_reference(&picture, stride as usize);
+                assert_equal(&machine.download(plane), &before, &format!("{spec:?}"));
+                let after = random.bytes(before.len());
+                let after_at = machine.upload(&after);
+                for share in [256, 77, 0] {
+                    let launch = spec.change(area(at, stride), plane, after_at, share);
+                    machine.run(&launch.unwrap());
+                    spec.change_reference(&mut picture, stride as usize, &before, &after, share);
+                    let what = format!("{spec:?} changed by {share}");
+                    assert_equal(&machine.download(at), &picture, &what);
+                }
+            }
         }
     }
 }
