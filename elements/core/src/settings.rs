@@ -67,6 +67,7 @@ pub struct InferenceSettings {
     /// 0 means all.
     pub num_threads: u32,
     pub graph_optimization: bool,
+    pub cuda_graph: bool,
 }
 
 impl Default for InferenceSettings {
@@ -81,6 +82,7 @@ impl Default for InferenceSettings {
             batch_timeout: 10_000,
             num_threads: 0,
             graph_optimization: true,
+            cuda_graph: false,
         }
     }
 }
@@ -153,6 +155,15 @@ fn specifications() -> Vec<glib::ParamSpec> {
             .default_value(default.graph_optimization)
             .mutable_ready()
             .build(),
+        glib::ParamSpecBoolean::builder("cuda-graph")
+            .nick("CUDA graph")
+            .blurb(
+                "Record the model's work on frames in CUDAMemory once and have the GPU repeat it; \
+                 needs device=cuda and a model that CUDA runs whole",
+            )
+            .default_value(default.cuda_graph)
+            .mutable_ready()
+            .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb("What the model did: frames, batches, latency percentiles, queue, device, model")
@@ -175,6 +186,11 @@ impl InferenceSettings {
         specifications()
     }
 
+    /// The number of the GPU that `device` names; `None` for `cpu`, `auto` and what is none.
+    pub fn gpu(&self) -> Option<u32> {
+        self.device.parse::<Device>().ok()?.gpu()
+    }
+
     /// Sets the property; `false` if it is not one of these or has another type.
     pub fn set_property(&mut self, name: &str, value: &glib::Value) -> bool {
         self.try_set(name, value).is_some()
@@ -193,6 +209,7 @@ impl InferenceSettings {
             "batch-timeout" => self.batch_timeout = value.get().ok()?,
             "num-threads" => self.num_threads = value.get().ok()?,
             "graph-optimization" => self.graph_optimization = value.get().ok()?,
+            "cuda-graph" => self.cuda_graph = value.get().ok()?,
             _ => return None,
         }
         Some(())
@@ -215,6 +232,7 @@ impl InferenceSettings {
             "batch-timeout" => self.batch_timeout.to_value(),
             "num-threads" => self.num_threads.to_value(),
             "graph-optimization" => self.graph_optimization.to_value(),
+            "cuda-graph" => self.cuda_graph.to_value(),
             _ => return None,
         })
     }
@@ -273,6 +291,7 @@ mod tests {
         assert!(settings.set_property("batch-timeout", &5u64.to_value()));
         assert!(settings.set_property("num-threads", &3u32.to_value()));
         assert!(settings.set_property("graph-optimization", &false.to_value()));
+        assert!(settings.set_property("cuda-graph", &true.to_value()));
         assert_eq!(
             settings,
             InferenceSettings {
@@ -285,6 +304,7 @@ mod tests {
                 batch_timeout: 5,
                 num_threads: 3,
                 graph_optimization: false,
+                cuda_graph: true,
             }
         );
         let mut copy = InferenceSettings::default();

@@ -40,7 +40,7 @@ impl Bare {
             device => device,
         };
         provider::require(device, runtime::get()?)?;
-        let session = session::commit(source, &source.load()?, &options, device)?;
+        let session = session::commit(source, &source.load()?, &options, device, None)?;
         let origin = source.describe();
         let inputs = inputs
             .into_iter()

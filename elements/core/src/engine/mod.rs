@@ -12,6 +12,7 @@
 
 mod bare;
 mod batch;
+mod bound;
 mod direct;
 mod message;
 mod oneshot;
@@ -37,7 +38,7 @@ use self::{
     queue::{Refused, Sender},
     registry::Signature,
     session::{LoadedModel, ModelInfo},
-    worker::{Answer, Job, Worker},
+    worker::{Answer, Job, Work, Worker},
 };
 use crate::{
     model,
@@ -46,6 +47,7 @@ use crate::{
 };
 
 pub use bare::Bare;
+pub use bound::{Binding, DeviceTensor};
 
 pub use crate::{
     error::EngineError,
@@ -91,6 +93,10 @@ impl Drop for Shared {
 impl worker::Model for LoadedModel {
     fn run(&mut self, inputs: batch::Inputs) -> Answer {
         LoadedModel::run(self, inputs)
+    }
+
+    fn run_bound(&mut self, bound: &bound::Bound) -> Result<(), EngineError> {
+        LoadedModel::run_bound(self, bound)
     }
 
     fn origin(&self) -> &str {
@@ -226,7 +232,7 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let job = Job {
             user: self.user,
-            inputs,
+            work: Work::Tensors(inputs),
             submitted: Instant::now(),
             reply,
         };

@@ -21,6 +21,7 @@ pub(crate) struct Options {
     /// 0 means all.
     pub num_threads: usize,
     pub graph_optimization: bool,
+    pub cuda_graph: bool,
 }
 
 impl Options {
@@ -62,6 +63,11 @@ impl Options {
                  a model. Use device=tensorrt, or precision=auto with a model exported in {nick}"
             )));
         }
+        if settings.cuda_graph && !matches!(device, Device::Cuda(_)) {
+            return Err(EngineError::Settings(format!(
+                "cuda-graph=true cannot be honoured with device={device}: use device=cuda"
+            )));
+        }
         Ok(Self {
             device,
             precision: settings.precision,
@@ -70,6 +76,7 @@ impl Options {
             batch_timeout: Duration::from_micros(settings.batch_timeout),
             num_threads: settings.num_threads as usize,
             graph_optimization: settings.graph_optimization,
+            cuda_graph: settings.cuda_graph,
         })
     }
 
@@ -140,6 +147,14 @@ impl Options {
                     "graph-optimization",
                     &self.graph_optimization,
                     &other.graph_optimization,
+                    bool::to_string,
+                )
+            })
+            .or_else(|| {
+                differ(
+                    "cuda-graph",
+                    &self.cuda_graph,
+                    &other.cuda_graph,
                     bool::to_string,
                 )
             })

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One ONNX Runtime session: made from a model and options, described, and run.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
+use aivideo_cuda::device::Gpu;
 use ort::{
     session::{
-        Session, SessionInputValue,
+        RunOptions, Session, SessionInputValue,
         builder::{GraphOptimizationLevel, SessionBuilder},
     },
     value::{DynTensor, DynValue, Outlet, TensorElementType, ValueType},
@@ -13,6 +14,7 @@ use ort::{
 
 use super::{
     batch::{Inputs, Outputs},
+    bound::Bound,
     direct::{self, Names},
     message::said,
     options::Options,
@@ -26,7 +28,7 @@ use crate::{
 };
 
 /// What is known of a model once it is loaded.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct ModelInfo {
     /// For messages.
     pub origin: String,
@@ -35,12 +37,19 @@ pub(super) struct ModelInfo {
     pub outputs: Vec<TensorInfo>,
     pub metadata: HashMap<String, String>,
     pub device: String,
+    /// With the stream that the model runs on; `None` on the CPU.
+    pub gpu: Option<Arc<Gpu>>,
     pub warnings: Vec<String>,
 }
 
 /// A session and what is needed to run it.
 pub(super) struct LoadedModel {
+    // Fields are dropped in this order: the session ends before the stream that it runs on.
     session: Session,
+    gpu: Option<(Arc<Gpu>, i32)>,
+    /// Of runs over tensors of the host.
+    host_run: RunOptions,
+    cuda_graph: bool,
     origin: String,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
@@ -83,26 +92,31 @@ pub(super) fn load(
 ) -> Result<(LoadedModel, ModelInfo), EngineError> {
     let runtime = runtime::get()?;
     let mut warnings = Vec::new();
-    let (session, device) = match options.device {
+    let load = |device: Device| -> Result<(Session, Option<Arc<Gpu>>), EngineError> {
+        let gpu = open(device)?;
+        let session = commit(source, bytes, options, device, gpu.as_deref())?;
+        Ok((session, gpu))
+    };
+    let ((session, gpu), device) = match options.device {
         Device::Auto => match provider::auto(runtime) {
-            Ok(gpu) => match commit(source, bytes, options, gpu) {
-                Ok(session) => (session, gpu),
+            Ok(gpu) => match load(gpu) {
+                Ok(loaded) => (loaded, gpu),
                 Err(EngineError::Device { reason, .. }) => {
                     warnings.push(format!(
                         "device=auto: {gpu} was tried but cannot be used, running on the CPU: {reason}"
                     ));
-                    (commit(source, bytes, options, Device::Cpu)?, Device::Cpu)
+                    (load(Device::Cpu)?, Device::Cpu)
                 }
                 Err(other) => return Err(other),
             },
             Err(fallback) => {
                 warnings.extend(fallback.warning);
-                (commit(source, bytes, options, Device::Cpu)?, Device::Cpu)
+                (load(Device::Cpu)?, Device::Cpu)
             }
         },
         device => {
             provider::require(device, runtime)?;
-            (commit(source, bytes, options, device)?, device)
+            (load(device)?, device)
         }
     };
     let origin = source.describe();
@@ -120,10 +134,22 @@ pub(super) fn load(
         outputs: outputs.clone(),
         metadata,
         device: device.to_string(),
+        gpu: gpu.clone(),
         warnings,
     };
+    let mut host_run = RunOptions::new().map_err(|err| invalid(&origin, &err))?;
+    if options.cuda_graph {
+        // Tensors of the host lie elsewhere each time: a recorded graph would read the old ones.
+        host_run
+            .set(GRAPH, "-1")
+            .map_err(|err| invalid(&origin, &err))?;
+    }
     let model = LoadedModel {
         session,
+        // Parsing has checked that the number fits.
+        gpu: gpu.zip(device.gpu().and_then(|index| i32::try_from(index).ok())),
+        host_run,
+        cuda_graph: options.cuda_graph,
         origin,
         names,
         inputs,
@@ -131,6 +157,22 @@ pub(super) fn load(
         shapes: Some(ShapeMemory::default()),
     };
     Ok((model, info))
+}
+
+/// The run option that names the CUDA graph to record or to replay; -1 is none.
+const GRAPH: &str = "gpu_graph_id";
+
+/// The GPU of a device, with a stream of the model's own.
+fn open(device: Device) -> Result<Option<Arc<Gpu>>, EngineError> {
+    let Some(index) = device.gpu() else {
+        return Ok(None);
+    };
+    Gpu::open(index as usize)
+        .map(|gpu| Some(Arc::new(gpu)))
+        .map_err(|err| EngineError::Device {
+            device: device.to_string(),
+            reason: err.to_string(),
+        })
 }
 
 fn invalid(origin: &str, err: &ort::Error) -> EngineError {
@@ -148,6 +190,7 @@ pub(super) fn commit(
     bytes: &[u8],
     options: &Options,
     device: Device,
+    gpu: Option<&Gpu>,
 ) -> Result<Session, EngineError> {
     let settings = |err: ort::Error| {
         EngineError::Settings(format!(
@@ -156,7 +199,7 @@ pub(super) fn commit(
         ))
     };
     let builder = configure(source, options).map_err(settings)?;
-    let providers = provider::dispatch(device, options)?;
+    let providers = provider::dispatch(device, options, gpu)?;
     let mut builder =
         builder
             .with_execution_providers(providers)
@@ -270,6 +313,28 @@ impl LoadedModel {
         })
     }
 
+    /// Has the GPU run the model over its own memory, and does not wait for it.
+    pub(super) fn run_bound(&mut self, bound: &Bound) -> Result<(), EngineError> {
+        let origin = self.origin.clone();
+        let failed = |reason: String| EngineError::Run {
+            model: origin,
+            reason,
+        };
+        let Some((_, index)) = &self.gpu else {
+            return Err(failed("it is on no GPU".to_string()));
+        };
+        let index = *index;
+        let mut run = || {
+            let mut options = RunOptions::new()?;
+            options.disable_device_sync()?;
+            if self.cuda_graph {
+                options.set(GRAPH, bound.id.to_string())?;
+            }
+            direct::run_bound(&mut self.session, &self.names, &options, index, bound)
+        };
+        run().map_err(|err: ort::Error| failed(said(err.message())))
+    }
+
     fn run_values(&mut self, inputs: Inputs) -> ort::Result<Outputs> {
         let shapes: Shapes = inputs.iter().map(|tensor| tensor.shape.clone()).collect();
         let values: Vec<DynTensor> = inputs
@@ -314,7 +379,13 @@ impl LoadedModel {
                 (shape, TensorData::zeros(info.ty, len))
             })
             .collect();
-        direct::run(&mut self.session, &self.names, values, &mut targets)?;
+        direct::run(
+            &mut self.session,
+            &self.names,
+            &self.host_run,
+            values,
+            &mut targets,
+        )?;
         Ok(targets
             .into_iter()
             .zip(&self.outputs)
@@ -335,7 +406,7 @@ impl LoadedModel {
             })
             .collect();
         self.session
-            .run(inputs)?
+            .run_with_options(inputs, &self.host_run)?
             .into_iter()
             .zip(&self.outputs)
             .map(|((name, value), info)| Ok((name.to_string(), from_value(&value, info.ty)?)))

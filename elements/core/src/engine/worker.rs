@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     batch::{self, Batching, Inputs, Outputs},
+    bound::Bound,
     oneshot,
     queue::{Receiver, Request},
 };
@@ -25,10 +26,18 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 pub(super) type Answer = Result<Outputs, EngineError>;
 
+/// What a request asks for.
+pub(super) enum Work {
+    /// A run over these tensors of the host's memory, whose answer is the outputs.
+    Tensors(Inputs),
+    /// A run over memory of the GPU, whose answer is empty.
+    Bound(Arc<Bound>),
+}
+
 /// One request.
 pub(super) struct Job {
     pub user: u64,
-    pub inputs: Inputs,
+    pub work: Work,
     pub submitted: Instant,
     pub reply: oneshot::Sender<Answer>,
 }
@@ -46,8 +55,16 @@ impl Request for Job {
 /// What the worker runs: the session, or a stand-in in tests.
 pub(super) trait Model: Send + 'static {
     fn run(&mut self, inputs: Inputs) -> Answer;
+    fn run_bound(&mut self, bound: &Bound) -> Result<(), EngineError>;
     /// For messages.
     fn origin(&self) -> &str;
+}
+
+/// A request for a run over tensors.
+struct Tensors {
+    inputs: Inputs,
+    submitted: Instant,
+    reply: oneshot::Sender<Answer>,
 }
 
 pub(super) struct Worker<M> {
@@ -73,14 +90,36 @@ impl<M: Model> Worker<M> {
             if first.is_abandoned() {
                 continue; // flushed while it was carried over
             }
-            let jobs = self.gather(first, &mut carried);
-            self.answer(jobs);
+            match first.work {
+                Work::Bound(bound) => {
+                    let answer = self.contained(|model, counters| {
+                        let start = Instant::now();
+                        let answer = model.run_bound(&bound);
+                        counters.ran(start.elapsed());
+                        answer
+                    });
+                    self.reply(
+                        first.submitted,
+                        first.reply,
+                        answer.map(|()| Outputs::new()),
+                    );
+                }
+                Work::Tensors(inputs) => {
+                    let first = Tensors {
+                        inputs,
+                        submitted: first.submitted,
+                        reply: first.reply,
+                    };
+                    let jobs = self.gather(first, &mut carried);
+                    self.answer(jobs);
+                }
+            }
         }
     }
 
     /// Waits for more requests that fit into the same run. The time-out counts from the first
     /// one's submission: what waited while the previous batch ran does not wait again.
-    fn gather(&self, first: Job, carried: &mut Option<Job>) -> Vec<Job> {
+    fn gather(&self, first: Tensors, carried: &mut Option<Job>) -> Vec<Tensors> {
         let limit = self.batching.limit();
         let deadline = first.submitted + self.timeout;
         let mut rows = batch::rows(&first.inputs);
@@ -89,18 +128,28 @@ impl<M: Model> Worker<M> {
             let Some(job) = self.queue.recv_until(deadline) else {
                 break;
             };
-            let more = batch::rows(&job.inputs);
-            if rows + more > limit || !batch::compatible(&jobs[0].inputs, &job.inputs) {
-                *carried = Some(job);
-                break;
+            let fits = |inputs: &Inputs| {
+                rows + batch::rows(inputs) <= limit && batch::compatible(&jobs[0].inputs, inputs)
+            };
+            match job.work {
+                Work::Tensors(inputs) if fits(&inputs) => {
+                    rows += batch::rows(&inputs);
+                    jobs.push(Tensors {
+                        inputs,
+                        submitted: job.submitted,
+                        reply: job.reply,
+                    });
+                }
+                _ => {
+                    *carried = Some(job);
+                    break;
+                }
             }
-            rows += more;
-            jobs.push(job);
         }
         jobs
     }
 
-    fn answer(&mut self, jobs: Vec<Job>) {
+    fn answer(&mut self, jobs: Vec<Tensors>) {
         let rows: Vec<usize> = jobs.iter().map(|job| batch::rows(&job.inputs)).collect();
         let mut inputs = Vec::with_capacity(jobs.len());
         let mut replies = Vec::with_capacity(jobs.len());
@@ -116,9 +165,13 @@ impl<M: Model> Worker<M> {
                 .collect::<Vec<_>>(),
         };
         for ((submitted, reply), answer) in replies.into_iter().zip(answers) {
-            self.counters.answered(submitted.elapsed(), answer.is_ok());
-            reply.send(answer);
+            self.reply(submitted, reply, answer);
         }
+    }
+
+    fn reply(&self, submitted: Instant, reply: oneshot::Sender<Answer>, answer: Answer) {
+        self.counters.answered(submitted.elapsed(), answer.is_ok());
+        reply.send(answer);
     }
 
     /// The results of a batch of several, one part each. `None` when it must be, or has to be
@@ -157,15 +210,12 @@ impl<M: Model> Worker<M> {
             })
     }
 
-    /// One run of the model; a panic becomes an error.
+    /// One run of the model over tensors.
     fn run_contained(
         &mut self,
         inputs: impl FnOnce() -> Result<Inputs, EngineError>,
     ) -> Result<Outputs, EngineError> {
-        let model = &mut self.model;
-        let counters = &self.counters;
-        // The model is only used again through `run`, which starts afresh.
-        let result = catch_unwind(AssertUnwindSafe(|| {
+        self.contained(|model, counters| {
             let inputs = inputs()?;
             counters.carried(inputs.iter().map(Tensor::bytes).sum());
             let start = Instant::now();
@@ -175,7 +225,18 @@ impl<M: Model> Worker<M> {
                 counters.carried(outputs.iter().map(|(_, tensor)| tensor.bytes()).sum());
             }
             outputs
-        }));
+        })
+    }
+
+    /// Uses the model; a panic becomes an error.
+    fn contained<T>(
+        &mut self,
+        run: impl FnOnce(&mut M, &Counters) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let model = &mut self.model;
+        let counters = &self.counters;
+        // The model is only used again through its runs, which start afresh.
+        let result = catch_unwind(AssertUnwindSafe(|| run(model, counters)));
         result.unwrap_or_else(|panic| {
             let reason = panic
                 .downcast_ref::<&str>()
@@ -224,6 +285,13 @@ mod tests {
             Ok(vec![("y".to_string(), Tensor::i32(shape, values))])
         }
 
+        fn run_bound(&mut self, _: &Bound) -> Result<(), EngineError> {
+            Err(EngineError::Run {
+                model: self.origin().to_string(),
+                reason: "it is on no GPU".to_string(),
+            })
+        }
+
         fn origin(&self) -> &str {
             "doubler"
         }
@@ -264,7 +332,7 @@ mod tests {
         queue
             .send(Job {
                 user: 0,
-                inputs: vec![Tensor::i32([values.len()], values.to_vec())],
+                work: Work::Tensors(vec![Tensor::i32([values.len()], values.to_vec())]),
                 submitted: Instant::now(),
                 reply,
             })

@@ -6,6 +6,8 @@
 //! used (a CPU build of ONNX Runtime, a missing library, an old driver) it falls back to the CPU
 //! with a warning that says why. It never chooses TensorRT, which may build engines for minutes.
 
+#![allow(unsafe_code)] // a stream that ONNX Runtime runs on
+
 mod elf;
 mod gpu;
 mod libraries;
@@ -59,6 +61,16 @@ impl FromStr for Device {
             ("cuda", index) => Ok(Self::Cuda(index.unwrap_or(0))),
             ("tensorrt", index) => Ok(Self::TensorRt(index.unwrap_or(0))),
             _ => Err(refuse()),
+        }
+    }
+}
+
+impl Device {
+    /// The number of the GPU; `None` on the CPU, and where it is yet to be chosen.
+    pub fn gpu(self) -> Option<u32> {
+        match self {
+            Self::Auto | Self::Cpu => None,
+            Self::Cuda(index) | Self::TensorRt(index) => Some(index),
         }
     }
 }
@@ -182,16 +194,26 @@ fn missing_in_runtime(device: Device, runtime: &Runtime) -> Vec<String> {
 
 /// The execution providers for `device`. Each fails loudly: ONNX Runtime's own default is to go on
 /// with the CPU and say nothing.
+///
+/// With a GPU they run on its stream, and the session must end before it.
 pub(crate) fn dispatch(
     device: Device,
     options: &Options,
+    gpu: Option<&aivideo_cuda::device::Gpu>,
 ) -> Result<Vec<ExecutionProviderDispatch>, EngineError> {
+    let stream = gpu.map(|gpu| gpu.stream().cast());
     let cuda = |index: u32| {
-        ep::CUDA::default()
+        let mut cuda = ep::CUDA::default()
             .with_device_id(index as i32)
-            .with_tf32(options.precision != Precision::Fp32)
-            .build()
-            .error_on_failure()
+            .with_tf32(options.precision != Precision::Fp32);
+        if options.cuda_graph {
+            cuda = cuda.with_cuda_graph(true);
+        }
+        if let Some(stream) = stream {
+            // SAFETY: the caller keeps the stream until the session has ended.
+            cuda = unsafe { cuda.with_compute_stream(stream) };
+        }
+        cuda.build().error_on_failure()
     };
     match device {
         // ONNX Runtime adds the CPU by itself. Registering it again would, with the binding's
@@ -206,6 +228,10 @@ pub(crate) fn dispatch(
             }
             if options.precision == Precision::Int8 {
                 tensorrt = tensorrt.with_int8(true);
+            }
+            if let Some(stream) = stream {
+                // SAFETY: the caller keeps the stream until the session has ended.
+                tensorrt = unsafe { tensorrt.with_compute_stream(stream) };
             }
             if let Some(dir) = &options.engine_cache_dir {
                 let dir = prepare(dir)?;
