@@ -13,6 +13,7 @@
 //! * [`settings`]: the one group of inference properties;
 //! * [`provider`]: CPU, CUDA and TensorRT, and what is missing when they are refused;
 //! * [`engine`]: one model loaded once, shared by its users, run by one worker thread;
+//! * [`cuda`]: frames that stay in a GPU's memory;
 //! * [`stats`]: what an engine did, as a `GstStructure`;
 //! * [`meta`]: the classification result that rides on buffers;
 //! * [`error`]: what went wrong, as a GStreamer error message.
@@ -22,6 +23,8 @@ pub mod deep;
 pub mod element;
 pub mod pixels;
 
+#[cfg(feature = "onnx")]
+pub mod cuda;
 #[cfg(feature = "onnx")]
 pub mod engine;
 #[cfg(feature = "onnx")]

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Frames of GStreamer's in a GPU's memory (`memory:CUDAMemory`), for elements whose model runs on it.
+//!
+//! Who owns what:
+//! * ONNX Runtime uses a GPU's primary context, so this process's frames should lie there, too. A
+//!   [`Card`] retains it, once for each GPU, and offers it to the elements around: it answers their
+//!   queries for a context, so that those of nvcodec use it and make none of their own.
+//! * Where another context was there before, its frames are copied at the border, on the GPU: into
+//!   memory of ours and, when they were changed, back. The driver says whose memory it is.
+//!
+//! Who waits for whom: an element's work on a frame, from the first kernel over the model's run to the
+//! last kernel, goes to the one stream of its engine, in the order of the calls. GStreamer's memory has
+//! no way (in 1.22) to pass a stream on, so [`DeviceFrame::finish`] waits before the frame leaves the
+//! element: once a frame, and nowhere else.
+
+#![allow(unsafe_code)] // GStreamer's CUDA library is C without a binding
+
+use std::{
+    collections::BTreeMap,
+    ffi::CStr,
+    marker::PhantomData,
+    sync::{Arc, LazyLock, Mutex},
+};
+
+use aivideo_cuda::{
+    Area, Memory,
+    device::{Buffer, DeviceError, Gpu, Owner},
+    gstcuda::{GstCuda, GstCudaError, MAP_CUDA, Object},
+};
+use glib::translate::from_glib_full;
+use gst::prelude::*;
+
+use crate::{element::lock, engine::Engine};
+
+/// The feature of caps whose frames lie in the GPU's memory.
+pub const FEATURE: &str = "memory:CUDAMemory";
+
+const CONTEXT_TYPE: &str = "gst.cuda.context";
+
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new(
+        "aivideocuda",
+        gst::DebugColorFlags::empty(),
+        Some("Frames of the gst-aivideo elements in a GPU's memory"),
+    )
+});
+
+/// Why frames in a GPU's memory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CudaError {
+    #[error(transparent)]
+    Gpu(#[from] DeviceError),
+    #[error(transparent)]
+    Library(#[from] GstCudaError),
+    #[error("GStreamer's CUDA library takes no context of GPU {0}")]
+    Context(u32),
+    #[error("there is no pool of frames in CUDAMemory for {0}")]
+    Pool(String),
+    #[error(
+        "the caps say {FEATURE}, but the frame's memory is {0}: an element before this one breaks \
+         its promise"
+    )]
+    Memory(String),
+    #[error("the frame in CUDAMemory cannot be mapped")]
+    Map,
+    #[error("the planes of the frame do not lie in its memory as its caps say")]
+    Layout,
+}
+
+/// A GPU's primary context as GStreamer has it, for all elements of the process.
+pub struct Card {
+    library: GstCuda,
+    /// `GstCudaContext`.
+    context: gst::Object,
+    /// Retains the primary context for the life of the process.
+    _gpu: Gpu,
+}
+
+impl Card {
+    /// The context of GPU number `index`, made by the first who asks. A failure is not remembered.
+    pub fn of(index: u32) -> Result<&'static Self, CudaError> {
+        static CARDS: Mutex<BTreeMap<u32, &'static Card>> = Mutex::new(BTreeMap::new());
+        let mut cards = lock(&CARDS);
+        if let Some(card) = cards.get(&index) {
+            return Ok(card);
+        }
+        let library = GstCuda::load()?;
+        let gpu = Gpu::open(index as usize)?;
+        // SAFETY: the context is the GPU's and retained by `_gpu` as long as the object lives.
+        let context = unsafe { (library.context_new_wrapped)(gpu.context(), gpu.device()) };
+        if context.is_null() {
+            return Err(CudaError::Context(index));
+        }
+        // It lives as long as the process: memory made in it may live as long.
+        let card: &'static Self = Box::leak(Box::new(Self {
+            library,
+            // SAFETY: the function gives a reference to a GstObject, which is ours now.
+            context: unsafe { from_glib_full(context.cast::<gst::ffi::GstObject>()) },
+            _gpu: gpu,
+        }));
+        cards.insert(index, card);
+        Ok(card)
+    }
+
+    fn context(&self) -> Object {
+        self.context.as_ptr().cast()
+    }
+
+    /// Tells the bins around an element of the context, so that elements that are yet to look for one
+    /// find it.
+    pub fn publish(&self, element: &impl IsA<gst::Element>) {
+        // SAFETY: the function takes the context and gives a new GstContext.
+        let context: gst::Context = unsafe {
+            from_glib_full(
+                (self.library.new_gst_context)(self.context()).cast::<gst::ffi::GstContext>(),
+            )
+        };
+        let element = element.upcast_ref();
+        let message = gst::message::HaveContext::builder(context).src(element);
+        // An element that is in no bin yet has nobody to tell.
+        let _ = element.post_message(message.build());
+    }
+
+    /// A pool of frames, configured and not active, and the size of one.
+    pub fn pool(&self, caps: &gst::Caps) -> Result<(gst::BufferPool, u32), CudaError> {
+        let failed = || CudaError::Pool(caps.to_string());
+        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| failed())?;
+        let size = u32::try_from(info.size()).map_err(|_| failed())?;
+        // SAFETY: the function takes the context, which it references, and gives a new pool.
+        let pool: gst::BufferPool = unsafe {
+            let pool = (self.library.buffer_pool_new)(self.context());
+            if pool.is_null() {
+                return Err(failed());
+            }
+            from_glib_full(pool.cast::<gst::ffi::GstBufferPool>())
+        };
+        let mut config = pool.config();
+        config.set_params(Some(caps), size, 0, 0);
+        config.add_option(gst_video::BUFFER_POOL_OPTION_VIDEO_META);
+        pool.set_config(config).map_err(|_| failed())?;
+        // The pool's rows are longer than those of the caps.
+        let size = pool.config().params().map_or(size, |(_, size, _, _)| size);
+        Ok((pool, size))
+    }
+
+    fn is_cuda(&self, memory: &gst::MemoryRef) -> bool {
+        // SAFETY: the function only looks at the memory's allocator.
+        unsafe { (self.library.is_cuda_memory)(memory.as_ptr().cast_mut().cast()) != 0 }
+    }
+}
+
+/// Answers a query for a CUDA context for an element whose model runs, or will run, on GPU `index`.
+/// False where it is another query, or there is no GPU to speak of.
+pub fn answer(
+    element: &impl IsA<gst::Element>,
+    query: &mut gst::QueryRef,
+    index: Option<u32>,
+) -> bool {
+    let asked = match query.view() {
+        gst::QueryView::Context(context) => context.context_type() == CONTEXT_TYPE,
+        _ => false,
+    };
+    let Some(index) = index.filter(|_| asked) else {
+        return false;
+    };
+    let card = match Card::of(index) {
+        Ok(card) => card,
+        Err(err) => {
+            gst::info!(CAT, obj = element, "No context for others: {err}");
+            return false;
+        }
+    };
+    // SAFETY: element, query and context are what the function takes; it sets the query's context.
+    unsafe {
+        (card.library.handle_context_query)(
+            element.upcast_ref::<gst::Element>().as_ptr().cast(),
+            query.as_mut_ptr().cast(),
+            card.context(),
+        ) != 0
+    }
+}
+
+/// Whether frames of these caps lie in a GPU's memory.
+pub fn is_cuda(caps: &gst::CapsRef) -> bool {
+    caps.features(0)
+        .is_some_and(|features| features.contains(FEATURE))
+}
+
+/// Caps of raw video in the host's memory, and the same in the GPU's.
+pub fn with_cuda(caps: &gst::Caps) -> gst::Caps {
+    let mut all = caps.clone();
+    let all_mut = all.make_mut();
+    for structure in caps.iter() {
+        let features = gst::CapsFeatures::new([FEATURE]);
+        all_mut.append_structure_full(structure.to_owned(), Some(features));
+    }
+    all
+}
+
+/// The caps without those in a GPU's memory.
+pub fn without_cuda(caps: &gst::Caps) -> gst::Caps {
+    let mut rest = gst::Caps::new_empty();
+    let rest_mut = rest.make_mut();
+    for (structure, features) in caps.iter_with_features() {
+        if !features.contains(FEATURE) {
+            rest_mut.append_structure_full(structure.to_owned(), Some(features.to_owned()));
+        }
+    }
+    rest
+}
+
+/// An element's frames in the memory of the GPU that its engine runs on.
+pub struct Frames {
+    card: &'static Card,
+    gpu: Arc<Gpu>,
+    /// A copy of a frame of another context.
+    border: Option<Arc<Buffer>>,
+}
+
+/// What an element does with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    /// Reads and writes.
+    Change,
+}
+
+impl Frames {
+    /// For an engine on a GPU; `None` for one on the CPU. `kernels` are those that the element will
+    /// start: they are compiled now.
+    pub fn new(engine: &Engine, kernels: &[&'static str]) -> Option<Result<Self, CudaError>> {
+        let gpu = engine.gpu()?.clone();
+        let prepare = || {
+            let card = Card::of(engine.gpu_index().unwrap_or(0))?;
+            gpu.prepare(kernels)?;
+            Ok(card)
+        };
+        Some(prepare().map(|card| Self {
+            card,
+            gpu,
+            border: None,
+        }))
+    }
+
+    pub fn card(&self) -> &'static Card {
+        self.card
+    }
+
+    pub fn gpu(&self) -> &Arc<Gpu> {
+        &self.gpu
+    }
+
+    /// Maps a frame for work on the GPU's stream.
+    pub fn map<'a>(
+        &mut self,
+        buffer: &'a mut gst::BufferRef,
+        info: &gst_video::VideoInfo,
+        access: Access,
+    ) -> Result<DeviceFrame<'a>, CudaError> {
+        let memory = match buffer.n_memory() {
+            1 => buffer.peek_memory(0),
+            n => return Err(CudaError::Memory(format!("{n} blocks"))),
+        };
+        if !self.card.is_cuda(memory) {
+            return Err(CudaError::Memory(kind(memory)));
+        }
+        if let Some(sync) = self.card.library.memory_sync {
+            // SAFETY: the memory is the library's, checked above.
+            unsafe { sync(memory.as_ptr().cast_mut().cast()) };
+        }
+        let flags = match access {
+            Access::Read => gst::ffi::GST_MAP_READ,
+            Access::Change => gst::ffi::GST_MAP_READ | gst::ffi::GST_MAP_WRITE,
+        };
+        let mut map = std::mem::MaybeUninit::uninit();
+        // SAFETY: the buffer is borrowed as long as the mapping lives; with MAP_CUDA its data is an
+        // address of the GPU, which nothing here reads.
+        let mapped = unsafe {
+            gst::ffi::gst_buffer_map(buffer.as_mut_ptr(), map.as_mut_ptr(), flags | MAP_CUDA)
+        };
+        if mapped == glib::ffi::GFALSE {
+            return Err(CudaError::Map);
+        }
+        // SAFETY: it was filled, since mapping succeeded.
+        let map = unsafe { map.assume_init() };
+        let mut frame = DeviceFrame {
+            gpu: self.gpu.clone(),
+            memory: Memory {
+                address: map.data as u64,
+                bytes: map.size as u64,
+            },
+            map,
+            border: None,
+            access,
+            planes: Vec::new(),
+            waited: false,
+            buffer,
+            _thread: PhantomData,
+        };
+        let owner = self.gpu.owner_of(frame.memory)?;
+        let mut base = frame.memory;
+        if owner != self.gpu.owner() {
+            let border = self.border(base.bytes)?;
+            base = Memory {
+                bytes: base.bytes,
+                ..border.memory()
+            };
+            // SAFETY: the frame is mapped, and the copy held, until the stream was waited for.
+            unsafe {
+                self.gpu
+                    .copy((frame.memory, owner), (base, self.gpu.owner()))
+            }?;
+            frame.border = Some((border, owner));
+        }
+        frame.planes = planes(base, frame.buffer, info).ok_or(CudaError::Layout)?;
+        Ok(frame)
+    }
+
+    fn border(&mut self, bytes: u64) -> Result<Arc<Buffer>, CudaError> {
+        if let Some(border) = &self.border
+            && border.memory().bytes >= bytes
+        {
+            return Ok(border.clone());
+        }
+        gst::info!(
+            CAT,
+            "Frames are of another CUDA context and are copied on the GPU, {bytes} bytes each"
+        );
+        let border = Arc::new(self.gpu.zeros(bytes as usize)?);
+        self.border = Some(border.clone());
+        Ok(border)
+    }
+}
+
+/// What an allocator calls its memory.
+fn kind(memory: &gst::MemoryRef) -> String {
+    let Some(allocator) = memory.allocator() else {
+        return "of no allocator".to_string();
+    };
+    // SAFETY: the name is a static text that ends with NUL, or null.
+    unsafe {
+        let name = (*allocator.as_ptr()).mem_type;
+        match name.is_null() {
+            true => "without a name".to_string(),
+            false => CStr::from_ptr(name).to_string_lossy().into_owned(),
+        }
+    }
+}
+
+/// Where the planes lie: as the frame's own description says, else as its caps do.
+fn planes(base: Memory, buffer: &gst::BufferRef, info: &gst_video::VideoInfo) -> Option<Vec<Area>> {
+    let meta = buffer.meta::<gst_video::VideoMeta>();
+    let (offsets, strides) = match &meta {
+        Some(meta) => (meta.offset(), meta.stride()),
+        None => (info.offset(), info.stride()),
+    };
+    let planes: Vec<Area> = offsets
+        .iter()
+        .zip(strides)
+        .map(|(offset, stride)| {
+            Some(Area {
+                memory: base.from(*offset as u64),
+                stride: u32::try_from(*stride).ok()?,
+            })
+        })
+        .collect::<Option<_>>()?;
+    (planes.len() == info.n_planes() as usize).then_some(planes)
+}
+
+/// A frame in the GPU's memory, mapped for work on the stream of [`Frames::gpu`].
+pub struct DeviceFrame<'a> {
+    gpu: Arc<Gpu>,
+    map: gst::ffi::GstMapInfo,
+    /// Of the frame itself.
+    memory: Memory,
+    /// The copy that is worked on, and whose memory the frame is.
+    border: Option<(Arc<Buffer>, Owner)>,
+    access: Access,
+    planes: Vec<Area>,
+    waited: bool,
+    buffer: &'a mut gst::BufferRef,
+    /// Mappings belong to the thread that made them.
+    _thread: PhantomData<*mut ()>,
+}
+
+impl DeviceFrame<'_> {
+    /// Where the planes lie, for what is started before this is finished or dropped.
+    pub fn planes(&self) -> &[Area] {
+        &self.planes
+    }
+
+    /// Waits until what was started for the frame is done; then others may have it.
+    pub fn finish(mut self) -> Result<(), CudaError> {
+        if let (Some((border, owner)), Access::Change) = (&self.border, self.access) {
+            let from = Memory {
+                bytes: self.memory.bytes,
+                ..border.memory()
+            };
+            // SAFETY: the frame is mapped, and the copy held, until the stream was waited for.
+            unsafe {
+                self.gpu
+                    .copy((from, self.gpu.owner()), (self.memory, *owner))
+            }?;
+        }
+        self.waited = true;
+        Ok(self.gpu.synchronize()?)
+    }
+}
+
+impl Drop for DeviceFrame<'_> {
+    fn drop(&mut self) {
+        // After an error the GPU may still work on it.
+        if !self.waited
+            && let Err(err) = self.gpu.synchronize()
+        {
+            gst::error!(CAT, "Waiting for the GPU: {err}");
+        }
+        // SAFETY: it was mapped with this information, and only once.
+        unsafe { gst::ffi::gst_buffer_unmap(self.buffer.as_mut_ptr(), &mut self.map) };
+    }
+}
