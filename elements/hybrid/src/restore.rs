@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The restoration net on pictures of 4:2:0, eight or ten bits deep.
+//! The restoration net on pictures of 4:2:0, eight or ten bits deep, in the host's memory or
+//! ([`device`]) in the GPU's.
 
 use aivideo_core::{
     engine::Engine,
@@ -11,6 +12,10 @@ use aivideo_core::{
 use thiserror::Error;
 
 use crate::hint::{Base, Hint};
+
+pub mod device;
+
+use device::{Device, DevicePicture};
 
 /// The net takes luma in blocks of this side.
 const MULTIPLE: usize = 8;
@@ -36,6 +41,8 @@ pub enum RestoreError {
         "{model} is no restoration net: {reason}; use one that models/training/restore made, or leave model-location empty"
     )]
     Model { model: String, reason: String },
+    #[error("Restoring a picture in the GPU's memory: {0}")]
+    Device(String),
 }
 
 /// What the net is told of a stream; zeros for what is not known.
@@ -214,6 +221,7 @@ pub struct Restorer {
     engine: Engine,
     model: String,
     before: Option<Planes>,
+    device: Option<Device>,
 }
 
 /// Luma and both chroma planes, padded.
@@ -264,6 +272,7 @@ impl Restorer {
             engine,
             model,
             before: None,
+            device: None,
         })
     }
 
@@ -278,6 +287,9 @@ impl Restorer {
     /// The next picture does not follow the one before.
     pub fn reset(&mut self) {
         self.before = None;
+        if let Some(device) = &mut self.device {
+            device.reset();
+        }
     }
 
     /// Restores a picture in place; a strength of 1 takes all that the net says.
@@ -337,7 +349,7 @@ impl Restorer {
             Ok::<_, RestoreError>(tensor.into_u8()?)
         };
         let (y_new, uv_new) = (take("y_out", luma_shape)?, take("uv_out", chroma_shape)?);
-        let share = (strength.clamp(0.0, 1.0) * 256.0).round() as i32;
+        let share = share(strength) as i32;
         let plane = cw * ch;
         picture.change(0, width, &y, &y_new, share);
         picture.change(1, cw, &uv[..plane], &uv_new[..plane], share);
@@ -350,6 +362,32 @@ impl Restorer {
         });
         Ok(())
     }
+
+    /// As [`Self::run`], for a picture in the memory of the GPU that the engine runs on; starts the work
+    /// and does not wait for it.
+    ///
+    /// # Safety
+    /// The picture's planes must be memory of that GPU and live until its stream was waited for.
+    #[allow(unsafe_code)] // what lives until when is the caller's matter
+    pub unsafe fn run_on_device(
+        &mut self,
+        picture: &DevicePicture,
+        condition: Condition,
+        strength: f64,
+    ) -> Result<(), RestoreError> {
+        let Some(gpu) = self.engine.gpu().cloned() else {
+            return Err(RestoreError::Device("the net runs on no GPU".to_string()));
+        };
+        let device = Device::of(self.device.take(), &self.engine, picture)?;
+        let device = self.device.insert(device);
+        // SAFETY: the caller's promise is the same.
+        unsafe { device.run(&gpu, picture, condition, share(strength)) }
+    }
+}
+
+/// Of 256.
+fn share(strength: f64) -> u32 {
+    (strength.clamp(0.0, 1.0) * 256.0).round() as u32
 }
 
 #[cfg(test)]

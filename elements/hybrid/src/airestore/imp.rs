@@ -3,6 +3,7 @@
 use std::sync::{LazyLock, Mutex};
 
 use aivideo_core::{
+    cuda::{self, Access, CudaError, Frames},
     element::{lock, same_pads},
     settings::InferenceSettings,
 };
@@ -16,6 +17,7 @@ use gst_video::subclass::prelude::*;
 use super::Base;
 use crate::carriage;
 use crate::hint::{self, Hint};
+use crate::restore::device::{DevicePicture, KERNELS};
 use crate::restore::{Condition, Depth, Picture, RestoreError, Restorer};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -64,6 +66,10 @@ struct State {
     hint: Option<(Hint, Option<usize>)>,
     /// True when the stream was made for another net.
     foreign: bool,
+    /// When the net runs on a GPU and frames may lie there.
+    frames: Option<Frames>,
+    /// Of the frames, when they lie there.
+    on_device: Option<gst_video::VideoInfo>,
     /// Of the frames.
     height: usize,
     restored: u64,
@@ -197,7 +203,7 @@ impl ElementImpl for AiRestore {
             let caps = gst_video::VideoCapsBuilder::new()
                 .format_list(FORMATS)
                 .build();
-            same_pads(&caps)
+            same_pads(&cuda::with_cuda(&caps))
         });
         &TEMPLATES
     }
@@ -213,15 +219,18 @@ impl BaseTransformImpl for AiRestore {
         let settings = lock(&self.settings).clone();
         let restorer = Restorer::load(&settings.inference).map_err(|error| match &error {
             RestoreError::Engine(error) => error.to_error_message(),
-            RestoreError::Model { .. } => {
+            RestoreError::Model { .. } | RestoreError::Device(_) => {
                 gst::error_msg!(gst::ResourceError::Failed, ("{error}"))
             }
         })?;
         for warning in restorer.engine().warnings() {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
+        let frames = self.frames(&restorer);
         *lock(&self.state) = Some(State {
             restorer,
+            frames,
+            on_device: None,
             built_in: settings.inference.model_location.is_none(),
             hint: None,
             foreign: false,
@@ -235,6 +244,75 @@ impl BaseTransformImpl for AiRestore {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.state) = None;
         Ok(())
+    }
+
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        // Others ask before this has started, when only a device that is named is known.
+        let started = lock(&self.state)
+            .as_ref()
+            .map(|s| s.restorer.engine().gpu_index());
+        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
+        cuda::answer(&*self.obj(), query, gpu)
+            || BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
+    fn transform_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        // Before the start, whether there will be a GPU is open.
+        let possible = lock(&self.state)
+            .as_ref()
+            .is_none_or(|s| s.frames.is_some());
+        match possible {
+            true => self.parent_transform_caps(direction, caps, filter),
+            false => self.parent_transform_caps(direction, &cuda::without_cuda(caps), filter),
+        }
+    }
+
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        // Frames stay where they are, so the next element's pool is the one to have.
+        let answered = self.parent_propose_allocation(decide_query, query);
+        let card = lock(&self.state)
+            .as_ref()
+            .and_then(|state| Some(state.frames.as_ref()?.card()));
+        let caps = query.get_owned().0.filter(|caps| cuda::is_cuda(caps));
+        let (Some(card), Some(caps)) = (card, caps) else {
+            return answered;
+        };
+        if query.allocation_pools().next().is_none() {
+            let (pool, size) = card
+                .pool(&caps)
+                .map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
+            query.add_allocation_pool(Some(&pool), size, 0, 0);
+            query.add_allocation_meta::<gst_video::VideoMeta>(None);
+        }
+        Ok(())
+    }
+
+    fn transform_ip(&self, buf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let rules = lock(&self.settings).rules;
+        let mut guard = lock(&self.state);
+        let Some(state) = guard.as_mut().filter(|state| state.on_device.is_some()) else {
+            drop(guard);
+            return self.parent_transform_ip(buf);
+        };
+        let result = state.restore_on_device(buf, rules);
+        state.restored += u64::from(result.is_ok());
+        if result.is_err() {
+            state.restorer.reset();
+        }
+        drop(guard);
+        result.map(|()| gst::FlowSuccess::Ok).map_err(|error| {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
+            gst::FlowError::Error
+        })
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
@@ -279,7 +357,7 @@ impl BaseTransformImpl for AiRestore {
 impl VideoFilterImpl for AiRestore {
     fn set_info(
         &self,
-        _incaps: &gst::Caps,
+        incaps: &gst::Caps,
         in_info: &gst_video::VideoInfo,
         _outcaps: &gst::Caps,
         _out_info: &gst_video::VideoInfo,
@@ -287,6 +365,14 @@ impl VideoFilterImpl for AiRestore {
         if let Some(state) = lock(&self.state).as_mut() {
             state.restorer.reset();
             state.height = in_info.height() as usize;
+            state.on_device = cuda::is_cuda(incaps).then(|| in_info.clone());
+            if state.on_device.is_some() && state.frames.is_none() {
+                return Err(gst::loggable_error!(
+                    CAT,
+                    "Frames in CUDAMemory need the net on their GPU (device=cuda) and GStreamer's CUDA \
+                     library; put cudadownload before this element"
+                ));
+            }
         }
         Ok(())
     }
@@ -317,7 +403,63 @@ impl VideoFilterImpl for AiRestore {
     }
 }
 
+impl State {
+    /// Restores a frame in the GPU's memory in place, and waits for it.
+    #[allow(unsafe_code)] // the GPU uses the frame's memory
+    fn restore_on_device(
+        &mut self,
+        buffer: &mut gst::BufferRef,
+        rules: Rules,
+    ) -> Result<(), String> {
+        let condition = condition(rules, self.hint.as_ref(), self.height);
+        let (Some(frames), Some(info)) = (&mut self.frames, &self.on_device) else {
+            return Err("There is no GPU for frames in CUDAMemory".to_string());
+        };
+        let said = |error: CudaError| error.to_string();
+        let frame = frames.map(buffer, info, Access::Change).map_err(said)?;
+        let picture = DevicePicture {
+            planes: frame.planes().to_vec(),
+            depth: depth(info.format()),
+            width: info.width(),
+            height: info.height(),
+        };
+        // SAFETY: the planes are the frame's, which `finish`, or dropping it, waits for.
+        unsafe {
+            self.restorer
+                .run_on_device(&picture, condition, rules.strength)
+        }
+        .map_err(|error| error.to_string())?;
+        frame.finish().map_err(said)
+    }
+}
+
+fn depth(format: gst_video::VideoFormat) -> Depth {
+    match format {
+        gst_video::VideoFormat::I42010le => Depth::Ten { upper: false },
+        gst_video::VideoFormat::P01010le => Depth::Ten { upper: true },
+        _ => Depth::Eight,
+    }
+}
+
 impl AiRestore {
+    /// What frames in the GPU's memory need, when the net runs there.
+    fn frames(&self, restorer: &Restorer) -> Option<Frames> {
+        match Frames::new(restorer.engine(), &KERNELS)? {
+            Ok(frames) => {
+                frames.card().publish(&*self.obj());
+                Some(frames)
+            }
+            Err(error) => {
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "Frames in CUDAMemory are not taken, only those in the host's memory: {error}"
+                );
+                None
+            }
+        }
+    }
+
     fn take_hint(&self, hint: Hint, coded_height: Option<usize>) {
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else { return };
@@ -366,11 +508,6 @@ fn picture<'a>(
     frame: &'a mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
 ) -> Option<Picture<'a>> {
     let (format, width, height) = (frame.format(), frame.width(), frame.height());
-    let depth = match format {
-        gst_video::VideoFormat::I42010le => Depth::Ten { upper: false },
-        gst_video::VideoFormat::P01010le => Depth::Ten { upper: true },
-        _ => Depth::Eight,
-    };
     let count = frame.n_planes() as usize;
     let strides: Vec<usize> = frame
         .plane_stride()
@@ -380,7 +517,7 @@ fn picture<'a>(
     let planes = frame.planes_data_mut().into_iter().zip(strides);
     Picture::new(
         planes.take(count).collect(),
-        depth,
+        depth(format),
         width as usize,
         height as usize,
     )

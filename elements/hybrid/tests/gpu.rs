@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: Apache-2.0
+//! airestore on frames in CUDAMemory, with stand-ins for driver, NVRTC and provider (see
+//! `elements/cuda/fake`) and GStreamer's own libgstcuda. Nothing that is started on the stand-in happens
+//! before somebody waits for it, and host code that touches its memory crashes.
+
+#![allow(unsafe_code)] // libgstcuda's functions
+
+#[path = "../../core/tests/testmodel/mod.rs"]
+mod testmodel;
+
+use std::{path::Path, sync::Once};
+
+use aivideo_core::cuda::{self, Card};
+use aivideo_fakecuda::driver;
+use gst::prelude::*;
+use gst_check::Harness;
+use gst_video::prelude::*;
+use testmodel::{Dim, Model, ty};
+
+const CONTEXT: &str = "gst.cuda.context";
+
+fn init() {
+    static INIT: Once = Once::new();
+    INIT.call_once(|| {
+        gst::init().expect("GStreamer");
+        aivideo_hybrid::register(None).expect("registers");
+    });
+}
+
+#[test]
+fn on_a_stand_in_for_a_gpu() {
+    if let Err(err) = aivideo_cuda::gstcuda::GstCuda::open(Path::new("libgstcuda-1.0.so.0")) {
+        eprintln!("SKIP: {err}");
+        return;
+    }
+    aivideo_fakecuda::run_ignored();
+}
+
+const LUMA: [Dim; 4] = [Dim::Fixed(1), Dim::Fixed(1), Dim::Free("h"), Dim::Free("w")];
+const CHROMA: [Dim; 4] = [
+    Dim::Fixed(1),
+    Dim::Fixed(2),
+    Dim::Free("ch"),
+    Dim::Free("cw"),
+];
+
+/// A net that gives for luma the mean of now and before, for chroma what was before, both so that a
+/// wrong order of frames shows.
+fn mixing() -> tempfile::NamedTempFile {
+    let bytes = Model::new()
+        .input("y", ty::U8, &LUMA)
+        .input("uv", ty::U8, &CHROMA)
+        .input("y_before", ty::U8, &LUMA)
+        .input("uv_before", ty::U8, &CHROMA)
+        .input("condition", ty::F32, &[Dim::Fixed(4)])
+        .output("y_out", ty::U8, &LUMA)
+        .output("uv_out", ty::U8, &CHROMA)
+        .constant_f32("half", &[], &[0.5])
+        .node("Cast", &["y"], &["now"], &[("to", &[ty::F32])])
+        .node("Cast", &["y_before"], &["then"], &[("to", &[ty::F32])])
+        .node("Add", &["now", "then"], &["sum"], &[])
+        .node("Mul", &["sum", "half"], &["mean"], &[])
+        .node("Cast", &["mean"], &["y_out"], &[("to", &[ty::U8])])
+        .node("Identity", &["uv_before"], &["uv_out"], &[])
+        .finish();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    file
+}
+
+fn element(properties: &str) -> gst::Element {
+    init();
+    let mut builder = gst::ElementFactory::make("airestore");
+    for (name, value) in properties.split(' ').filter_map(|p| p.split_once('=')) {
+        builder = builder.property_from_str(name, value);
+    }
+    builder.build().unwrap()
+}
+
+fn harness(properties: &str, caps: &gst::Caps) -> Harness {
+    let mut harness = Harness::with_element(&element(properties), Some("sink"), Some("src"));
+    harness.set_src_caps(caps.clone());
+    harness
+}
+
+/// Caps in the host's memory, and in the GPU's.
+fn caps(format: &str, width: i32, height: i32) -> (gst::Caps, gst::Caps) {
+    init();
+    let host = gst_video::VideoCapsBuilder::new()
+        .format(gst_video::VideoFormat::from_string(format))
+        .width(width)
+        .height(height)
+        .framerate(gst::Fraction::new(25, 1))
+        .build();
+    let device = gst_video::VideoCapsBuilder::new()
+        .features([cuda::FEATURE])
+        .format(gst_video::VideoFormat::from_string(format))
+        .width(width)
+        .height(height)
+        .framerate(gst::Fraction::new(25, 1))
+        .build();
+    (host, device)
+}
+
+/// Bytes that look random, the same for each number.
+fn noise(number: u64) -> impl FnMut() -> u8 {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(number + 1);
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as u8
+    }
+}
+
+/// The visible bytes of each plane's rows, read or written through the host's mapping.
+fn rows(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>, mut row: impl FnMut(&mut [u8])) {
+    let info = frame.info().clone();
+    for plane in 0..frame.n_planes() {
+        let finfo = info.format_info();
+        let (mut bytes, mut height) = (0, 0);
+        for component in 0..finfo.n_components() as usize {
+            if finfo.plane()[component] == plane {
+                let width = (info.width() + (1 << finfo.w_sub()[component]) - 1)
+                    >> finfo.w_sub()[component];
+                height = (info.height() + (1 << finfo.h_sub()[component]) - 1)
+                    >> finfo.h_sub()[component];
+                bytes = width as usize * finfo.pixel_stride()[component] as usize;
+            }
+        }
+        let stride = frame.plane_stride()[plane as usize] as usize;
+        let data = frame.plane_data_mut(plane).unwrap();
+        for line in data.chunks_mut(stride).take(height as usize) {
+            row(&mut line[..bytes]);
+        }
+    }
+}
+
+fn fill(buffer: &mut gst::BufferRef, caps: &gst::Caps, number: u64) {
+    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
+    let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).unwrap();
+    let mut next = noise(number);
+    rows(&mut frame, |row| {
+        row.iter_mut().for_each(|byte| *byte = next())
+    });
+}
+
+fn content(buffer: gst::Buffer, caps: &gst::Caps) -> Vec<u8> {
+    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
+    let mut buffer = buffer;
+    let mut all = Vec::new();
+    let buffer = buffer.make_mut();
+    let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).unwrap();
+    rows(&mut frame, |row| all.extend_from_slice(row));
+    all
+}
+
+/// Brings what the host wrote onto the GPU, as the elements before would have.
+fn settle(buffer: &mut gst::BufferRef) {
+    let mut map = std::mem::MaybeUninit::uninit();
+    // SAFETY: mapped and unmapped at once; the address is not used.
+    unsafe {
+        let flags = gst::ffi::GST_MAP_READ | aivideo_cuda::gstcuda::MAP_CUDA;
+        assert_ne!(
+            gst::ffi::gst_buffer_map(buffer.as_mut_ptr(), map.as_mut_ptr(), flags),
+            0
+        );
+        gst::ffi::gst_buffer_unmap(buffer.as_mut_ptr(), map.as_mut_ptr());
+    }
+}
+
+/// A frame of the pool with the noise of a number.
+fn from_pool(pool: &gst::BufferPool, caps: &gst::Caps, number: u64) -> gst::Buffer {
+    let mut buffer = pool.acquire_buffer(None).unwrap();
+    let writable = buffer.get_mut().unwrap();
+    fill(writable, caps, number);
+    settle(writable);
+    buffer
+}
+
+fn own_pool(caps: &gst::Caps) -> gst::BufferPool {
+    let (pool, _) = Card::of(0).unwrap().pool(caps).unwrap();
+    pool.set_active(true).unwrap();
+    pool
+}
+
+/// What airestore on the CPU makes of frames of these numbers; the stream jumps before those with true.
+fn expected(properties: &str, host: &gst::Caps, frames: &[(u64, bool)]) -> Vec<Vec<u8>> {
+    let mut harness = harness(&format!("device=cpu {properties}"), host);
+    let info = gst_video::VideoInfo::from_caps(host).unwrap();
+    frames
+        .iter()
+        .map(|(number, jump)| {
+            let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+            fill(buffer.get_mut().unwrap(), host, *number);
+            harness.push(flagged(buffer, *jump)).unwrap();
+            content(harness.pull().unwrap(), host)
+        })
+        .collect()
+}
+
+fn flagged(mut buffer: gst::Buffer, jump: bool) -> gst::Buffer {
+    if jump {
+        buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+    }
+    buffer
+}
+
+const FRAMES: [(u64, bool); 5] = [(1, false), (2, false), (3, false), (4, true), (5, false)];
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_of_the_gpu_come_out_as_those_of_the_host() {
+    let net = mixing();
+    for format in ["NV12", "I420", "P010_10LE", "I420_10LE"] {
+        // GStreamer 1.22 itself does not bring planar frames of an odd height to the GPU: the third
+        // plane lies half a row beside where it copies from.
+        let odd = if format.starts_with("I420") { 18 } else { 17 };
+        for (width, height) in [(33, odd), (64, 32)] {
+            for strength in ["1.0", "0.3"] {
+                let (host, device) = caps(format, width, height);
+                let with = format!(
+                    "model-location={} strength={strength}",
+                    net.path().display()
+                );
+                let wanted = expected(&with, &host, &FRAMES);
+                let pool = own_pool(&device);
+                let mut harness = harness(&format!("device=cuda {with}"), &device);
+                for ((number, jump), wanted) in FRAMES.iter().zip(wanted) {
+                    let buffer = from_pool(&pool, &device, *number);
+                    harness.push(flagged(buffer, *jump)).unwrap();
+                    let got = content(harness.pull().unwrap(), &device);
+                    let what = format!("{format} {width}x{height} at {strength}, frame {number}");
+                    let differs = got.iter().zip(&wanted).position(|(a, b)| a != b);
+                    assert_eq!(differs, None, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn the_built_in_net_gives_the_same_on_both() {
+    let (host, device) = caps("NV12", 64, 48);
+    // A constant quantiser that is coarse enough for it to work.
+    let with = "quality=0.9 base=h265";
+    let wanted = expected(with, &host, &FRAMES);
+    let pool = own_pool(&device);
+    let mut harness = harness(&format!("device=cuda {with}"), &device);
+    for ((number, jump), wanted) in FRAMES.iter().zip(wanted) {
+        let buffer = from_pool(&pool, &device, *number);
+        harness.push(flagged(buffer, *jump)).unwrap();
+        assert!(
+            content(harness.pull().unwrap(), &device) == wanted,
+            "{number}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn a_frame_waits_once_and_nothing_of_it_crosses_the_bus() {
+    let net = mixing();
+    let (_, device) = caps("NV12", 320, 180);
+    let pool = own_pool(&device);
+    let with = format!("device=cuda model-location={}", net.path().display());
+    let mut harness = harness(&with, &device);
+    let counters = [
+        "to-device",
+        "to-host",
+        "peer",
+        "waits",
+        "allocations",
+        "launches",
+    ];
+    for number in 0..4 {
+        let buffer = from_pool(&pool, &device, number);
+        let before = counters.map(driver);
+        harness.push(buffer).unwrap();
+        let out = harness.pull().unwrap();
+        let after = counters.map(driver);
+        let [up, down, peer, waits, allocations, launches] =
+            std::array::from_fn(|i| after[i] - before[i]);
+        // What the net is told of the stream, once.
+        assert_eq!(up, if number == 0 { 16 } else { 0 });
+        assert_eq!((down, peer, launches), (0, 0, 6));
+        assert_eq!(waits, 1, "frame {number}");
+        assert!(number == 0 || allocations == 0);
+        drop(out);
+    }
+    let stats = harness
+        .element()
+        .unwrap()
+        .property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<u64>("host-bytes"), Ok(0));
+    assert_eq!(stats.get::<u64>("frames-restored"), Ok(4));
+    assert_eq!(stats.get::<&str>("device"), Ok("cuda:0"));
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn cuda_graphs_find_the_addresses_that_they_were_recorded_with() {
+    let net = mixing();
+    let (host, device) = caps("NV12", 48, 32);
+    let with = format!("model-location={}", net.path().display());
+    let wanted = expected(&with, &host, &FRAMES);
+    let pool = own_pool(&device);
+    let mut harness = harness(&format!("device=cuda cuda-graph=true {with}"), &device);
+    let graphs = aivideo_fakecuda::onnx("graph-runs");
+    for ((number, jump), wanted) in FRAMES.iter().zip(wanted) {
+        let buffer = from_pool(&pool, &device, *number);
+        harness.push(flagged(buffer, *jump)).unwrap();
+        assert!(
+            content(harness.pull().unwrap(), &device) == wanted,
+            "{number}"
+        );
+    }
+    assert_eq!(aivideo_fakecuda::onnx("graph-runs"), graphs + 5);
+}
+
+/// A pool of frames in a context of its own, as nvcodec's elements make it when nobody offers one.
+fn foreign_pool(caps: &gst::Caps) -> gst::BufferPool {
+    type New = unsafe extern "C" fn(u32) -> *mut std::ffi::c_void;
+    type Pool = unsafe extern "C" fn(*mut std::ffi::c_void) -> *mut gst::ffi::GstBufferPool;
+    Card::of(0).unwrap();
+    // SAFETY: libgstcuda's functions with their signatures; the pool holds the context.
+    let pool: gst::BufferPool = unsafe {
+        let library = libloading::Library::new("libgstcuda-1.0.so.0").unwrap();
+        let new = library.get::<New>(b"gst_cuda_context_new\0").unwrap();
+        let pool = library.get::<Pool>(b"gst_cuda_buffer_pool_new\0").unwrap();
+        let context = new(0);
+        assert!(!context.is_null());
+        let pool = glib::translate::from_glib_full(pool(context));
+        std::mem::forget(library);
+        pool
+    };
+    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
+    let mut config = pool.config();
+    config.set_params(Some(caps), info.size() as u32, 0, 0);
+    pool.set_config(config).unwrap();
+    pool.set_active(true).unwrap();
+    pool
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_of_another_context_are_copied_on_the_gpu_and_stay_theirs() {
+    let net = mixing();
+    let (host, device) = caps("NV12", 48, 32);
+    let with = format!("model-location={}", net.path().display());
+    let wanted = expected(&with, &host, &FRAMES);
+    let pool = foreign_pool(&device);
+    let mut harness = harness(&format!("device=cuda {with}"), &device);
+    for ((number, jump), wanted) in FRAMES.iter().zip(wanted) {
+        let buffer = from_pool(&pool, &device, *number);
+        let size = buffer.size() as u64;
+        let memory = buffer.peek_memory(0).as_ptr();
+        let (peer, down) = (driver("peer"), driver("to-host"));
+        harness.push(flagged(buffer, *jump)).unwrap();
+        let out = harness.pull().unwrap();
+        assert_eq!(driver("peer") - peer, 2 * size, "there and back");
+        assert_eq!(driver("to-host"), down);
+        assert_eq!(out.peek_memory(0).as_ptr(), memory);
+        assert!(content(out, &device) == wanted, "{number}");
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn a_frame_that_others_hold_is_not_changed() {
+    let net = mixing();
+    let (_, device) = caps("NV12", 48, 32);
+    let pool = own_pool(&device);
+    let with = format!("device=cuda model-location={}", net.path().display());
+    let mut harness = harness(&with, &device);
+    let first = from_pool(&pool, &device, 1);
+    harness.push(first).unwrap();
+    harness.pull().unwrap();
+    let shared = from_pool(&pool, &device, 2);
+    let held = shared.clone();
+    harness.push(shared).unwrap();
+    let out = content(harness.pull().unwrap(), &device);
+    let mut original = Vec::new();
+    let mut next = noise(2);
+    original.resize_with(out.len(), &mut next);
+    assert!(content(held, &device) == original);
+    assert!(out != original);
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn another_size_and_a_flush_begin_anew() {
+    let net = mixing();
+    let with = format!("model-location={}", net.path().display());
+    let (host, device) = caps("I420", 48, 32);
+    let (small_host, small) = caps("I420", 24, 40);
+    let mut harness = harness(&format!("device=cuda {with}"), &device);
+    let pool = own_pool(&device);
+    for number in [1, 2] {
+        harness.push(from_pool(&pool, &device, number)).unwrap();
+        harness.pull().unwrap();
+    }
+    harness.push_event(gst::event::FlushStart::new());
+    harness.push_event(gst::event::FlushStop::new(true));
+    harness.set_src_caps(device.clone());
+    harness.push_event(gst::event::Segment::new(&gst::FormattedSegment::<
+        gst::ClockTime,
+    >::new()));
+    harness.push(from_pool(&pool, &device, 3)).unwrap();
+    let got = content(harness.pull().unwrap(), &device);
+    assert!(got == expected(&with, &host, &[(3, false)])[0]);
+    harness.set_src_caps(small.clone());
+    let pool = own_pool(&small);
+    let wanted = expected(&with, &small_host, &FRAMES[..3]);
+    for ((number, _), wanted) in FRAMES.iter().zip(wanted) {
+        harness.push(from_pool(&pool, &small, *number)).unwrap();
+        assert!(content(harness.pull().unwrap(), &small) == wanted);
+    }
+    // And the host's memory, on the same element.
+    harness.set_src_caps(host.clone());
+    let info = gst_video::VideoInfo::from_caps(&host).unwrap();
+    let wanted = expected(&with, &host, &[(7, false)]);
+    let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+    fill(buffer.get_mut().unwrap(), &host, 7);
+    harness.push(buffer).unwrap();
+    assert!(content(harness.pull().unwrap(), &host) == wanted[0]);
+}
+
+fn started(properties: &str) -> gst::Element {
+    let element = element(properties);
+    element.set_state(gst::State::Paused).unwrap();
+    element
+}
+
+fn features(element: &gst::Element) -> Vec<bool> {
+    let caps = element.static_pad("sink").unwrap().query_caps(None);
+    (0..caps.size())
+        .map(|i| caps.features(i).is_some_and(|f| f.contains(cuda::FEATURE)))
+        .collect()
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn caps_are_offered_where_the_net_runs() {
+    for device in ["cuda", "cuda:0", "auto"] {
+        let element = started(&format!("device={device}"));
+        assert_eq!(features(&element), [false, true], "{device}");
+        element.set_state(gst::State::Null).unwrap();
+    }
+    let element = started("device=cpu");
+    assert_eq!(features(&element), [false]);
+    element.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn others_get_the_primary_context_even_before_the_start() {
+    let element = element("device=cuda");
+    let pad = element.static_pad("sink").unwrap();
+    let mut query = gst::query::Context::new(CONTEXT);
+    assert!(pad.query(query.query_mut()));
+    let given = query.context_owned().unwrap();
+    let object = |context: &gst::Context| {
+        let structure = context.structure();
+        structure.get::<gst::Object>(CONTEXT).unwrap()
+    };
+    let mut again = gst::query::Context::new(CONTEXT);
+    assert!(pad.query(again.query_mut()));
+    assert_eq!(object(&given), object(&again.context_owned().unwrap()));
+    let mut other = gst::query::Context::new("gst.gl.GLDisplay");
+    assert!(!pad.query(other.query_mut()));
+    // Nobody is told of a context by an element on the CPU.
+    let cpu = self::element("device=cpu");
+    let mut query = gst::query::Context::new(CONTEXT);
+    assert!(!cpu.static_pad("sink").unwrap().query(query.query_mut()));
+    // Bins learn of it when the element starts.
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    element.set_state(gst::State::Paused).unwrap();
+    let message = bus.pop_filtered(&[gst::MessageType::HaveContext]).unwrap();
+    let gst::MessageView::HaveContext(message) = message.view() else {
+        unreachable!("only these were asked for");
+    };
+    assert_eq!(object(&message.context()), object(&given));
+    element.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn the_element_before_gets_a_pool_of_the_primary_context() {
+    let (host, device) = caps("NV12", 64, 32);
+    let mut harness = harness("device=cuda quality=0.9 base=h265", &device);
+    harness
+        .push(from_pool(&own_pool(&device), &device, 1))
+        .unwrap();
+    let pad = harness.element().unwrap().static_pad("sink").unwrap();
+    let mut query = gst::query::Allocation::new(Some(&device), true);
+    assert!(pad.query(query.query_mut()));
+    let pool = query.allocation_pools().next().unwrap().0.unwrap();
+    assert!(
+        query
+            .find_allocation_meta::<gst_video::VideoMeta>()
+            .is_some()
+    );
+    pool.set_active(true).unwrap();
+    let buffer = from_pool(&pool, &device, 2);
+    let peer = driver("peer");
+    harness.push(buffer).unwrap();
+    assert_eq!(driver("peer"), peer, "no border");
+    drop(host);
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn memory_that_is_not_what_caps_say_is_refused_with_the_reason() {
+    let (_, device) = caps("NV12", 64, 32);
+    let mut harness = harness("device=cuda quality=0.9 base=h265", &device);
+    let bus = gst::Bus::new();
+    harness.element().unwrap().set_bus(Some(&bus));
+    let buffer = gst::Buffer::with_size(64 * 32 * 3 / 2).unwrap();
+    assert_eq!(harness.push(buffer), Err(gst::FlowError::Error));
+    let message = bus.pop_filtered(&[gst::MessageType::Error]).unwrap();
+    let gst::MessageView::Error(error) = message.view() else {
+        unreachable!("only errors were asked for");
+    };
+    let text = error.error().to_string();
+    assert!(
+        text.contains("memory:CUDAMemory") && text.contains("SystemMemory"),
+        "{text}"
+    );
+}
+
+#[test]
+fn without_a_gpu_frames_of_one_are_not_offered_and_not_taken() {
+    let element = started("device=cpu");
+    assert_eq!(features(&element), [false]);
+    element.set_state(gst::State::Null).unwrap();
+    let (_, device) = caps("NV12", 64, 32);
+    let mut harness = harness("device=cpu", &device);
+    let buffer = gst::Buffer::with_size(64 * 32 * 3 / 2).unwrap();
+    assert_eq!(harness.push(buffer), Err(gst::FlowError::NotNegotiated));
+    let mut query = gst::query::Context::new(CONTEXT);
+    let pad = harness.element().unwrap().static_pad("sink").unwrap();
+    assert!(!pad.query(query.query_mut()));
+}
