@@ -143,6 +143,19 @@ impl Card {
         Ok((pool, size))
     }
 
+    /// Offers a pool to the element before, for frames in the GPU's memory and where nobody behind has
+    /// one: frames that are changed in place stay where they are, so a pool from behind is the better.
+    pub fn propose(&self, query: &mut gst::query::Allocation) -> Result<(), CudaError> {
+        let caps = query.get_owned().0.filter(|caps| is_cuda(caps));
+        let Some(caps) = caps.filter(|_| query.allocation_pools().next().is_none()) else {
+            return Ok(());
+        };
+        let (pool, size) = self.pool(&caps)?;
+        query.add_allocation_pool(Some(&pool), size, 0, 0);
+        query.add_allocation_meta::<gst_video::VideoMeta>(None);
+        Ok(())
+    }
+
     fn is_cuda(&self, memory: &gst::MemoryRef) -> bool {
         // SAFETY: the function only looks at the memory's allocator.
         unsafe { (self.library.is_cuda_memory)(memory.as_ptr().cast_mut().cast()) != 0 }

@@ -5,19 +5,18 @@
 
 #![allow(unsafe_code)] // libgstcuda's functions
 
+#[path = "../../core/tests/cudaframes/mod.rs"]
+mod cudaframes;
 #[path = "../../core/tests/testmodel/mod.rs"]
 mod testmodel;
 
-use std::{path::Path, sync::Once};
+use std::sync::Once;
 
-use aivideo_core::cuda::{self, Card};
 use aivideo_fakecuda::driver;
+use cudaframes::*;
 use gst::prelude::*;
 use gst_check::Harness;
-use gst_video::prelude::*;
 use testmodel::{Dim, Model, ty};
-
-const CONTEXT: &str = "gst.cuda.context";
 
 fn init() {
     static INIT: Once = Once::new();
@@ -29,11 +28,9 @@ fn init() {
 
 #[test]
 fn on_a_stand_in_for_a_gpu() {
-    if let Err(err) = aivideo_cuda::gstcuda::GstCuda::open(Path::new("libgstcuda-1.0.so.0")) {
-        eprintln!("SKIP: {err}");
-        return;
+    if library_is_here() {
+        aivideo_fakecuda::run_ignored();
     }
-    aivideo_fakecuda::run_ignored();
 }
 
 const LUMA: [Dim; 4] = [Dim::Fixed(1), Dim::Fixed(1), Dim::Free("h"), Dim::Free("w")];
@@ -83,107 +80,6 @@ fn harness(properties: &str, caps: &gst::Caps) -> Harness {
     harness
 }
 
-/// Caps in the host's memory, and in the GPU's.
-fn caps(format: &str, width: i32, height: i32) -> (gst::Caps, gst::Caps) {
-    init();
-    let host = gst_video::VideoCapsBuilder::new()
-        .format(gst_video::VideoFormat::from_string(format))
-        .width(width)
-        .height(height)
-        .framerate(gst::Fraction::new(25, 1))
-        .build();
-    let device = gst_video::VideoCapsBuilder::new()
-        .features([cuda::FEATURE])
-        .format(gst_video::VideoFormat::from_string(format))
-        .width(width)
-        .height(height)
-        .framerate(gst::Fraction::new(25, 1))
-        .build();
-    (host, device)
-}
-
-/// Bytes that look random, the same for each number.
-fn noise(number: u64) -> impl FnMut() -> u8 {
-    let mut state = 0x9e37_79b9_7f4a_7c15u64.wrapping_mul(number + 1);
-    move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as u8
-    }
-}
-
-/// The visible bytes of each plane's rows, read or written through the host's mapping.
-fn rows(frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>, mut row: impl FnMut(&mut [u8])) {
-    let info = frame.info().clone();
-    for plane in 0..frame.n_planes() {
-        let finfo = info.format_info();
-        let (mut bytes, mut height) = (0, 0);
-        for component in 0..finfo.n_components() as usize {
-            if finfo.plane()[component] == plane {
-                let width = (info.width() + (1 << finfo.w_sub()[component]) - 1)
-                    >> finfo.w_sub()[component];
-                height = (info.height() + (1 << finfo.h_sub()[component]) - 1)
-                    >> finfo.h_sub()[component];
-                bytes = width as usize * finfo.pixel_stride()[component] as usize;
-            }
-        }
-        let stride = frame.plane_stride()[plane as usize] as usize;
-        let data = frame.plane_data_mut(plane).unwrap();
-        for line in data.chunks_mut(stride).take(height as usize) {
-            row(&mut line[..bytes]);
-        }
-    }
-}
-
-fn fill(buffer: &mut gst::BufferRef, caps: &gst::Caps, number: u64) {
-    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
-    let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).unwrap();
-    let mut next = noise(number);
-    rows(&mut frame, |row| {
-        row.iter_mut().for_each(|byte| *byte = next())
-    });
-}
-
-fn content(buffer: gst::Buffer, caps: &gst::Caps) -> Vec<u8> {
-    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
-    let mut buffer = buffer;
-    let mut all = Vec::new();
-    let buffer = buffer.make_mut();
-    let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &info).unwrap();
-    rows(&mut frame, |row| all.extend_from_slice(row));
-    all
-}
-
-/// Brings what the host wrote onto the GPU, as the elements before would have.
-fn settle(buffer: &mut gst::BufferRef) {
-    let mut map = std::mem::MaybeUninit::uninit();
-    // SAFETY: mapped and unmapped at once; the address is not used.
-    unsafe {
-        let flags = gst::ffi::GST_MAP_READ | aivideo_cuda::gstcuda::MAP_CUDA;
-        assert_ne!(
-            gst::ffi::gst_buffer_map(buffer.as_mut_ptr(), map.as_mut_ptr(), flags),
-            0
-        );
-        gst::ffi::gst_buffer_unmap(buffer.as_mut_ptr(), map.as_mut_ptr());
-    }
-}
-
-/// A frame of the pool with the noise of a number.
-fn from_pool(pool: &gst::BufferPool, caps: &gst::Caps, number: u64) -> gst::Buffer {
-    let mut buffer = pool.acquire_buffer(None).unwrap();
-    let writable = buffer.get_mut().unwrap();
-    fill(writable, caps, number);
-    settle(writable);
-    buffer
-}
-
-fn own_pool(caps: &gst::Caps) -> gst::BufferPool {
-    let (pool, _) = Card::of(0).unwrap().pool(caps).unwrap();
-    pool.set_active(true).unwrap();
-    pool
-}
-
 /// What airestore on the CPU makes of frames of these numbers; the stream jumps before those with true.
 fn expected(properties: &str, host: &gst::Caps, frames: &[(u64, bool)]) -> Vec<Vec<u8>> {
     let mut harness = harness(&format!("device=cpu {properties}"), host);
@@ -197,13 +93,6 @@ fn expected(properties: &str, host: &gst::Caps, frames: &[(u64, bool)]) -> Vec<V
             content(harness.pull().unwrap(), host)
         })
         .collect()
-}
-
-fn flagged(mut buffer: gst::Buffer, jump: bool) -> gst::Buffer {
-    if jump {
-        buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
-    }
-    buffer
 }
 
 const FRAMES: [(u64, bool); 5] = [(1, false), (2, false), (3, false), (4, true), (5, false)];
@@ -319,30 +208,6 @@ fn cuda_graphs_find_the_addresses_that_they_were_recorded_with() {
     assert_eq!(aivideo_fakecuda::onnx("graph-runs"), graphs + 5);
 }
 
-/// A pool of frames in a context of its own, as nvcodec's elements make it when nobody offers one.
-fn foreign_pool(caps: &gst::Caps) -> gst::BufferPool {
-    type New = unsafe extern "C" fn(u32) -> *mut std::ffi::c_void;
-    type Pool = unsafe extern "C" fn(*mut std::ffi::c_void) -> *mut gst::ffi::GstBufferPool;
-    Card::of(0).unwrap();
-    // SAFETY: libgstcuda's functions with their signatures; the pool holds the context.
-    let pool: gst::BufferPool = unsafe {
-        let library = libloading::Library::new("libgstcuda-1.0.so.0").unwrap();
-        let new = library.get::<New>(b"gst_cuda_context_new\0").unwrap();
-        let pool = library.get::<Pool>(b"gst_cuda_buffer_pool_new\0").unwrap();
-        let context = new(0);
-        assert!(!context.is_null());
-        let pool = glib::translate::from_glib_full(pool(context));
-        std::mem::forget(library);
-        pool
-    };
-    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
-    let mut config = pool.config();
-    config.set_params(Some(caps), info.size() as u32, 0, 0);
-    pool.set_config(config).unwrap();
-    pool.set_active(true).unwrap();
-    pool
-}
-
 #[test]
 #[ignore = "run by on_a_stand_in_for_a_gpu"]
 fn frames_of_another_context_are_copied_on_the_gpu_and_stay_theirs() {
@@ -431,13 +296,6 @@ fn started(properties: &str) -> gst::Element {
     let element = element(properties);
     element.set_state(gst::State::Paused).unwrap();
     element
-}
-
-fn features(element: &gst::Element) -> Vec<bool> {
-    let caps = element.static_pad("sink").unwrap().query_caps(None);
-    (0..caps.size())
-        .map(|i| caps.features(i).is_some_and(|f| f.contains(cuda::FEATURE)))
-        .collect()
 }
 
 #[test]
@@ -529,6 +387,72 @@ fn memory_that_is_not_what_caps_say_is_refused_with_the_reason() {
         text.contains("memory:CUDAMemory") && text.contains("SystemMemory"),
         "{text}"
     );
+}
+
+/// To the GPU; without caps, frames stay where they are.
+const UP: &str = "cudaupload ! video/x-raw(memory:CUDAMemory)";
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn between_gstreamers_own_elements_frames_share_one_context() {
+    init();
+    if !elements_are_here() {
+        return;
+    }
+    let net = mixing();
+    let source = "videotestsrc num-buffers=5 pattern=ball ! \
+                  video/x-raw,format=NV12,width=96,height=64,framerate=25/1";
+    let restore = |device| {
+        format!(
+            "airestore device={device} model-location={}",
+            net.path().display()
+        )
+    };
+    let wanted = pictures(&format!("{source} ! {}", restore("cpu")));
+    let counters = ["peer", "to-device", "to-host", "waits"];
+    let before = counters.map(driver);
+    let got = pictures(&format!(
+        "{source} ! {UP} ! {} ! queue ! cudadownload",
+        restore("cuda")
+    ));
+    let after = counters.map(driver);
+    assert_eq!(wanted.len(), 5);
+    assert!(got == wanted);
+    // In one context there is no border, and each frame goes up and comes down once.
+    let frame = 96 * 64 * 3 / 2;
+    assert_eq!(after[0], before[0], "no copies between contexts");
+    assert_eq!(after[1] - before[1], 5 * frame + 16);
+    assert_eq!(after[2] - before[2], 5 * frame);
+    // Two restorers in a row work on the same memory.
+    let twice = |device, before, after| {
+        pictures(&format!(
+            "{source} ! {before} ! {} ! {} ! {after}",
+            restore(device),
+            restore(device)
+        ))
+    };
+    let peer = driver("peer");
+    assert!(twice("cuda", UP, "cudadownload") == twice("cpu", "identity", "identity"));
+    assert_eq!(driver("peer"), peer);
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn caps_choose_the_gpu_only_where_the_net_runs_there() {
+    init();
+    if !elements_are_here() {
+        return;
+    }
+    // On the CPU the frames take the way through the host's memory by themselves.
+    let net = mixing();
+    let source = "videotestsrc num-buffers=2 ! video/x-raw,format=I420,width=32,height=32";
+    let with = format!(
+        "airestore device=cpu model-location={}",
+        net.path().display()
+    );
+    let direct = pictures(&format!("{source} ! {with}"));
+    let around = pictures(&format!("{source} ! {UP} ! cudadownload ! {with}"));
+    assert!(direct == around && direct.len() == 2);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Stand-ins for a CUDA driver, NVRTC and a GPU build of ONNX Runtime, so that code for frames that stay
-//! on the GPU runs in tests without one: the code itself and GStreamer's own libgstcuda notice no
-//! difference.
+//! on the GPU runs in tests without one: the code itself, GStreamer's own libgstcuda and its elements
+//! cudaupload and cudadownload notice no difference.
 //!
 //! They are C, compiled when a test asks for them. What they are strict about stands in the files: work
 //! that nobody waits for does not happen, and host code that touches the GPU's memory crashes.
@@ -24,6 +24,7 @@ use ort::sys::OrtApi;
 
 const DRIVER: &str = include_str!("driver.c");
 const NVRTC: &str = include_str!("nvrtc.c");
+const DECODER: &str = include_str!("nvcuvid.c");
 const ONNX_RUNTIME: &str = include_str!("onnxruntime.c");
 
 /// The system's C compiler.
@@ -108,6 +109,7 @@ pub fn run_ignored() {
     let here = folder.path();
     let text = |value: &OsStr| format!("\"{}\"", value.to_string_lossy());
     compile(compiler, here, "libcuda.so.1", DRIVER, &[]);
+    compile(compiler, here, "libnvcuvid.so.1", DECODER, &[]);
     let options = [
         format!("-DFOLDER={}", text(here.as_os_str())),
         format!("-DCOMPILER=\"{compiler}\""),
@@ -129,6 +131,8 @@ pub fn run_ignored() {
         .env("LD_LIBRARY_PATH", search)
         .env("ORT_DYLIB_PATH", here.join("libonnxruntime.so"))
         .env("AIVIDEO_NVRTC", here.join("libnvrtc.so.13"))
+        // What GStreamer remembers of its plugins is another matter with a driver.
+        .env("GST_REGISTRY", here.join("registry.bin"))
         .output()
         .expect("the test program runs");
     let said = String::from_utf8_lossy(&output.stdout);

@@ -277,23 +277,15 @@ impl BaseTransformImpl for AiRestore {
         decide_query: Option<&gst::query::Allocation>,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
-        // Frames stay where they are, so the next element's pool is the one to have.
         let answered = self.parent_propose_allocation(decide_query, query);
         let card = lock(&self.state)
             .as_ref()
             .and_then(|state| Some(state.frames.as_ref()?.card()));
-        let caps = query.get_owned().0.filter(|caps| cuda::is_cuda(caps));
-        let (Some(card), Some(caps)) = (card, caps) else {
+        let (Some(card), true) = (card, query.get().0.is_some_and(cuda::is_cuda)) else {
             return answered;
         };
-        if query.allocation_pools().next().is_none() {
-            let (pool, size) = card
-                .pool(&caps)
-                .map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
-            query.add_allocation_pool(Some(&pool), size, 0, 0);
-            query.add_allocation_meta::<gst_video::VideoMeta>(None);
-        }
-        Ok(())
+        card.propose(query)
+            .map_err(|err| gst::loggable_error!(CAT, "{err}"))
     }
 
     fn transform_ip(&self, buf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
