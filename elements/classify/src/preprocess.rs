@@ -8,6 +8,7 @@
 //! are both linear, so the planes are scaled first, only where the crop needs them, and the
 //! matrix is applied to the few pixels that are left: the frame is read once and never converted.
 
+pub mod device;
 mod rows;
 
 /// A plane of bytes in memory.

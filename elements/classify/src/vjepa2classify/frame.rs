@@ -3,7 +3,9 @@
 
 use gst_video::prelude::*;
 
-use crate::preprocess::{Colour, Order, Pixels, Plane};
+use aivideo_cuda::Area;
+
+use crate::preprocess::{Colour, Order, Pixels, Plane, device::DevicePixels};
 
 /// How the caps say that the numbers mean colours.
 pub(super) fn colour(info: &gst_video::VideoInfo) -> Colour {
@@ -50,6 +52,34 @@ pub(super) fn pixels<'a>(
             v: plane(2)?,
         }),
         gst_video::VideoFormat::Nv12 => Some(Pixels::SemiPlanar {
+            y: plane(0)?,
+            uv: plane(1)?,
+        }),
+        gst_video::VideoFormat::Rgb => packed(Order::Rgb),
+        gst_video::VideoFormat::Bgr => packed(Order::Bgr),
+        _ => None,
+    }
+}
+
+/// The same of a frame in a GPU's memory.
+pub(super) fn device_pixels(
+    format: gst_video::VideoFormat,
+    planes: &[Area],
+) -> Option<DevicePixels> {
+    let plane = |index: usize| planes.get(index).copied();
+    let packed = |order| {
+        Some(DevicePixels::Packed {
+            rgb: plane(0)?,
+            order,
+        })
+    };
+    match format {
+        gst_video::VideoFormat::I420 => Some(DevicePixels::Planar {
+            y: plane(0)?,
+            u: plane(1)?,
+            v: plane(2)?,
+        }),
+        gst_video::VideoFormat::Nv12 => Some(DevicePixels::SemiPlanar {
             y: plane(0)?,
             uv: plane(1)?,
         }),

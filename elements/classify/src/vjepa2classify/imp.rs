@@ -10,6 +10,7 @@ use std::{
 };
 
 use aivideo_core::{
+    cuda::{self, Access, Frames},
     element::{lock, same_pads},
     engine::{Engine, EngineError, Outputs, Pending},
     meta::{self, ClassificationResult},
@@ -33,7 +34,10 @@ use super::{
 use crate::{
     clip::{Assembler, Clip, Continuity, Span},
     model::ClassifierModel,
-    preprocess::Preprocessor,
+    preprocess::{
+        Preprocessor,
+        device::{DevicePreprocessor, KERNELS},
+    },
     scores::{self, Smoother},
 };
 
@@ -70,13 +74,21 @@ struct Answered {
 
 struct Video {
     info: gst_video::VideoInfo,
-    preprocessor: Preprocessor,
+    prepare: Prepare,
     assembler: Assembler<Vec<f32>>,
+}
+
+/// Where frames lie, and what prepares them there.
+enum Prepare {
+    Host(Box<Preprocessor>),
+    Device(Frames, Box<DevicePreprocessor>),
 }
 
 /// Present between `start()` and `stop()`.
 struct State {
     loaded: Loaded,
+    /// Whether frames may lie in the memory of the model's GPU.
+    device_frames: bool,
     /// Takes over at the next frame.
     next: Option<Loaded>,
     video: Option<Video>,
@@ -173,7 +185,7 @@ impl ElementImpl for Vjepa2Classify {
                     gst_video::VideoFormat::Bgr,
                 ])
                 .build();
-            same_pads(&caps)
+            same_pads(&cuda::with_cuda(&caps))
         });
         TEMPLATES.as_ref()
     }
@@ -200,8 +212,10 @@ impl BaseTransformImpl for Vjepa2Classify {
             counter.store(0, Ordering::Relaxed);
         }
         self.flushing.store(false, Ordering::SeqCst);
+        let device_frames = self.device_frames(&loaded.engine);
         *lock(&self.state) = Some(State {
             loaded,
+            device_frames,
             next: None,
             video: None,
             continuity: Continuity::default(),
@@ -219,6 +233,49 @@ impl BaseTransformImpl for Vjepa2Classify {
         Ok(())
     }
 
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        // Others ask before this has started, when only a device that is named is known.
+        let started = lock(&self.state)
+            .as_ref()
+            .map(|state| state.loaded.engine.gpu_index());
+        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
+        cuda::answer(&*self.obj(), query, gpu)
+            || BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
+    fn transform_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        // Before the start, whether there will be a GPU is open.
+        let possible = lock(&self.state)
+            .as_ref()
+            .is_none_or(|state| state.device_frames);
+        match possible {
+            true => self.parent_transform_caps(direction, caps, filter),
+            false => self.parent_transform_caps(direction, &cuda::without_cuda(caps), filter),
+        }
+    }
+
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let answered = self.parent_propose_allocation(decide_query, query);
+        let card = match lock(&self.state).as_ref().and_then(|s| s.video.as_ref()) {
+            Some(Video {
+                prepare: Prepare::Device(frames, _),
+                ..
+            }) => frames.card(),
+            _ => return answered,
+        };
+        card.propose(query)
+            .map_err(|err| gst::loggable_error!(CAT, "{err}"))
+    }
+
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let info = gst_video::VideoInfo::from_caps(incaps)
             .map_err(|_| gst::loggable_error!(CAT, "not video caps: {incaps}"))?;
@@ -227,7 +284,7 @@ impl BaseTransformImpl for Vjepa2Classify {
             return Err(gst::loggable_error!(CAT, "not started"));
         };
         let video = self
-            .video(info, &state.loaded.model)
+            .video(info, cuda::is_cuda(incaps), &state.loaded)
             .inspect_err(|err| {
                 gst::element_imp_error!(self, gst::StreamError::WrongType, ("{err}"));
             })
@@ -311,6 +368,44 @@ impl BaseTransformImpl for Vjepa2Classify {
     }
 }
 
+fn prepare_on_host(
+    preprocessor: &mut Preprocessor,
+    buffer: &gst::BufferRef,
+    info: &gst_video::VideoInfo,
+) -> Result<Arc<Vec<f32>>, String> {
+    let mapped =
+        gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| {
+            format!(
+                "its {} bytes do not hold a frame of these caps",
+                buffer.size()
+            )
+        })?;
+    let pixels = frame::pixels(&mapped)
+        .ok_or_else(|| "its planes are not those of its format".to_string())?;
+    preprocessor
+        .run(pixels)
+        .map(Arc::new)
+        .map_err(|err| err.to_string())
+}
+
+#[allow(unsafe_code)] // the GPU reads the frame's memory
+fn prepare_on_device(
+    frames: &mut Frames,
+    preprocessor: &mut DevicePreprocessor,
+    buffer: &mut gst::BufferRef,
+    info: &gst_video::VideoInfo,
+) -> Result<Arc<Vec<f32>>, String> {
+    let gpu = frames.gpu().clone();
+    let mapped = frames
+        .map(buffer, info, Access::Read)
+        .map_err(|err| err.to_string())?;
+    let pixels = frame::device_pixels(info.format(), mapped.planes())
+        .ok_or_else(|| "its planes are not those of its format".to_string())?;
+    // SAFETY: the planes are the mapped frame's, which is dropped only after the GPU was waited for.
+    let prepared = unsafe { preprocessor.run(&gpu, pixels) }.map_err(|err| err.to_string())?;
+    Ok(Arc::new(prepared))
+}
+
 /// The answers that are there, oldest first.
 fn take_finished(asked: &mut VecDeque<Asked>) -> Vec<Answered> {
     let mut finished = Vec::new();
@@ -334,6 +429,25 @@ fn take_finished(asked: &mut VecDeque<Asked>) -> Vec<Answered> {
 }
 
 impl Vjepa2Classify {
+    /// Whether frames in the GPU's memory can be taken; others are told of its context then.
+    fn device_frames(&self, engine: &Engine) -> bool {
+        match Frames::new(engine, &KERNELS) {
+            None => false,
+            Some(Ok(frames)) => {
+                frames.card().publish(&*self.obj());
+                true
+            }
+            Some(Err(err)) => {
+                gst::warning!(
+                    CAT,
+                    imp = self,
+                    "Frames in CUDAMemory are not taken, only those in the host's memory: {err}"
+                );
+                false
+            }
+        }
+    }
+
     /// Says which model runs, and what could not be done as asked.
     fn announce(&self, loaded: &Loaded) {
         for warning in loaded.engine.warnings() {
@@ -403,10 +517,21 @@ impl Vjepa2Classify {
         let alike = before.preprocessing == next.model.preprocessing
             && before.frames == next.model.frames
             && before.frame_stride == next.model.frame_stride;
-        if !alike && let Some(info) = state.video.as_ref().map(|video| video.info.clone()) {
-            match self.video(info, &next.model) {
-                Ok(video) => {
-                    self.restart(state, "new model");
+        // The GPU's memory is that of the engine which runs.
+        let on_device = |video: &Video| matches!(video.prepare, Prepare::Device(..));
+        let known = state
+            .video
+            .as_ref()
+            .map(|video| (video.info.clone(), on_device(video)))
+            .filter(|(_, on_device)| !alike || *on_device);
+        if let Some((info, on_device)) = known {
+            match self.video(info, on_device, &next) {
+                Ok(mut video) => {
+                    if alike && let Some(before) = state.video.take() {
+                        video.assembler = before.assembler;
+                    } else {
+                        self.restart(state, "new model");
+                    }
                     state.video = Some(video);
                 }
                 Err(err) => {
@@ -434,7 +559,12 @@ impl Vjepa2Classify {
     }
 
     /// What frames of these caps need for this model.
-    fn video(&self, info: gst_video::VideoInfo, model: &ClassifierModel) -> Result<Video, String> {
+    fn video(
+        &self,
+        info: gst_video::VideoInfo,
+        on_device: bool,
+        Loaded { engine, model }: &Loaded,
+    ) -> Result<Video, String> {
         let preprocessor = Preprocessor::new(
             &model.preprocessing,
             info.width() as usize,
@@ -444,9 +574,22 @@ impl Vjepa2Classify {
         .map_err(|err| err.to_string())?;
         let rhythm = lock(&self.settings).rhythm(model, Some(info.fps()))?;
         gst::info!(CAT, imp = self, "{rhythm:?}");
+        let prepare = match on_device {
+            false => Prepare::Host(Box::new(preprocessor)),
+            true => {
+                let frames = Frames::new(engine, &KERNELS).ok_or_else(|| {
+                    "frames in CUDAMemory need the model on their GPU (device=cuda); put \
+                     cudadownload before this element"
+                        .to_string()
+                })?;
+                let frames = frames.map_err(|err| err.to_string())?;
+                let device = DevicePreprocessor::new(frames.gpu(), &preprocessor);
+                Prepare::Device(frames, Box::new(device.map_err(|err| err.to_string())?))
+            }
+        };
         Ok(Video {
             info,
-            preprocessor,
+            prepare,
             assembler: Assembler::new(rhythm),
         })
     }
@@ -455,7 +598,7 @@ impl Vjepa2Classify {
     fn take_frame(
         &self,
         state: &mut State,
-        buffer: &gst::BufferRef,
+        buffer: &mut gst::BufferRef,
     ) -> Result<Option<Clip<Vec<f32>>>, gst::FlowError> {
         let pts = buffer.pts().map(gst::ClockTime::nseconds);
         let duration = buffer.duration().map(gst::ClockTime::nseconds);
@@ -479,24 +622,15 @@ impl Vjepa2Classify {
         };
         let Video {
             info,
-            preprocessor,
+            prepare,
             assembler,
         } = video;
         assembler
-            .push(span, || {
-                let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info)
-                    .map_err(|_| {
-                        format!(
-                            "its {} bytes do not hold a frame of these caps",
-                            buffer.size()
-                        )
-                    })?;
-                let pixels = frame::pixels(&mapped)
-                    .ok_or_else(|| "its planes are not those of its format".to_string())?;
-                preprocessor
-                    .run(pixels)
-                    .map(Arc::new)
-                    .map_err(|err| err.to_string())
+            .push(span, || match prepare {
+                Prepare::Host(preprocessor) => prepare_on_host(preprocessor, buffer, info),
+                Prepare::Device(frames, preprocessor) => {
+                    prepare_on_device(frames, preprocessor, buffer, info)
+                }
             })
             .map_err(|reason| {
                 gst::element_imp_error!(
