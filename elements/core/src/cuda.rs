@@ -255,6 +255,30 @@ impl Frames {
         }))
     }
 
+    /// The same for an element that starts: others are told of the context. Where frames in the GPU's
+    /// memory cannot be used although the model runs there, the log says why, and the element takes
+    /// those in the host's memory alone.
+    pub fn of_element(
+        element: &impl IsA<gst::Element>,
+        engine: &Engine,
+        kernels: &[&'static str],
+    ) -> Option<Self> {
+        match Self::new(engine, kernels)? {
+            Ok(frames) => {
+                frames.card.publish(element);
+                Some(frames)
+            }
+            Err(err) => {
+                gst::warning!(
+                    CAT,
+                    obj = element,
+                    "Frames in CUDAMemory are not taken, only those in the host's memory: {err}"
+                );
+                None
+            }
+        }
+    }
+
     pub fn card(&self) -> &'static Card {
         self.card
     }

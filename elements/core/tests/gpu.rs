@@ -108,6 +108,26 @@ fn a_bound_run_is_ordered_by_the_stream_and_waits_for_nothing() {
 
 #[test]
 #[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn results_come_to_the_host_where_only_inputs_are_bound() {
+    let engine = engine("cuda", |settings| settings.cuda_graph = true);
+    let (a, b) = (row(&engine), row(&engine));
+    let binding = engine
+        .bind_inputs(vec![("a", a.clone()), ("b", b.clone())])
+        .unwrap();
+    write(&engine, &b, [10.0; 4]);
+    for value in [1.0, 2.0, 3.0] {
+        write(&engine, &a, [value; 4]);
+        let outputs = binding.run().unwrap();
+        assert_eq!(outputs[0].0, "y");
+        assert_eq!(outputs[0].1.as_f32().unwrap(), [10.0 + value; 4]);
+        assert_eq!(outputs[1].1.shape, [1, 4]);
+    }
+    assert_eq!(engine.stats().host_bytes, 3 * 2 * 16);
+    assert!(engine.bind_inputs(vec![("a", a)]).is_err());
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
 fn tensors_of_the_host_still_work_between_bound_runs() {
     let engine = engine("cuda", |settings| settings.batch_size = 4);
     let (a, b, y, same) = (row(&engine), row(&engine), row(&engine), row(&engine));

@@ -7,7 +7,7 @@
 //! * a module a family, with launcher and reference: [`convert`] (NV12, P010, RGBA and planes of red,
 //!   green and blue), [`classify`] (crop, resize, normalise), [`codec`] (shuffles and rounding), [`lut`]
 //!   (tables of three dimensions), [`point`] (tables of one);
-//! * a module for an element where its layout is its own: [`restore`];
+//! * a module for an element where its numbers are its own: [`restore`], [`detect`];
 //! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
 //! * [`device`]: a GPU: memory, copies, launches;
 //! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time.
@@ -18,6 +18,7 @@ pub mod classify;
 pub mod codec;
 pub mod compile;
 pub mod convert;
+pub mod detect;
 pub mod device;
 pub mod gstcuda;
 pub mod launch;

@@ -48,6 +48,7 @@ sources! {
     "codec_round": "codec_round_i8_f32", "codec_round_i8_f16", "codec_round_i16_f32", "codec_round_i16_f16";
     "lut3d": "lut3d_rgba", "lut3d_planes_8", "lut3d_planes_10";
     "point": "point_8", "point_10";
+    "detect": "detect_f32", "detect_u8";
     "restore_read": "restore_read";
     "restore_change": "restore_change";
 }

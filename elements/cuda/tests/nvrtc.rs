@@ -8,7 +8,7 @@ use aivideo_cuda::{
     Area, Element, Launch, Memory, classify, codec,
     compile::{Nvrtc, Target},
     convert::{Colour, Depth, Packed, SemiPlanar},
-    lut,
+    detect, lut,
     point::Point,
     restore,
     source::SOURCES,
@@ -138,6 +138,32 @@ fn launches() -> HashMap<&'static str, usize> {
     };
     all.push(spec.read(plane(1), memory).unwrap());
     all.push(spec.change(plane(1), memory, memory, 256).unwrap());
+    for bytes in [false, true] {
+        let spec = detect::Detect {
+            width: 64,
+            height: 64,
+            out_width: 64,
+            out_height: 64,
+            inner_width: 64,
+            inner_height: 64,
+            kr: 0.2126,
+            kb: 0.0722,
+            full_range: false,
+            bgr: false,
+            pad: 0.0,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            bytes,
+        };
+        let planes = detect::Planes {
+            y: plane(1),
+            u: plane(2),
+            v: plane(3),
+            step: 1,
+            first: [0, 0],
+        };
+        all.push(spec.launch(&planes, memory).unwrap());
+    }
     all.into_iter().map(|l| (l.entry, l.args.len())).collect()
 }
 

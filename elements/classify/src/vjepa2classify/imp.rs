@@ -212,7 +212,8 @@ impl BaseTransformImpl for Vjepa2Classify {
             counter.store(0, Ordering::Relaxed);
         }
         self.flushing.store(false, Ordering::SeqCst);
-        let device_frames = self.device_frames(&loaded.engine);
+        let element = self.obj();
+        let device_frames = Frames::of_element(&*element, &loaded.engine, &KERNELS).is_some();
         *lock(&self.state) = Some(State {
             loaded,
             device_frames,
@@ -429,25 +430,6 @@ fn take_finished(asked: &mut VecDeque<Asked>) -> Vec<Answered> {
 }
 
 impl Vjepa2Classify {
-    /// Whether frames in the GPU's memory can be taken; others are told of its context then.
-    fn device_frames(&self, engine: &Engine) -> bool {
-        match Frames::new(engine, &KERNELS) {
-            None => false,
-            Some(Ok(frames)) => {
-                frames.card().publish(&*self.obj());
-                true
-            }
-            Some(Err(err)) => {
-                gst::warning!(
-                    CAT,
-                    imp = self,
-                    "Frames in CUDAMemory are not taken, only those in the host's memory: {err}"
-                );
-                false
-            }
-        }
-    }
-
     /// Says which model runs, and what could not be done as asked.
     fn announce(&self, loaded: &Loaded) {
         for warning in loaded.engine.warnings() {

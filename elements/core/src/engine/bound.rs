@@ -20,7 +20,7 @@ use aivideo_cuda::{
 };
 
 use super::{
-    Engine, oneshot,
+    Engine, Outputs, oneshot,
     worker::{Job, Work},
 };
 use crate::{
@@ -66,7 +66,8 @@ impl std::fmt::Display for DeviceTensor {
 /// All inputs and outputs of a model, in its order, at addresses that stay.
 pub(super) struct Bound {
     pub inputs: Vec<DeviceTensor>,
-    pub outputs: Vec<DeviceTensor>,
+    /// `None` where the results are wanted on the host.
+    pub outputs: Option<Vec<DeviceTensor>>,
     /// Tells this set of addresses from all others: a CUDA graph is recorded for each.
     pub id: u64,
 }
@@ -81,8 +82,9 @@ pub struct Binding {
 
 impl Binding {
     /// Runs the model over what the inputs hold then, and returns when the GPU knows of it: what is
-    /// started on the engine's GPU afterwards finds the outputs written.
-    pub fn run(&self) -> Result<(), EngineError> {
+    /// started on the engine's GPU afterwards finds the outputs written. Where only inputs are bound,
+    /// it waits and returns the outputs.
+    pub fn run(&self) -> Result<Outputs, EngineError> {
         let (reply, answer) = oneshot::channel();
         let job = Job {
             user: self.engine.user,
@@ -95,10 +97,7 @@ impl Binding {
         if !matches!(sent, Some(Ok(()))) {
             return Err(shared.stopped());
         }
-        answer
-            .recv()
-            .unwrap_or_else(|| Err(shared.stopped()))
-            .map(|_| ())
+        answer.recv().unwrap_or_else(|| Err(shared.stopped()))
     }
 }
 
@@ -152,49 +151,69 @@ impl Engine {
         inputs: Vec<(&str, DeviceTensor)>,
         outputs: Vec<(&str, DeviceTensor)>,
     ) -> Result<Binding, EngineError> {
-        let gpu = self.need_gpu()?;
-        let order = |infos: &[TensorInfo], mut named: Vec<(&str, DeviceTensor)>| {
-            let error = |name: &str, expected: String, got: String| EngineError::Input {
-                model: self.shared.info.origin.clone(),
-                name: name.to_string(),
-                expected,
-                got,
-            };
-            let ordered = infos
-                .iter()
-                .map(|info| {
-                    let at = named.iter().position(|(name, _)| *name == info.name);
-                    let Some(at) = at else {
-                        return Err(error(&info.name, info.to_string(), "nothing".into()));
-                    };
-                    let (name, tensor) = named.swap_remove(at);
-                    if !fits(info, &tensor) {
-                        return Err(error(name, info.to_string(), tensor.to_string()));
-                    }
-                    if !Arc::ptr_eq(&tensor.gpu, gpu) {
-                        let (want, got) = ("memory of this engine", "memory of another");
-                        return Err(error(name, want.into(), got.into()));
-                    }
-                    Ok(tensor)
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            match named.first() {
-                Some((name, _)) => {
-                    let names: Vec<&str> = infos.iter().map(|info| info.name.as_str()).collect();
-                    let expected = format!("one each of {}", names.join(", "));
-                    Err(error(name, expected, "another".to_string()))
-                }
-                None => Ok(ordered),
-            }
-        };
+        let outputs = self.order(self.outputs(), outputs)?;
+        self.bound(inputs, Some(outputs))
+    }
+
+    /// Binds all inputs; each run waits for its results and brings them to the host.
+    pub fn bind_inputs(&self, inputs: Vec<(&str, DeviceTensor)>) -> Result<Binding, EngineError> {
+        self.bound(inputs, None)
+    }
+
+    fn bound(
+        &self,
+        inputs: Vec<(&str, DeviceTensor)>,
+        outputs: Option<Vec<DeviceTensor>>,
+    ) -> Result<Binding, EngineError> {
         Ok(Binding {
             bound: Arc::new(Bound {
-                inputs: order(self.inputs(), inputs)?,
-                outputs: order(self.outputs(), outputs)?,
+                inputs: self.order(self.inputs(), inputs)?,
+                outputs,
                 id: BINDINGS.fetch_add(1, Ordering::Relaxed),
             }),
             engine: self.clone(),
         })
+    }
+
+    /// Named tensors in the model's order, or what is wrong with which.
+    fn order(
+        &self,
+        infos: &[TensorInfo],
+        mut named: Vec<(&str, DeviceTensor)>,
+    ) -> Result<Vec<DeviceTensor>, EngineError> {
+        let gpu = self.need_gpu()?;
+        let error = |name: &str, expected: String, got: String| EngineError::Input {
+            model: self.shared.info.origin.clone(),
+            name: name.to_string(),
+            expected,
+            got,
+        };
+        let ordered = infos
+            .iter()
+            .map(|info| {
+                let at = named.iter().position(|(name, _)| *name == info.name);
+                let Some(at) = at else {
+                    return Err(error(&info.name, info.to_string(), "nothing".into()));
+                };
+                let (name, tensor) = named.swap_remove(at);
+                if !fits(info, &tensor) {
+                    return Err(error(name, info.to_string(), tensor.to_string()));
+                }
+                if !Arc::ptr_eq(&tensor.gpu, gpu) {
+                    let (want, got) = ("memory of this engine", "memory of another");
+                    return Err(error(name, want.into(), got.into()));
+                }
+                Ok(tensor)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        match named.first() {
+            Some((name, _)) => {
+                let names: Vec<&str> = infos.iter().map(|info| info.name.as_str()).collect();
+                let expected = format!("one each of {}", names.join(", "));
+                Err(error(name, expected, "another".to_string()))
+            }
+            None => Ok(ordered),
+        }
     }
 }
 

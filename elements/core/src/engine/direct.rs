@@ -15,7 +15,7 @@ use ort::{
     value::{DynTensor, DynValueTypeMarker, Shape, TensorRefMut, ValueRefMut},
 };
 
-use super::bound::{Bound, DeviceTensor};
+use super::bound::DeviceTensor;
 use crate::tensor::{ElementType, TensorData, TensorInfo, for_each_type};
 
 /// Names of inputs and outputs as C has them.
@@ -74,17 +74,18 @@ pub(super) fn run_bound(
     names: &Names,
     options: &RunOptions,
     gpu: i32,
-    bound: &Bound,
+    inputs: &[DeviceTensor],
+    outputs: &[DeviceTensor],
 ) -> ort::Result<()> {
-    let (inputs, outputs) = (values(gpu, &bound.inputs)?, values(gpu, &bound.outputs)?);
+    let (inputs, outputs) = (values(gpu, inputs)?, values(gpu, outputs)?);
     let inputs: Vec<_> = inputs.iter().map(|input| input.ptr()).collect();
-    // SAFETY: the values are over the memory of `bound`, which its buffers own. When they are dropped
+    // SAFETY: the values are over memory that the tensors own. When they are dropped
     // while the GPU still works, their memory is freed in the order of the session's stream, after it.
     unsafe { call(session, names, options, &inputs, &outputs) }
 }
 
 /// Tensors over memory of the GPU.
-fn values(
+pub(super) fn values(
     gpu: i32,
     tensors: &[DeviceTensor],
 ) -> ort::Result<Vec<ValueRefMut<'_, DynValueTypeMarker>>> {

@@ -95,7 +95,7 @@ impl worker::Model for LoadedModel {
         LoadedModel::run(self, inputs)
     }
 
-    fn run_bound(&mut self, bound: &bound::Bound) -> Result<(), EngineError> {
+    fn run_bound(&mut self, bound: &bound::Bound) -> Answer {
         LoadedModel::run_bound(self, bound)
     }
 

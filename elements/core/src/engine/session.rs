@@ -313,8 +313,9 @@ impl LoadedModel {
         })
     }
 
-    /// Has the GPU run the model over its own memory, and does not wait for it.
-    pub(super) fn run_bound(&mut self, bound: &Bound) -> Result<(), EngineError> {
+    /// Has the GPU run the model over its own memory. Does not wait for it, unless results are wanted
+    /// on the host.
+    pub(super) fn run_bound(&mut self, bound: &Bound) -> Result<Outputs, EngineError> {
         let origin = self.origin.clone();
         let failed = |reason: String| EngineError::Run {
             model: origin,
@@ -325,12 +326,25 @@ impl LoadedModel {
         };
         let index = *index;
         let mut run = || {
+            let Some(outputs) = &bound.outputs else {
+                let inputs = direct::values(index, &bound.inputs)?;
+                return self.run_free(inputs.into_iter().map(SessionInputValue::from).collect());
+            };
             let mut options = RunOptions::new()?;
             options.disable_device_sync()?;
             if self.cuda_graph {
                 options.set(GRAPH, bound.id.to_string())?;
             }
-            direct::run_bound(&mut self.session, &self.names, &options, index, bound)
+            let inputs = &bound.inputs;
+            direct::run_bound(
+                &mut self.session,
+                &self.names,
+                &options,
+                index,
+                inputs,
+                outputs,
+            )?;
+            Ok(Outputs::new())
         };
         run().map_err(|err: ort::Error| failed(said(err.message())))
     }
@@ -346,7 +360,7 @@ impl LoadedModel {
             .as_ref()
             .and_then(|memory| memory.recall(&shapes));
         let Some(known) = known.cloned() else {
-            let outputs = self.run_free(&values)?;
+            let outputs = self.run_free(values.iter().map(SessionInputValue::from).collect())?;
             self.learn(shapes, &outputs);
             return Ok(outputs);
         };
@@ -355,7 +369,8 @@ impl LoadedModel {
             Err(_) => {
                 // Either the run fails in any way, or the shapes of the outputs depend on the
                 // content of the inputs and cannot be foreseen.
-                let outputs = self.run_free(&values)?;
+                let outputs =
+                    self.run_free(values.iter().map(SessionInputValue::from).collect())?;
                 self.shapes = None;
                 Ok(outputs)
             }
@@ -394,16 +409,11 @@ impl LoadedModel {
     }
 
     /// Runs with outputs of whatever shape, copied.
-    fn run_free(&mut self, values: &[DynTensor]) -> ort::Result<Outputs> {
+    fn run_free(&mut self, values: Vec<SessionInputValue<'_>>) -> ort::Result<Outputs> {
         let inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = values
-            .iter()
+            .into_iter()
             .zip(&self.inputs)
-            .map(|(value, info)| {
-                (
-                    Cow::from(info.name.as_str()),
-                    SessionInputValue::from(value),
-                )
-            })
+            .map(|(value, info)| (Cow::from(info.name.as_str()), value))
             .collect();
         self.session
             .run_with_options(inputs, &self.host_run)?

@@ -30,7 +30,7 @@ pub(super) type Answer = Result<Outputs, EngineError>;
 pub(super) enum Work {
     /// A run over these tensors of the host's memory, whose answer is the outputs.
     Tensors(Inputs),
-    /// A run over memory of the GPU, whose answer is empty.
+    /// A run over memory of the GPU, whose answer is the outputs that are wanted on the host.
     Bound(Arc<Bound>),
 }
 
@@ -55,7 +55,7 @@ impl Request for Job {
 /// What the worker runs: the session, or a stand-in in tests.
 pub(super) trait Model: Send + 'static {
     fn run(&mut self, inputs: Inputs) -> Answer;
-    fn run_bound(&mut self, bound: &Bound) -> Result<(), EngineError>;
+    fn run_bound(&mut self, bound: &Bound) -> Answer;
     /// For messages.
     fn origin(&self) -> &str;
 }
@@ -96,13 +96,12 @@ impl<M: Model> Worker<M> {
                         let start = Instant::now();
                         let answer = model.run_bound(&bound);
                         counters.ran(start.elapsed());
+                        if let Ok(outputs) = &answer {
+                            counters.carried(outputs.iter().map(|(_, t)| t.bytes()).sum());
+                        }
                         answer
                     });
-                    self.reply(
-                        first.submitted,
-                        first.reply,
-                        answer.map(|()| Outputs::new()),
-                    );
+                    self.reply(first.submitted, first.reply, answer);
                 }
                 Work::Tensors(inputs) => {
                     let first = Tensors {
@@ -285,7 +284,7 @@ mod tests {
             Ok(vec![("y".to_string(), Tensor::i32(shape, values))])
         }
 
-        fn run_bound(&mut self, _: &Bound) -> Result<(), EngineError> {
+        fn run_bound(&mut self, _: &Bound) -> Answer {
             Err(EngineError::Run {
                 model: self.origin().to_string(),
                 reason: "it is on no GPU".to_string(),

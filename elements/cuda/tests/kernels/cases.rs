@@ -5,15 +5,18 @@ use aivideo_classify::preprocess::{self, Order, Pixels, Plane, Preprocessing, Pr
 use aivideo_codec::coder::fused::kernels as codec_cpu;
 use aivideo_color::planes::{self, Planes, PlanesMut};
 use aivideo_color::table::{ColorTable, tetrahedral};
+use aivideo_core::pixels::Yuv420;
 use aivideo_cuda::{
     Area, Element, Memory,
     classify::{Axis, AxisMemory, Components, Finish, Rows},
     codec::{self, Chroma, Rounding, Shuffle},
     convert::{Colour, Depth, Matrix, Packed, SemiPlanar, to_bytes},
+    detect::{self, Detect},
     lut::{self, Table},
     point::Point,
     restore::{Component, Samples},
 };
+use aivideo_enhance::{detect::prepare::Fit, frame::Gamut};
 use aivideo_fx::effects::posterize;
 use aivideo_fx::simd::lut::RowLut;
 
@@ -32,6 +35,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("tables of three dimensions, luma and chroma", lut_planes),
     ("tables of one dimension", point),
     ("the restoration net's planes", restore),
+    ("a detection model's input", detect),
 ];
 
 /// Numbers that look random, the same each time.
@@ -816,6 +820,80 @@ fn restore(machine: &mut dyn Machine) {
                     spec.change_reference(&mut picture, stride as usize, &before, &after, share);
                     let what = format!("{spec:?} changed by {share}");
                     assert_equal(&machine.download(at), &picture, &what);
+                }
+            }
+        }
+    }
+}
+
+fn detect(machine: &mut dyn Machine) {
+    for (width, height, letterbox) in [(97, 41, true), (40, 90, true), (23, 19, false)] {
+        for (bgr, full_range) in [(false, false), (true, true)] {
+            let fit = Fit {
+                width: 64,
+                height: 48,
+                letterbox,
+                pad: 114.0,
+                bgr,
+                mean: [3.0, 0.0, 7.0],
+                std: [2.0, 1.0, 1.5],
+            };
+            let mut random = Random(47);
+            let mut picture = Yuv420::new(width, height);
+            picture.y = random.bytes(picture.y.len());
+            picture.u = random.bytes(picture.u.len());
+            picture.v = random.bytes(picture.v.len());
+            let wanted = fit.prepare(&picture, (Gamut::Bt709, full_range));
+            let (inner_width, inner_height) = fit.inner((width, height));
+            let (kr, kb) = Gamut::Bt709.weights();
+            let cw = width.div_ceil(2);
+            let interleaved: Vec<u8> = picture
+                .u
+                .iter()
+                .zip(&picture.v)
+                .flat_map(|(u, v)| [*u, *v])
+                .collect();
+            let y = area(machine.upload(&picture.y), width as u32);
+            let apart = [&picture.u, &picture.v].map(|p| area(machine.upload(p), cw as u32));
+            let both = area(machine.upload(&interleaved), 2 * cw as u32);
+            for bytes in [false, true] {
+                let spec = Detect {
+                    width: width as u32,
+                    height: height as u32,
+                    out_width: 64,
+                    out_height: 48,
+                    inner_width: inner_width as u32,
+                    inner_height: inner_height as u32,
+                    kr: kr as f32,
+                    kb: kb as f32,
+                    full_range,
+                    bgr,
+                    pad: fit.pad,
+                    mean: fit.mean,
+                    std: fit.std,
+                    bytes,
+                };
+                let wanted: Vec<u8> = match bytes {
+                    true => wanted
+                        .iter()
+                        .map(|v| v.round().clamp(0.0, 255.0) as u8)
+                        .collect(),
+                    false => wanted.iter().flat_map(|v| v.to_ne_bytes()).collect(),
+                };
+                for (u, v, step, first) in
+                    [(apart[0], apart[1], 1, [0, 0]), (both, both, 2, [0, 1])]
+                {
+                    let out = machine.zeros(spec.tensor_bytes() as usize);
+                    let planes = detect::Planes {
+                        y,
+                        u,
+                        v,
+                        step,
+                        first,
+                    };
+                    machine.run(&spec.launch(&planes, out).unwrap());
+                    let what = format!("{spec:?} {step}");
+                    assert_equal(&machine.download(out), &wanted, &what);
                 }
             }
         }

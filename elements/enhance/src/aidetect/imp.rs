@@ -6,6 +6,7 @@ use std::{
 };
 
 use aivideo_core::{
+    cuda::{self, Access, Frames},
     element::{lock, same_pads},
     model::ModelSource,
     pixels::Yuv420,
@@ -20,8 +21,10 @@ use gst_base::subclass::prelude::*;
 use crate::{
     detect::{
         DetectError, Detector,
+        device::{DevicePicture, KERNELS},
         region::region,
         sidecar::Sidecar,
+        track::Tracked,
         watch::{MAX_AGE, Rules, Watch},
     },
     frame::Gamut,
@@ -82,6 +85,10 @@ impl Settings {
 
 struct State {
     watch: Watch,
+    /// When the model runs on a GPU and pictures may lie there.
+    device_frames: Option<Frames>,
+    /// Whether they do.
+    on_device: bool,
     info: Option<gst_video::VideoInfo>,
     picture: Yuv420,
     frames: u64,
@@ -130,6 +137,55 @@ fn colour_of(info: &gst_video::VideoInfo) -> (Gamut, bool) {
     )
 }
 
+/// Where the components of a picture of 4:2:0 lie, whatever their order.
+fn device_picture(
+    info: &gst_video::VideoInfo,
+    planes: &[aivideo_cuda::Area],
+) -> Option<DevicePicture> {
+    let format = info.format_info();
+    let plane = |component: usize| planes.get(format.plane()[component] as usize).copied();
+    Some(DevicePicture {
+        planes: aivideo_cuda::detect::Planes {
+            y: plane(0)?,
+            u: plane(1)?,
+            v: plane(2)?,
+            step: u32::try_from(format.pixel_stride()[1]).ok()?,
+            first: [format.poffset()[1], format.poffset()[2]],
+        },
+        width: info.width() as usize,
+        height: info.height() as usize,
+    })
+}
+
+impl State {
+    /// What the model sees in a picture in the GPU's memory.
+    #[allow(unsafe_code)] // the GPU reads the picture's memory
+    fn look_on_device(
+        &mut self,
+        buffer: &mut gst::BufferRef,
+        rules: &Rules,
+    ) -> Result<Vec<Tracked>, gst::ErrorMessage> {
+        let wrong =
+            |reason: String| gst::error_msg!(gst::StreamError::Format, ("the picture: {reason}"));
+        let (Some(frames), Some(info)) = (&mut self.device_frames, &self.info) else {
+            return Err(wrong("there is no GPU for it".to_string()));
+        };
+        let frame = frames
+            .map(buffer, info, Access::Read)
+            .map_err(|error| wrong(error.to_string()))?;
+        let picture = device_picture(info, frame.planes())
+            .ok_or_else(|| wrong("its planes are not those of its format".to_string()))?;
+        let colour = colour_of(info);
+        self.watch
+            .look_by(rules, |detector, threshold, overlap| {
+                // SAFETY: the planes are the mapped frame's, which is dropped only after the GPU was
+                // waited for.
+                unsafe { detector.find_on_device(&picture, colour, threshold, overlap) }
+            })
+            .map_err(|error| error.to_error_message())
+    }
+}
+
 impl AiDetect {
     fn stats(&self) -> gst::Structure {
         match lock(&self.state).as_ref() {
@@ -143,7 +199,7 @@ impl AiDetect {
         }
     }
 
-    fn look(&self, buffer: &gst::BufferRef) -> Result<Vec<Detection>, gst::ErrorMessage> {
+    fn look(&self, buffer: &mut gst::BufferRef) -> Result<Vec<Detection>, gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
         let mut guard = lock(&self.state);
         let not_ready = || gst::error_msg!(gst::CoreError::Negotiation, ("a picture before caps"));
@@ -152,7 +208,11 @@ impl AiDetect {
         let size = (info.width(), info.height());
         let rules = settings.rules();
         state.frames += 1;
-        let tracked = if state.watch.is_due(&rules) {
+        let tracked = if !state.watch.is_due(&rules) {
+            state.watch.skip(&rules)
+        } else if state.on_device {
+            state.look_on_device(buffer, &rules)?
+        } else {
             let frame =
                 gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| {
                     gst::error_msg!(
@@ -171,8 +231,6 @@ impl AiDetect {
                 .watch
                 .look(&state.picture, colour_of(info), &rules)
                 .map_err(|error| error.to_error_message())?
-        } else {
-            state.watch.skip(&rules)
         };
         let detections: Vec<Detection> = tracked
             .iter()
@@ -347,7 +405,7 @@ impl ElementImpl for AiDetect {
                     gst_video::VideoFormat::Nv21,
                 ])
                 .build();
-            same_pads(&caps)
+            same_pads(&cuda::with_cuda(&caps))
         });
         &TEMPLATES
     }
@@ -365,8 +423,11 @@ impl BaseTransformImpl for AiDetect {
         for warning in detector.engine().warnings() {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
+        let device_frames = Frames::of_element(&*self.obj(), detector.engine(), &KERNELS);
         *lock(&self.state) = Some(State {
             watch: Watch::new(detector, settings.max_age),
+            device_frames,
+            on_device: false,
             info: None,
             picture: Yuv420::new(0, 0),
             frames: 0,
@@ -381,10 +442,60 @@ impl BaseTransformImpl for AiDetect {
         Ok(())
     }
 
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        // Others ask before this has started, when only a device that is named is known.
+        let started = lock(&self.state)
+            .as_ref()
+            .map(|state| state.watch.detector().engine().gpu_index());
+        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
+        cuda::answer(&*self.obj(), query, gpu)
+            || BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
+    fn transform_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        // Before the start, whether there will be a GPU is open.
+        let possible = lock(&self.state)
+            .as_ref()
+            .is_none_or(|state| state.device_frames.is_some());
+        match possible {
+            true => self.parent_transform_caps(direction, caps, filter),
+            false => self.parent_transform_caps(direction, &cuda::without_cuda(caps), filter),
+        }
+    }
+
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let answered = self.parent_propose_allocation(decide_query, query);
+        let card = lock(&self.state)
+            .as_ref()
+            .and_then(|state| Some(state.device_frames.as_ref()?.card()));
+        let (Some(card), true) = (card, query.get().0.is_some_and(cuda::is_cuda)) else {
+            return answered;
+        };
+        card.propose(query)
+            .map_err(|err| gst::loggable_error!(CAT, "{err}"))
+    }
+
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let info = gst_video::VideoInfo::from_caps(incaps)
             .map_err(|_| gst::loggable_error!(CAT, "{incaps} is no raw video"))?;
         if let Some(state) = lock(&self.state).as_mut() {
+            state.on_device = cuda::is_cuda(incaps);
+            if state.on_device && state.device_frames.is_none() {
+                return Err(gst::loggable_error!(
+                    CAT,
+                    "Frames in CUDAMemory need the model on their GPU (device=cuda) and GStreamer's \
+                     CUDA library; put cudadownload before this element"
+                ));
+            }
             state.picture = Yuv420::new(info.width() as usize, info.height() as usize);
             state.info = Some(info);
             state.watch.reset();

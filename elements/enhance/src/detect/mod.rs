@@ -3,6 +3,7 @@
 //!
 //! * [`sidecar`]: the JSON file that says what a model takes and gives;
 //! * [`prepare`]: a picture as the model's input;
+//! * [`device`]: the same for pictures in a GPU's memory;
 //! * [`decode`]: the model's output as boxes (YOLOX, D-FINE), overlapping ones suppressed;
 //! * [`track`]: the same object in one picture after the other;
 //! * [`Detector`]: the model with all of these around it;
@@ -10,6 +11,7 @@
 //! * [`region`]: objects as what buffers carry.
 
 pub mod decode;
+pub mod device;
 pub mod prepare;
 pub mod region;
 pub mod sidecar;
@@ -17,7 +19,7 @@ pub mod track;
 pub mod watch;
 
 use aivideo_core::{
-    engine::Engine,
+    engine::{Engine, Outputs},
     error::EngineError,
     model::ModelSource,
     pixels::Yuv420,
@@ -108,6 +110,8 @@ pub struct Detector {
     size_input: Option<String>,
     bytes: bool,
     fit: Fit,
+    /// Made for the first picture in the GPU's memory.
+    device: Option<device::DeviceInput>,
 }
 
 impl Detector {
@@ -179,6 +183,7 @@ impl Detector {
             sidecar,
             fit,
             engine,
+            device: None,
         })
     }
 
@@ -227,16 +232,28 @@ impl Detector {
             inputs.push((name.as_str(), Tensor::i64([1, 2], size)));
         }
         let outputs = self.engine.run(inputs)?;
+        let size = (picture.width, picture.height);
+        self.objects(&outputs, size, threshold, overlap)
+    }
+
+    /// What the model's results say of a picture of this size.
+    fn objects(
+        &self,
+        outputs: &Outputs,
+        size: (usize, usize),
+        threshold: f32,
+        overlap: f32,
+    ) -> Result<Vec<Object>, DetectError> {
         let input = (self.fit.width, self.fit.height);
         let objects = match self.sidecar.family {
             Family::Yolox => decode::yolox(
-                &outputs,
+                outputs,
                 input,
                 &self.sidecar.strides,
                 self.sidecar.decoded,
                 threshold,
             ),
-            Family::Dfine => decode::dfine(&outputs, input, threshold),
+            Family::Dfine => decode::dfine(outputs, input, threshold),
         }
         .map_err(|problem| DetectError::Model {
             model: self.model.clone(),
@@ -247,6 +264,6 @@ impl Detector {
             // A set prediction: each object once already.
             Family::Dfine => objects,
         };
-        Ok(self.fit.undo(objects, (picture.width, picture.height)))
+        Ok(self.fit.undo(objects, size))
     }
 }

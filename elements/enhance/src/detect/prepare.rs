@@ -47,7 +47,7 @@ fn scale(plane: PlaneRef<'_>, width: usize, height: usize) -> Vec<f32> {
 
 impl Fit {
     /// Size of the picture inside the input.
-    fn inner(&self, (width, height): (usize, usize)) -> (usize, usize) {
+    pub fn inner(&self, (width, height): (usize, usize)) -> (usize, usize) {
         if !self.letterbox {
             return (self.width, self.height);
         }

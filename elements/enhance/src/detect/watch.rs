@@ -71,10 +71,22 @@ impl Watch {
         colour: (Gamut, bool),
         rules: &Rules,
     ) -> Result<Vec<Tracked>, DetectError> {
+        self.look_by(rules, |detector, threshold, overlap| {
+            detector.find(picture, colour, threshold, overlap)
+        })
+    }
+
+    /// The same where `find` looks: it is given the detector, the least confidence, and the overlap
+    /// beyond which boxes are dropped.
+    pub fn look_by(
+        &mut self,
+        rules: &Rules,
+        find: impl FnOnce(&mut Detector, f32, f32) -> Result<Vec<super::Object>, DetectError>,
+    ) -> Result<Vec<Tracked>, DetectError> {
         let sidecar = self.detector.sidecar();
         let threshold = rules.threshold.unwrap_or(sidecar.threshold);
         let overlap = rules.overlap.unwrap_or(sidecar.nms_threshold);
-        let found = self.detector.find(picture, colour, threshold, overlap)?;
+        let found = find(&mut self.detector, threshold, overlap)?;
         self.looked += 1;
         Ok(match rules.tracking {
             true => self.tracker.update(&found),

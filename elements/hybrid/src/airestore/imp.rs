@@ -226,7 +226,7 @@ impl BaseTransformImpl for AiRestore {
         for warning in restorer.engine().warnings() {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
-        let frames = self.frames(&restorer);
+        let frames = Frames::of_element(&*self.obj(), restorer.engine(), &KERNELS);
         *lock(&self.state) = Some(State {
             restorer,
             frames,
@@ -434,24 +434,6 @@ fn depth(format: gst_video::VideoFormat) -> Depth {
 }
 
 impl AiRestore {
-    /// What frames in the GPU's memory need, when the net runs there.
-    fn frames(&self, restorer: &Restorer) -> Option<Frames> {
-        match Frames::new(restorer.engine(), &KERNELS)? {
-            Ok(frames) => {
-                frames.card().publish(&*self.obj());
-                Some(frames)
-            }
-            Err(error) => {
-                gst::warning!(
-                    CAT,
-                    imp = self,
-                    "Frames in CUDAMemory are not taken, only those in the host's memory: {error}"
-                );
-                None
-            }
-        }
-    }
-
     fn take_hint(&self, hint: Hint, coded_height: Option<usize>) {
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else { return };

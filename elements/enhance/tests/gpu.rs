@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+//! aidetect on frames in CUDAMemory, with stand-ins for driver, NVRTC and provider (see
+//! `elements/cuda/fake`) and GStreamer's own libgstcuda.
+
+#![allow(unsafe_code)] // libgstcuda's functions
+
+#[path = "../../core/tests/cudaframes/mod.rs"]
+mod cudaframes;
+#[path = "../../core/tests/testmodel/mod.rs"]
+mod testmodel;
+
+use std::sync::Once;
+
+use aivideo_fakecuda::driver;
+use aivideo_meta::Detection;
+use cudaframes::*;
+use gst::prelude::*;
+use gst_check::Harness;
+use testmodel::{Dim, Model, ty};
+
+fn init() {
+    static INIT: Once = Once::new();
+    INIT.call_once(|| {
+        gst::init().expect("GStreamer");
+        aivideo_enhance::register(None).expect("registers");
+    });
+}
+
+#[test]
+fn on_a_stand_in_for_a_gpu() {
+    if library_is_here() {
+        aivideo_fakecuda::run_ignored();
+    }
+}
+
+const SIDE: i64 = 24;
+const VALUES: i64 = 3 * SIDE * SIDE;
+
+/// A detector in D-FINE's manner whose scores are its input, number by number.
+fn model(element: i64, with_size: bool) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let image = [
+        Dim::Fixed(1),
+        Dim::Fixed(3),
+        Dim::Fixed(SIDE),
+        Dim::Fixed(SIDE),
+    ];
+    let boxes: Vec<f32> = (0..VALUES)
+        .flat_map(|i| {
+            let (x, y) = ((i % 12) as f32, (i / 12 % 12) as f32);
+            [x, y, x + 8.0, y + 8.0]
+        })
+        .collect();
+    let labels: Vec<i64> = (0..VALUES).map(|i| i % 3).collect();
+    let mut model = Model::new().input("images", element, &image);
+    if with_size {
+        model = model.input(
+            "orig_target_sizes",
+            ty::I64,
+            &[Dim::Fixed(1), Dim::Fixed(2)],
+        );
+    }
+    model = model
+        .output("labels", ty::I64, &[Dim::Fixed(1), Dim::Fixed(VALUES)])
+        .output(
+            "boxes",
+            ty::F32,
+            &[Dim::Fixed(1), Dim::Fixed(VALUES), Dim::Fixed(4)],
+        )
+        .output("scores", ty::F32, &[Dim::Fixed(1), Dim::Fixed(VALUES)])
+        .constant_f32("all-boxes", &[1, VALUES, 4], &boxes)
+        .constant_f32(
+            "scale",
+            &[],
+            &[if element == ty::U8 { 1.0 / 255.0 } else { 1.0 }],
+        )
+        .constant_i64("all-labels", &[1, VALUES], &labels)
+        .node("Identity", &["all-labels"], &["labels"], &[])
+        .node("Identity", &["all-boxes"], &["boxes"], &[])
+        .node("Cast", &["images"], &["floats"], &[("to", &[ty::F32])])
+        .node("Mul", &["floats", "scale"], &["scaled"], &[])
+        .node("Flatten", &["scaled"], &["scores"], &[("axis", &[1])]);
+    if with_size {
+        // An input must be used; the size is added to nothing.
+        model = model.node("Identity", &["orig_target_sizes"], &["unused"], &[]);
+    }
+    let path = folder.path().join("all.onnx");
+    std::fs::write(&path, model.finish()).unwrap();
+    let std = if element == ty::U8 { 1 } else { 255 };
+    std::fs::write(
+        path.with_extension("json"),
+        format!(
+            "{{\"family\":\"dfine\",\"input\":{{\"width\":{SIDE},\"height\":{SIDE},\"color\":\"BGR\",\
+             \"std\":[{std},{std},{std}]}},\"threshold\":0.8,\"labels\":[\"a\",\"b\",\"c\"]}}"
+        ),
+    )
+    .unwrap();
+    folder
+}
+
+/// What is found in frames of noise: label, confidence, box.
+type Found = Vec<(String, Option<f64>, [f64; 4])>;
+
+fn harness(device: &str, model: &tempfile::TempDir, caps: &gst::Caps) -> Harness {
+    init();
+    let element = gst::ElementFactory::make("aidetect")
+        .property("device", device)
+        .property("tracking", false)
+        .property("model-location", model.path().join("all.onnx").to_str())
+        .build()
+        .unwrap();
+    let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
+    harness.set_src_caps(caps.clone());
+    harness
+}
+
+fn read(buffer: &gst::Buffer) -> Found {
+    let corners = |d: &Detection| [d.x, d.y, d.width, d.height].map(f64::from);
+    Detection::read_all(buffer)
+        .iter()
+        .map(|d| (d.label.clone(), d.confidence, corners(d)))
+        .collect()
+}
+
+fn found(device: &str, model: &tempfile::TempDir, caps: &gst::Caps) -> Vec<Found> {
+    let mut harness = harness(device, model, caps);
+    let pool = aivideo_core::cuda::is_cuda(caps).then(|| own_pool(caps));
+    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
+    (0..3)
+        .map(|number| {
+            let buffer = match &pool {
+                Some(pool) => from_pool(pool, caps, number),
+                None => {
+                    let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+                    fill(buffer.get_mut().unwrap(), caps, number);
+                    buffer
+                }
+            };
+            read(&harness.push_and_pull(buffer).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn the_same_objects_are_found_wherever_frames_lie() {
+    for (element, with_size) in [(ty::F32, false), (ty::U8, false), (ty::F32, true)] {
+        let model = model(element, with_size);
+        for format in ["NV12", "NV21", "I420", "YV12"] {
+            let (host, device) = caps(format, 49, 36);
+            let wanted = found("cpu", &model, &host);
+            assert!(wanted.iter().all(|found| found.len() > 10), "{wanted:?}");
+            assert_ne!(wanted[0], wanted[1]);
+            let got = found("cuda", &model, &device);
+            assert!(got == wanted, "{format}, element type {element}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_are_not_touched_and_stay_on_the_card() {
+    let model = model(ty::F32, false);
+    let (_, device) = caps("NV12", 640, 360);
+    let mut harness = harness("cuda", &model, &device);
+    harness
+        .element()
+        .unwrap()
+        .set_property("inference-interval", 2u32);
+    let pool = own_pool(&device);
+    let counters = ["to-device", "to-host", "peer", "allocations", "launches"];
+    for number in 0..4 {
+        let buffer = from_pool(&pool, &device, number);
+        let memory = buffer.peek_memory(0).as_ptr();
+        let before = counters.map(driver);
+        let out = harness.push_and_pull(buffer).unwrap();
+        let after = counters.map(driver);
+        let [up, down, peer, allocations, launches] = std::array::from_fn(|i| after[i] - before[i]);
+        assert_eq!(out.peek_memory(0).as_ptr(), memory);
+        assert_eq!((up, down, peer), (0, 0, 0), "frame {number}");
+        assert!(number == 0 || allocations == 0);
+        assert_eq!(launches, 1 - number % 2, "every second picture");
+        let mut next = noise(number);
+        let content = content(out, &device);
+        assert!(content.iter().all(|byte| *byte == next()));
+    }
+    // The model's results, and nothing else, came to the host.
+    let stats = harness
+        .element()
+        .unwrap()
+        .property::<gst::Structure>("stats");
+    let results = VALUES as u64 * (8 + 16 + 4);
+    assert_eq!(stats.get::<u64>("host-bytes"), Ok(2 * results));
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_of_another_context_are_read_there() {
+    let model = model(ty::F32, false);
+    let (host, device) = caps("NV12", 64, 48);
+    let wanted = found("cpu", &model, &host);
+    let mut harness = harness("cuda", &model, &device);
+    let pool = foreign_pool(&device);
+    for (number, wanted) in wanted.iter().enumerate() {
+        let buffer = from_pool(&pool, &device, number as u64);
+        let size = buffer.size() as u64;
+        let peer = driver("peer");
+        let out = harness.push_and_pull(buffer).unwrap();
+        assert_eq!(&read(&out), wanted);
+        assert_eq!(driver("peer") - peer, size);
+    }
+}
+
+#[test]
+fn without_a_gpu_frames_of_one_are_not_offered_and_not_taken() {
+    let model = model(ty::F32, false);
+    let (_, device) = caps("NV12", 64, 48);
+    let mut harness = harness("cpu", &model, &device);
+    assert_eq!(features(&harness.element().unwrap()), [false]);
+    let buffer = gst::Buffer::with_size(64 * 48 * 3 / 2).unwrap();
+    assert_eq!(harness.push(buffer), Err(gst::FlowError::NotNegotiated));
+}
