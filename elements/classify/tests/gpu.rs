@@ -12,6 +12,7 @@ mod cudaframes;
 #[path = "../../core/tests/testmodel/mod.rs"]
 mod testmodel;
 
+use aivideo_core::cuda::Place;
 use aivideo_core::meta::ClassificationResult;
 use aivideo_fakecuda::driver;
 use common::{Bench, probe, stamped};
@@ -31,7 +32,7 @@ fn found(properties: &[(&str, &str)], caps: &gst::Caps, frames: u64) -> Vec<Clas
     all.extend_from_slice(properties);
     let mut bench = Bench::new(&all);
     bench.harness.set_src_caps(caps.clone());
-    let pool = aivideo_core::cuda::is_cuda(caps).then(|| own_pool(caps));
+    let pool = Place::of(caps).map(|_| own_pool(caps));
     let info = gst_video::VideoInfo::from_caps(caps).unwrap();
     (0..frames)
         .flat_map(|index| {
@@ -136,6 +137,30 @@ fn frames_of_another_context_are_read_there() {
 
 #[test]
 #[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_of_deepstream_are_read_where_they_lie() {
+    let model = probe();
+    let with = ("model-location", model.path.to_str().unwrap());
+    let (host, _) = caps("NV12", 64, 48);
+    let wanted = found(&[("device", "cpu"), with], &host, 17);
+    let mut bench = Bench::with_probe(
+        &model,
+        &[("device", "cuda"), ("sync", "true"), ("top-k", "20")],
+    );
+    bench.harness.set_src_caps(nvmm_caps(&host));
+    let mut got = Vec::new();
+    for index in 0..17 {
+        let frame = Nvmm::new(&host, index);
+        let buffer = stamped(frame.buffer(), index);
+        // Others may hold what is only read.
+        let held = buffer.clone();
+        got.extend(bench.pass(buffer));
+        drop(held);
+    }
+    assert_eq!(got, wanted);
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
 fn a_new_model_takes_over_on_the_same_frames() {
     let (first, second) = (probe(), {
         let mut bytes = common::probe_bytes();
@@ -192,6 +217,6 @@ fn between_gstreamers_own_elements() {
 fn without_a_gpu_frames_of_one_are_not_offered_and_not_taken() {
     let element = common::element(&[("device", "cpu")]);
     element.set_state(gst::State::Paused).unwrap();
-    assert_eq!(features(&element), [false]);
+    assert_eq!(places(&element), [None]);
     element.set_state(gst::State::Null).unwrap();
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Frames of GStreamer's in a GPU's memory (`memory:CUDAMemory`), for elements whose model runs on it.
+//! Frames in a GPU's memory, GStreamer's (`memory:CUDAMemory`) and DeepStream's (`memory:NVMM`), for
+//! elements whose model runs on it.
 //!
 //! Who owns what:
 //! * ONNX Runtime uses a GPU's primary context, so this process's frames should lie there, too. A
@@ -17,7 +18,7 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::CStr,
+    ffi::{CStr, c_uint},
     marker::PhantomData,
     sync::{Arc, LazyLock, Mutex},
 };
@@ -30,10 +31,38 @@ use aivideo_cuda::{
 use glib::translate::from_glib_full;
 use gst::prelude::*;
 
-use crate::{element::lock, engine::Engine};
+use crate::{element::lock, engine::Engine, nvmm};
 
-/// The feature of caps whose frames lie in the GPU's memory.
-pub const FEATURE: &str = "memory:CUDAMemory";
+/// Whose frames in a GPU's memory, as a feature of the caps says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `memory:CUDAMemory`.
+    Cuda,
+    /// `memory:NVMM`.
+    Nvmm,
+}
+
+impl Place {
+    const ALL: [Self; 2] = [Self::Cuda, Self::Nvmm];
+
+    pub fn feature(self) -> &'static str {
+        match self {
+            Self::Cuda => "memory:CUDAMemory",
+            Self::Nvmm => "memory:NVMM",
+        }
+    }
+
+    fn of_features(features: &gst::CapsFeaturesRef) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|place| features.contains(place.feature()))
+    }
+
+    /// Where frames of these caps lie; `None` is the host.
+    pub fn of(caps: &gst::CapsRef) -> Option<Self> {
+        Self::of_features(caps.features(0)?)
+    }
+}
 
 const CONTEXT_TYPE: &str = "gst.cuda.context";
 
@@ -57,11 +86,13 @@ pub enum CudaError {
     #[error("there is no pool of frames in CUDAMemory for {0}")]
     Pool(String),
     #[error(
-        "the caps say {FEATURE}, but the frame's memory is {0}: an element before this one breaks \
-         its promise"
+        "the caps say memory:CUDAMemory, but the frame's memory is {0}: an element before this one \
+         breaks its promise"
     )]
     Memory(String),
-    #[error("the frame in CUDAMemory cannot be mapped")]
+    #[error("the frame in NVMM cannot be used: {0}")]
+    Nvmm(String),
+    #[error("the frame in the GPU's memory cannot be mapped")]
     Map,
     #[error("the planes of the frame do not lie in its memory as its caps say")]
     Layout,
@@ -146,7 +177,8 @@ impl Card {
     /// Offers a pool to the element before, for frames in the GPU's memory and where nobody behind has
     /// one: frames that are changed in place stay where they are, so a pool from behind is the better.
     pub fn propose(&self, query: &mut gst::query::Allocation) -> Result<(), CudaError> {
-        let caps = query.get_owned().0.filter(|caps| is_cuda(caps));
+        let caps = query.get_owned().0;
+        let caps = caps.filter(|caps| Place::of(caps) == Some(Place::Cuda));
         let Some(caps) = caps.filter(|_| query.allocation_pools().next().is_none()) else {
             return Ok(());
         };
@@ -193,29 +225,29 @@ pub fn answer(
     }
 }
 
-/// Whether frames of these caps lie in a GPU's memory.
-pub fn is_cuda(caps: &gst::CapsRef) -> bool {
-    caps.features(0)
-        .is_some_and(|features| features.contains(FEATURE))
-}
-
 /// Caps of raw video in the host's memory, and the same in the GPU's.
-pub fn with_cuda(caps: &gst::Caps) -> gst::Caps {
+pub fn with_places(caps: &gst::Caps) -> gst::Caps {
     let mut all = caps.clone();
     let all_mut = all.make_mut();
-    for structure in caps.iter() {
-        let features = gst::CapsFeatures::new([FEATURE]);
-        all_mut.append_structure_full(structure.to_owned(), Some(features));
+    for place in Place::ALL {
+        for structure in caps.iter() {
+            let features = gst::CapsFeatures::new([place.feature()]);
+            all_mut.append_structure_full(structure.to_owned(), Some(features));
+        }
     }
     all
 }
 
-/// The caps without those in a GPU's memory.
-pub fn without_cuda(caps: &gst::Caps) -> gst::Caps {
+/// The caps without those in a GPU's memory that an element cannot take.
+pub fn possible(caps: &gst::Caps, frames: Option<&Frames>) -> gst::Caps {
     let mut rest = gst::Caps::new_empty();
     let rest_mut = rest.make_mut();
     for (structure, features) in caps.iter_with_features() {
-        if !features.contains(FEATURE) {
+        let possible = match Place::of_features(features) {
+            None => true,
+            Some(place) => frames.is_some_and(|frames| frames.takes(place)),
+        };
+        if possible {
             rest_mut.append_structure_full(structure.to_owned(), Some(features.to_owned()));
         }
     }
@@ -224,7 +256,8 @@ pub fn without_cuda(caps: &gst::Caps) -> gst::Caps {
 
 /// An element's frames in the memory of the GPU that its engine runs on.
 pub struct Frames {
-    card: &'static Card,
+    /// For GStreamer's frames, where its library is.
+    card: Option<&'static Card>,
     gpu: Arc<Gpu>,
     /// A copy of a frame of another context.
     border: Option<Arc<Buffer>>,
@@ -240,47 +273,56 @@ pub enum Access {
 
 impl Frames {
     /// For an engine on a GPU; `None` for one on the CPU. `kernels` are those that the element will
-    /// start: they are compiled now.
-    pub fn new(engine: &Engine, kernels: &[&'static str]) -> Option<Result<Self, CudaError>> {
-        let gpu = engine.gpu()?.clone();
-        let prepare = || {
-            let card = Card::of(engine.gpu_index().unwrap_or(0))?;
-            gpu.prepare(kernels)?;
-            Ok(card)
-        };
-        Some(prepare().map(|card| Self {
-            card,
-            gpu,
-            border: None,
-        }))
-    }
-
-    /// The same for an element that starts: others are told of the context. Where frames in the GPU's
-    /// memory cannot be used although the model runs there, the log says why, and the element takes
-    /// those in the host's memory alone.
+    /// start: they are compiled now. Others are told of the GPU's context. What cannot be used although
+    /// the model runs on a GPU is in the log, and the element takes the other frames alone.
     pub fn of_element(
         element: &impl IsA<gst::Element>,
         engine: &Engine,
         kernels: &[&'static str],
     ) -> Option<Self> {
-        match Self::new(engine, kernels)? {
-            Ok(frames) => {
-                frames.card.publish(element);
-                Some(frames)
-            }
+        let gpu = engine.gpu()?.clone();
+        if let Err(err) = gpu.prepare(kernels) {
+            gst::warning!(
+                CAT,
+                obj = element,
+                "Frames in the GPU's memory are not taken, only those in the host's: {err}"
+            );
+            return None;
+        }
+        let card = Card::of(engine.gpu_index()?);
+        match &card {
+            Ok(card) => card.publish(element),
             Err(err) => {
                 gst::warning!(
                     CAT,
                     obj = element,
-                    "Frames in CUDAMemory are not taken, only those in the host's memory: {err}"
+                    "Frames in CUDAMemory are not taken: {err}"
                 );
-                None
             }
         }
+        Some(Self {
+            card: card.ok(),
+            gpu,
+            border: None,
+        })
     }
 
-    pub fn card(&self) -> &'static Card {
+    /// The same for another engine on the same GPU.
+    pub fn for_engine(&self, engine: &Engine) -> Option<Self> {
+        Some(Self {
+            card: self.card,
+            gpu: engine.gpu()?.clone(),
+            border: None,
+        })
+    }
+
+    pub fn card(&self) -> Option<&'static Card> {
         self.card
+    }
+
+    /// Whether such frames can be had.
+    pub fn takes(&self, place: Place) -> bool {
+        place == Place::Nvmm || self.card.is_some()
     }
 
     pub fn gpu(&self) -> &Arc<Gpu> {
@@ -292,41 +334,46 @@ impl Frames {
         &mut self,
         buffer: &'a mut gst::BufferRef,
         info: &gst_video::VideoInfo,
+        place: Place,
         access: Access,
     ) -> Result<DeviceFrame<'a>, CudaError> {
         let memory = match buffer.n_memory() {
             1 => buffer.peek_memory(0),
             n => return Err(CudaError::Memory(format!("{n} blocks"))),
         };
-        if !self.card.is_cuda(memory) {
-            return Err(CudaError::Memory(kind(memory)));
-        }
-        if let Some(sync) = self.card.library.memory_sync {
-            // SAFETY: the memory is the library's, checked above.
-            unsafe { sync(memory.as_ptr().cast_mut().cast()) };
-        }
-        let flags = match access {
-            Access::Read => gst::ffi::GST_MAP_READ,
-            Access::Change => gst::ffi::GST_MAP_READ | gst::ffi::GST_MAP_WRITE,
+        let flags = match place {
+            Place::Cuda => self.ready(memory, access)?,
+            Place::Nvmm => {
+                // The description can be copied by whoever maps it for writing; the frame is not.
+                // SAFETY: the memory is alive; the function only reads its counts.
+                let own = unsafe {
+                    gst::ffi::gst_mini_object_is_writable(memory.as_ptr().cast_mut().cast()) != 0
+                };
+                if access == Access::Change && !own {
+                    return Err(CudaError::Nvmm(
+                        "others hold it, so it cannot be changed; put nvvideoconvert before this \
+                         element"
+                            .to_string(),
+                    ));
+                }
+                gst::ffi::GST_MAP_READ
+            }
         };
         let mut map = std::mem::MaybeUninit::uninit();
-        // SAFETY: the buffer is borrowed as long as the mapping lives; with MAP_CUDA its data is an
-        // address of the GPU, which nothing here reads.
-        let mapped = unsafe {
-            gst::ffi::gst_buffer_map(buffer.as_mut_ptr(), map.as_mut_ptr(), flags | MAP_CUDA)
-        };
+        // SAFETY: the buffer is borrowed as long as the mapping lives.
+        let mapped =
+            unsafe { gst::ffi::gst_buffer_map(buffer.as_mut_ptr(), map.as_mut_ptr(), flags) };
         if mapped == glib::ffi::GFALSE {
             return Err(CudaError::Map);
         }
-        // SAFETY: it was filled, since mapping succeeded.
-        let map = unsafe { map.assume_init() };
         let mut frame = DeviceFrame {
             gpu: self.gpu.clone(),
             memory: Memory {
-                address: map.data as u64,
-                bytes: map.size as u64,
+                address: 0,
+                bytes: 0,
             },
-            map,
+            // SAFETY: it was filled, since mapping succeeded.
+            map: unsafe { map.assume_init() },
             border: None,
             access,
             planes: Vec::new(),
@@ -334,23 +381,61 @@ impl Frames {
             buffer,
             _thread: PhantomData,
         };
+        let planes = match place {
+            Place::Cuda => {
+                frame.memory = Memory {
+                    address: frame.map.data as u64,
+                    bytes: frame.map.size as u64,
+                };
+                planes(frame.memory, frame.buffer, info).ok_or(CudaError::Layout)?
+            }
+            Place::Nvmm => {
+                // SAFETY: the caps say NVMM, and the mapping is what was made above.
+                let read = unsafe { nvmm::read(frame.map.data, frame.map.size, info) };
+                let (memory, planes) = read.map_err(CudaError::Nvmm)?;
+                frame.memory = memory;
+                planes
+            }
+        };
         let owner = self.gpu.owner_of(frame.memory)?;
-        let mut base = frame.memory;
+        frame.planes = planes;
         if owner != self.gpu.owner() {
-            let border = self.border(base.bytes)?;
-            base = Memory {
-                bytes: base.bytes,
+            let border = self.border(frame.memory.bytes)?;
+            let copy = Memory {
+                bytes: frame.memory.bytes,
                 ..border.memory()
             };
             // SAFETY: the frame is mapped, and the copy held, until the stream was waited for.
             unsafe {
                 self.gpu
-                    .copy((frame.memory, owner), (base, self.gpu.owner()))
+                    .copy((frame.memory, owner), (copy, self.gpu.owner()))
             }?;
+            // The planes lie in the copy as they do in the frame.
+            for plane in &mut frame.planes {
+                let offset = plane.memory.address - frame.memory.address;
+                plane.memory = copy.from(offset);
+            }
             frame.border = Some((border, owner));
         }
-        frame.planes = planes(base, frame.buffer, info).ok_or(CudaError::Layout)?;
         Ok(frame)
+    }
+
+    /// Checks that memory is GStreamer's, waits for what wrote it, and says how to map it: its data is
+    /// an address of the GPU then.
+    fn ready(&self, memory: &gst::MemoryRef, access: Access) -> Result<c_uint, CudaError> {
+        let card = self
+            .card
+            .filter(|card| card.is_cuda(memory))
+            .ok_or_else(|| CudaError::Memory(kind(memory)))?;
+        if let Some(sync) = card.library.memory_sync {
+            // SAFETY: the memory is the library's, checked above.
+            unsafe { sync(memory.as_ptr().cast_mut().cast()) };
+        }
+        Ok(MAP_CUDA
+            | match access {
+                Access::Read => gst::ffi::GST_MAP_READ,
+                Access::Change => gst::ffi::GST_MAP_READ | gst::ffi::GST_MAP_WRITE,
+            })
     }
 
     fn border(&mut self, bytes: u64) -> Result<Arc<Buffer>, CudaError> {

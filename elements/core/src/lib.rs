@@ -13,7 +13,7 @@
 //! * [`settings`]: the one group of inference properties;
 //! * [`provider`]: CPU, CUDA and TensorRT, and what is missing when they are refused;
 //! * [`engine`]: one model loaded once, shared by its users, run by one worker thread;
-//! * [`cuda`]: frames that stay in a GPU's memory;
+//! * [`cuda`]: frames that stay in a GPU's memory, [`nvmm`]: those of DeepStream;
 //! * [`stats`]: what an engine did, as a `GstStructure`;
 //! * [`meta`]: the classification result that rides on buffers;
 //! * [`error`]: what went wrong, as a GStreamer error message.
@@ -33,6 +33,8 @@ pub mod error;
 pub use aivideo_meta::classification as meta;
 #[cfg(feature = "onnx")]
 pub mod model;
+#[cfg(feature = "onnx")]
+pub mod nvmm;
 #[cfg(feature = "onnx")]
 pub mod provider;
 #[cfg(feature = "onnx")]

@@ -158,7 +158,7 @@ fn specifications() -> Vec<glib::ParamSpec> {
         glib::ParamSpecBoolean::builder("cuda-graph")
             .nick("CUDA graph")
             .blurb(
-                "Record the model's work on frames in CUDAMemory once and have the GPU repeat it; \
+                "Record the model's work on frames in the GPU's memory once and have the GPU repeat it; \
                  needs device=cuda and a model that CUDA runs whole",
             )
             .default_value(default.cuda_graph)

@@ -11,6 +11,7 @@ mod testmodel;
 
 use std::sync::Once;
 
+use aivideo_core::cuda::Place;
 use aivideo_fakecuda::driver;
 use aivideo_meta::Detection;
 use cudaframes::*;
@@ -124,7 +125,7 @@ fn read(buffer: &gst::Buffer) -> Found {
 
 fn found(device: &str, model: &tempfile::TempDir, caps: &gst::Caps) -> Vec<Found> {
     let mut harness = harness(device, model, caps);
-    let pool = aivideo_core::cuda::is_cuda(caps).then(|| own_pool(caps));
+    let pool = Place::of(caps).map(|_| own_pool(caps));
     let info = gst_video::VideoInfo::from_caps(caps).unwrap();
     (0..3)
         .map(|number| {
@@ -216,7 +217,7 @@ fn without_a_gpu_frames_of_one_are_not_offered_and_not_taken() {
     let model = model(ty::F32, false);
     let (_, device) = caps("NV12", 64, 48);
     let mut harness = harness("cpu", &model, &device);
-    assert_eq!(features(&harness.element().unwrap()), [false]);
+    assert_eq!(places(&harness.element().unwrap()), [None]);
     let buffer = gst::Buffer::with_size(64 * 48 * 3 / 2).unwrap();
     assert_eq!(harness.push(buffer), Err(gst::FlowError::NotNegotiated));
 }

@@ -12,6 +12,7 @@ mod testmodel;
 
 use std::sync::Once;
 
+use aivideo_core::cuda::Place;
 use aivideo_fakecuda::driver;
 use cudaframes::*;
 use gst::prelude::*;
@@ -303,11 +304,15 @@ fn started(properties: &str) -> gst::Element {
 fn caps_are_offered_where_the_net_runs() {
     for device in ["cuda", "cuda:0", "auto"] {
         let element = started(&format!("device={device}"));
-        assert_eq!(features(&element), [false, true], "{device}");
+        assert_eq!(
+            places(&element),
+            [None, Some(Place::Cuda), Some(Place::Nvmm)],
+            "{device}"
+        );
         element.set_state(gst::State::Null).unwrap();
     }
     let element = started("device=cpu");
-    assert_eq!(features(&element), [false]);
+    assert_eq!(places(&element), [None]);
     element.set_state(gst::State::Null).unwrap();
 }
 
@@ -389,6 +394,75 @@ fn memory_that_is_not_what_caps_say_is_refused_with_the_reason() {
     );
 }
 
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_of_deepstream_come_out_as_those_of_the_host() {
+    let net = mixing();
+    let with = format!("model-location={}", net.path().display());
+    for format in ["NV12", "I420", "P010_10LE"] {
+        let (host, _) = caps(format, 36, 20);
+        let wanted = expected(&with, &host, &FRAMES);
+        let mut harness = harness(&format!("device=cuda {with}"), &nvmm_caps(&host));
+        for ((number, jump), wanted) in FRAMES.iter().zip(wanted) {
+            let frame = Nvmm::new(&host, *number);
+            let (up, down, waits) = (driver("to-device"), driver("to-host"), driver("waits"));
+            harness.push(flagged(frame.buffer(), *jump)).unwrap();
+            harness.pull().unwrap();
+            assert_eq!(driver("waits") - waits, 1);
+            assert!(driver("to-device") - up <= 16);
+            assert_eq!(driver("to-host"), down);
+            assert!(frame.content() == wanted, "{format}, frame {number}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_of_deepstream_that_cannot_be_used_are_refused_with_the_reason() {
+    let (host, _) = caps("NV12", 64, 32);
+    type Change = fn(&mut Nvmm);
+    let cases: [(&str, Change); 5] = [
+        ("batch of 4 pictures; put nvstreamdemux", |f| {
+            f.surface.num_filled = 4
+        }),
+        ("memory is of type 4", |f| f.surface.mem_type = 4),
+        ("layout is 1", |f| f.params.layout = 1),
+        ("it is 128x32 where the caps say 64x32", |f| {
+            f.params.width = 128
+        }),
+        ("it has 3 planes", |f| f.params.planes.num_planes = 3),
+    ];
+    let refusal = |harness: &mut Harness, buffer: gst::Buffer| {
+        let bus = gst::Bus::new();
+        harness.element().unwrap().set_bus(Some(&bus));
+        assert_eq!(harness.push(buffer), Err(gst::FlowError::Error));
+        let message = bus.pop_filtered(&[gst::MessageType::Error]).unwrap();
+        let gst::MessageView::Error(error) = message.view() else {
+            unreachable!("only errors were asked for");
+        };
+        error.error().to_string()
+    };
+    for (says, change) in cases {
+        let mut harness = harness("device=cuda quality=0.9 base=h265", &nvmm_caps(&host));
+        let mut frame = Nvmm::new(&host, 1);
+        change(&mut frame);
+        let text = refusal(&mut harness, frame.buffer());
+        assert!(text.contains(says), "'{says}' is not in: {text}");
+    }
+    let mut harness = harness("device=cuda quality=0.9 base=h265", &nvmm_caps(&host));
+    let text = refusal(&mut harness, gst::Buffer::with_size(8).unwrap());
+    assert!(text.contains("8 bytes hold no NvBufSurface"), "{text}");
+    // Copying the description would not copy the picture that others see.
+    let frame = Nvmm::new(&host, 1);
+    let before = frame.content();
+    let shared = frame.buffer();
+    let held = shared.clone();
+    let text = refusal(&mut harness, shared);
+    assert!(text.contains("others hold it"), "{text}");
+    assert!(frame.content() == before);
+    drop(held);
+}
+
 /// To the GPU; without caps, frames stay where they are.
 const UP: &str = "cudaupload ! video/x-raw(memory:CUDAMemory)";
 
@@ -458,7 +532,7 @@ fn caps_choose_the_gpu_only_where_the_net_runs_there() {
 #[test]
 fn without_a_gpu_frames_of_one_are_not_offered_and_not_taken() {
     let element = started("device=cpu");
-    assert_eq!(features(&element), [false]);
+    assert_eq!(places(&element), [None]);
     element.set_state(gst::State::Null).unwrap();
     let (_, device) = caps("NV12", 64, 32);
     let mut harness = harness("device=cpu", &device);

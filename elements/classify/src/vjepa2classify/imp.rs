@@ -10,7 +10,7 @@ use std::{
 };
 
 use aivideo_core::{
-    cuda::{self, Access, Frames},
+    cuda::{self, Access, Frames, Place},
     element::{lock, same_pads},
     engine::{Engine, EngineError, Outputs, Pending},
     meta::{self, ClassificationResult},
@@ -81,14 +81,14 @@ struct Video {
 /// Where frames lie, and what prepares them there.
 enum Prepare {
     Host(Box<Preprocessor>),
-    Device(Frames, Box<DevicePreprocessor>),
+    Device(Frames, Place, Box<DevicePreprocessor>),
 }
 
 /// Present between `start()` and `stop()`.
 struct State {
     loaded: Loaded,
-    /// Whether frames may lie in the memory of the model's GPU.
-    device_frames: bool,
+    /// When frames may lie in the memory of the model's GPU.
+    device_frames: Option<Frames>,
     /// Takes over at the next frame.
     next: Option<Loaded>,
     video: Option<Video>,
@@ -185,7 +185,7 @@ impl ElementImpl for Vjepa2Classify {
                     gst_video::VideoFormat::Bgr,
                 ])
                 .build();
-            same_pads(&cuda::with_cuda(&caps))
+            same_pads(&cuda::with_places(&caps))
         });
         TEMPLATES.as_ref()
     }
@@ -213,7 +213,7 @@ impl BaseTransformImpl for Vjepa2Classify {
         }
         self.flushing.store(false, Ordering::SeqCst);
         let element = self.obj();
-        let device_frames = Frames::of_element(&*element, &loaded.engine, &KERNELS).is_some();
+        let device_frames = Frames::of_element(&*element, &loaded.engine, &KERNELS);
         *lock(&self.state) = Some(State {
             loaded,
             device_frames,
@@ -250,14 +250,11 @@ impl BaseTransformImpl for Vjepa2Classify {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        // Before the start, whether there will be a GPU is open.
         let possible = lock(&self.state)
             .as_ref()
-            .is_none_or(|state| state.device_frames);
-        match possible {
-            true => self.parent_transform_caps(direction, caps, filter),
-            false => self.parent_transform_caps(direction, &cuda::without_cuda(caps), filter),
-        }
+            .map(|state| cuda::possible(caps, state.device_frames.as_ref()));
+        // Before the start, whether there will be a GPU is open.
+        self.parent_transform_caps(direction, possible.as_ref().unwrap_or(caps), filter)
     }
 
     fn propose_allocation(
@@ -266,15 +263,15 @@ impl BaseTransformImpl for Vjepa2Classify {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         let answered = self.parent_propose_allocation(decide_query, query);
-        let card = match lock(&self.state).as_ref().and_then(|s| s.video.as_ref()) {
-            Some(Video {
-                prepare: Prepare::Device(frames, _),
-                ..
-            }) => frames.card(),
-            _ => return answered,
-        };
-        card.propose(query)
-            .map_err(|err| gst::loggable_error!(CAT, "{err}"))
+        let card = lock(&self.state)
+            .as_ref()
+            .and_then(|state| state.device_frames.as_ref()?.card());
+        match card {
+            None => answered,
+            Some(card) => card
+                .propose(query)
+                .map_err(|err| gst::loggable_error!(CAT, "{err}")),
+        }
     }
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
@@ -285,7 +282,12 @@ impl BaseTransformImpl for Vjepa2Classify {
             return Err(gst::loggable_error!(CAT, "not started"));
         };
         let video = self
-            .video(info, cuda::is_cuda(incaps), &state.loaded)
+            .video(
+                info,
+                Place::of(incaps),
+                state.device_frames.as_ref(),
+                &state.loaded,
+            )
             .inspect_err(|err| {
                 gst::element_imp_error!(self, gst::StreamError::WrongType, ("{err}"));
             })
@@ -392,13 +394,14 @@ fn prepare_on_host(
 #[allow(unsafe_code)] // the GPU reads the frame's memory
 fn prepare_on_device(
     frames: &mut Frames,
+    place: Place,
     preprocessor: &mut DevicePreprocessor,
     buffer: &mut gst::BufferRef,
     info: &gst_video::VideoInfo,
 ) -> Result<Arc<Vec<f32>>, String> {
     let gpu = frames.gpu().clone();
     let mapped = frames
-        .map(buffer, info, Access::Read)
+        .map(buffer, info, place, Access::Read)
         .map_err(|err| err.to_string())?;
     let pixels = frame::device_pixels(info.format(), mapped.planes())
         .ok_or_else(|| "its planes are not those of its format".to_string())?;
@@ -500,14 +503,17 @@ impl Vjepa2Classify {
             && before.frames == next.model.frames
             && before.frame_stride == next.model.frame_stride;
         // The GPU's memory is that of the engine which runs.
-        let on_device = |video: &Video| matches!(video.prepare, Prepare::Device(..));
+        let place = |video: &Video| match video.prepare {
+            Prepare::Host(_) => None,
+            Prepare::Device(_, place, _) => Some(place),
+        };
         let known = state
             .video
             .as_ref()
-            .map(|video| (video.info.clone(), on_device(video)))
-            .filter(|(_, on_device)| !alike || *on_device);
-        if let Some((info, on_device)) = known {
-            match self.video(info, on_device, &next) {
+            .map(|video| (video.info.clone(), place(video)))
+            .filter(|(_, place)| !alike || place.is_some());
+        if let Some((info, place)) = known {
+            match self.video(info, place, state.device_frames.as_ref(), &next) {
                 Ok(mut video) => {
                     if alike && let Some(before) = state.video.take() {
                         video.assembler = before.assembler;
@@ -544,7 +550,8 @@ impl Vjepa2Classify {
     fn video(
         &self,
         info: gst_video::VideoInfo,
-        on_device: bool,
+        place: Option<Place>,
+        device_frames: Option<&Frames>,
         Loaded { engine, model }: &Loaded,
     ) -> Result<Video, String> {
         let preprocessor = Preprocessor::new(
@@ -556,17 +563,20 @@ impl Vjepa2Classify {
         .map_err(|err| err.to_string())?;
         let rhythm = lock(&self.settings).rhythm(model, Some(info.fps()))?;
         gst::info!(CAT, imp = self, "{rhythm:?}");
-        let prepare = match on_device {
-            false => Prepare::Host(Box::new(preprocessor)),
-            true => {
-                let frames = Frames::new(engine, &KERNELS).ok_or_else(|| {
-                    "frames in CUDAMemory need the model on their GPU (device=cuda); put \
-                     cudadownload before this element"
+        let prepare = match place {
+            None => Prepare::Host(Box::new(preprocessor)),
+            Some(place) => {
+                let frames = device_frames.filter(|frames| frames.takes(place));
+                let frames = frames.and_then(|frames| frames.for_engine(engine));
+                let frames = frames.ok_or_else(|| {
+                    "frames in a GPU's memory need the model there (device=cuda), and those in \
+                     CUDAMemory GStreamer's CUDA library; put cudadownload or nvvideoconvert before \
+                     this element"
                         .to_string()
                 })?;
-                let frames = frames.map_err(|err| err.to_string())?;
                 let device = DevicePreprocessor::new(frames.gpu(), &preprocessor);
-                Prepare::Device(frames, Box::new(device.map_err(|err| err.to_string())?))
+                let device = device.map_err(|err| err.to_string())?;
+                Prepare::Device(frames, place, Box::new(device))
             }
         };
         Ok(Video {
@@ -610,8 +620,8 @@ impl Vjepa2Classify {
         assembler
             .push(span, || match prepare {
                 Prepare::Host(preprocessor) => prepare_on_host(preprocessor, buffer, info),
-                Prepare::Device(frames, preprocessor) => {
-                    prepare_on_device(frames, preprocessor, buffer, info)
+                Prepare::Device(frames, place, preprocessor) => {
+                    prepare_on_device(frames, *place, preprocessor, buffer, info)
                 }
             })
             .map_err(|reason| {

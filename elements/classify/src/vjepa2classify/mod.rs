@@ -37,7 +37,7 @@
 //! posts a message `vjepa2classify-model` with `model` and `sha256`. A model that cannot be used is
 //! a warning, and the old one goes on.
 //!
-//! With a model on a GPU (`device=cuda`) frames may lie in its memory (`memory:CUDAMemory`) and stay
+//! With a model on a GPU (`device=cuda`) frames may lie in its memory (`memory:CUDAMemory`, `memory:NVMM`) and stay
 //! there; only the small pictures that the model is given leave it.
 
 use gst::prelude::*;

@@ -5,7 +5,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use aivideo_core::cuda::{self, Card};
+use aivideo_core::{
+    cuda::{Card, Place},
+    nvmm::{Params, PlaneParams, Surface},
+};
+use aivideo_cuda::device::{Buffer, Gpu};
 use gst::prelude::*;
 use gst_video::prelude::*;
 
@@ -43,7 +47,7 @@ pub fn caps(format: &str, width: i32, height: i32) -> (gst::Caps, gst::Caps) {
         .framerate(gst::Fraction::new(25, 1))
         .build();
     let device = gst_video::VideoCapsBuilder::new()
-        .features([cuda::FEATURE])
+        .features([Place::Cuda.feature()])
         .format(gst_video::VideoFormat::from_string(format))
         .width(width)
         .height(height)
@@ -169,10 +173,18 @@ pub fn foreign_pool(caps: &gst::Caps) -> gst::BufferPool {
     pool
 }
 
-pub fn features(element: &gst::Element) -> Vec<bool> {
+/// What the caps of an element's input say of memory.
+pub fn places(element: &gst::Element) -> Vec<Option<Place>> {
     let caps = element.static_pad("sink").unwrap().query_caps(None);
     (0..caps.size())
-        .map(|i| caps.features(i).is_some_and(|f| f.contains(cuda::FEATURE)))
+        .map(|i| {
+            let structure = caps.structure(i).unwrap().to_owned();
+            let features = caps.features(i).unwrap().to_owned();
+            let one = gst::Caps::builder_full()
+                .structure_with_features(structure, features)
+                .build();
+            Place::of(&one)
+        })
         .collect()
 }
 
@@ -206,4 +218,109 @@ pub fn pictures(description: &str) -> Vec<Vec<u8>> {
         other => panic!("{description}: {other:?}"),
     }
     std::mem::take(&mut *got.lock().unwrap())
+}
+
+/// A frame of DeepStream's with the noise of a number, as its decoder makes it. It is part of the GPU's
+/// memory as long as the value lives.
+pub struct Nvmm {
+    pub surface: Surface,
+    pub params: Box<Params>,
+    pub info: gst_video::VideoInfo,
+    gpu: Gpu,
+    memory: Buffer,
+}
+
+impl Nvmm {
+    pub fn new(caps: &gst::Caps, number: u64) -> Self {
+        let info = gst_video::VideoInfo::from_caps(caps).unwrap();
+        let gpu = Gpu::open(0).unwrap();
+        // Its rows are longer than those of the caps, and its planes lie apart.
+        let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+        fill(buffer.get_mut().unwrap(), caps, number);
+        let packed = buffer.map_readable().unwrap();
+        let mut planes = PlaneParams {
+            num_planes: info.n_planes(),
+            ..PlaneParams::default()
+        };
+        let mut bytes = Vec::new();
+        for plane in 0..info.n_planes() as usize {
+            let stride = info.stride()[plane] as usize;
+            let end = info.offset().get(plane + 1).copied().unwrap_or(info.size());
+            planes.offset[plane] = bytes.len() as u32;
+            planes.pitch[plane] = stride as u32 + 32;
+            for row in packed[info.offset()[plane]..end].chunks(stride) {
+                bytes.extend_from_slice(row);
+                bytes.resize(bytes.len() + stride + 32 - row.len(), 0xee);
+            }
+            bytes.resize(bytes.len() + 256, 0xee);
+        }
+        drop(packed);
+        let memory = gpu.upload(&bytes).unwrap();
+        gpu.synchronize().unwrap();
+        let params = Box::new(Params {
+            width: info.width(),
+            height: info.height(),
+            data_size: bytes.len() as u32,
+            data: memory.memory().address as usize,
+            planes,
+            ..Params::default()
+        });
+        let surface = Surface {
+            gpu_id: 0,
+            batch_size: 1,
+            num_filled: 1,
+            is_contiguous: true,
+            mem_type: 2,
+            list: &raw const *params,
+        };
+        Self {
+            surface,
+            params,
+            info,
+            gpu,
+            memory,
+        }
+    }
+
+    pub fn buffer(&self) -> gst::Buffer {
+        // SAFETY: the structure is plain numbers; what lies between them is not read.
+        let bytes = unsafe {
+            std::slice::from_raw_parts((&raw const self.surface).cast::<u8>(), size_of::<Surface>())
+        };
+        gst::Buffer::from_mut_slice(bytes.to_vec())
+    }
+
+    /// The visible bytes, as [`content`] gives them.
+    pub fn content(&self) -> Vec<u8> {
+        let bytes = self.gpu.download(&self.memory).unwrap();
+        let mut buffer = gst::Buffer::with_size(self.info.size()).unwrap();
+        {
+            let mut packed = buffer.get_mut().unwrap().map_writable().unwrap();
+            for plane in 0..self.info.n_planes() as usize {
+                let stride = self.info.stride()[plane] as usize;
+                let (from, pitch) = (
+                    self.params.planes.offset[plane] as usize,
+                    self.params.planes.pitch[plane] as usize,
+                );
+                let end = self.info.offset().get(plane + 1).copied();
+                let end = end.unwrap_or(self.info.size());
+                for (y, row) in packed[self.info.offset()[plane]..end]
+                    .chunks_mut(stride)
+                    .enumerate()
+                {
+                    let at = from + y * pitch;
+                    row.copy_from_slice(&bytes[at..at + row.len()]);
+                }
+            }
+        }
+        content(buffer, &self.info.to_caps().unwrap())
+    }
+}
+
+/// Caps in NVMM.
+pub fn nvmm_caps(host: &gst::Caps) -> gst::Caps {
+    let mut caps = host.clone();
+    let features = gst::CapsFeatures::new([Place::Nvmm.feature()]);
+    caps.make_mut().set_features(0, Some(features));
+    caps
 }

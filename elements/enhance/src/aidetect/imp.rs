@@ -6,7 +6,7 @@ use std::{
 };
 
 use aivideo_core::{
-    cuda::{self, Access, Frames},
+    cuda::{self, Access, Frames, Place},
     element::{lock, same_pads},
     model::ModelSource,
     pixels::Yuv420,
@@ -87,8 +87,8 @@ struct State {
     watch: Watch,
     /// When the model runs on a GPU and pictures may lie there.
     device_frames: Option<Frames>,
-    /// Whether they do.
-    on_device: bool,
+    /// Where, when they do.
+    on_device: Option<Place>,
     info: Option<gst_video::VideoInfo>,
     picture: Yuv420,
     frames: u64,
@@ -163,6 +163,7 @@ impl State {
     fn look_on_device(
         &mut self,
         buffer: &mut gst::BufferRef,
+        place: Place,
         rules: &Rules,
     ) -> Result<Vec<Tracked>, gst::ErrorMessage> {
         let wrong =
@@ -171,7 +172,7 @@ impl State {
             return Err(wrong("there is no GPU for it".to_string()));
         };
         let frame = frames
-            .map(buffer, info, Access::Read)
+            .map(buffer, info, place, Access::Read)
             .map_err(|error| wrong(error.to_string()))?;
         let picture = device_picture(info, frame.planes())
             .ok_or_else(|| wrong("its planes are not those of its format".to_string()))?;
@@ -210,8 +211,8 @@ impl AiDetect {
         state.frames += 1;
         let tracked = if !state.watch.is_due(&rules) {
             state.watch.skip(&rules)
-        } else if state.on_device {
-            state.look_on_device(buffer, &rules)?
+        } else if let Some(place) = state.on_device {
+            state.look_on_device(buffer, place, &rules)?
         } else {
             let frame =
                 gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, info).map_err(|_| {
@@ -405,7 +406,7 @@ impl ElementImpl for AiDetect {
                     gst_video::VideoFormat::Nv21,
                 ])
                 .build();
-            same_pads(&cuda::with_cuda(&caps))
+            same_pads(&cuda::with_places(&caps))
         });
         &TEMPLATES
     }
@@ -427,7 +428,7 @@ impl BaseTransformImpl for AiDetect {
         *lock(&self.state) = Some(State {
             watch: Watch::new(detector, settings.max_age),
             device_frames,
-            on_device: false,
+            on_device: None,
             info: None,
             picture: Yuv420::new(0, 0),
             frames: 0,
@@ -458,14 +459,11 @@ impl BaseTransformImpl for AiDetect {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        // Before the start, whether there will be a GPU is open.
         let possible = lock(&self.state)
             .as_ref()
-            .is_none_or(|state| state.device_frames.is_some());
-        match possible {
-            true => self.parent_transform_caps(direction, caps, filter),
-            false => self.parent_transform_caps(direction, &cuda::without_cuda(caps), filter),
-        }
+            .map(|state| cuda::possible(caps, state.device_frames.as_ref()));
+        // Before the start, whether there will be a GPU is open.
+        self.parent_transform_caps(direction, possible.as_ref().unwrap_or(caps), filter)
     }
 
     fn propose_allocation(
@@ -476,24 +474,27 @@ impl BaseTransformImpl for AiDetect {
         let answered = self.parent_propose_allocation(decide_query, query);
         let card = lock(&self.state)
             .as_ref()
-            .and_then(|state| Some(state.device_frames.as_ref()?.card()));
-        let (Some(card), true) = (card, query.get().0.is_some_and(cuda::is_cuda)) else {
-            return answered;
-        };
-        card.propose(query)
-            .map_err(|err| gst::loggable_error!(CAT, "{err}"))
+            .and_then(|state| state.device_frames.as_ref()?.card());
+        match card {
+            None => answered,
+            Some(card) => card
+                .propose(query)
+                .map_err(|err| gst::loggable_error!(CAT, "{err}")),
+        }
     }
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let info = gst_video::VideoInfo::from_caps(incaps)
             .map_err(|_| gst::loggable_error!(CAT, "{incaps} is no raw video"))?;
         if let Some(state) = lock(&self.state).as_mut() {
-            state.on_device = cuda::is_cuda(incaps);
-            if state.on_device && state.device_frames.is_none() {
+            state.on_device = Place::of(incaps);
+            let taken = |place| state.device_frames.as_ref().is_some_and(|f| f.takes(place));
+            if state.on_device.is_some_and(|place| !taken(place)) {
                 return Err(gst::loggable_error!(
                     CAT,
-                    "Frames in CUDAMemory need the model on their GPU (device=cuda) and GStreamer's \
-                     CUDA library; put cudadownload before this element"
+                    "Frames in a GPU's memory need the model there (device=cuda), and those in \
+                     CUDAMemory GStreamer's CUDA library; put cudadownload or nvvideoconvert before \
+                     this element"
                 ));
             }
             state.picture = Yuv420::new(info.width() as usize, info.height() as usize);

@@ -21,7 +21,7 @@
 //! With `inference-interval=n` the model looks at every n-th picture, and objects that are followed
 //! are moved on in between.
 //!
-//! With a model on a GPU (`device=cuda`) pictures may lie in its memory (`memory:CUDAMemory`) and stay
+//! With a model on a GPU (`device=cuda`) pictures may lie in its memory (`memory:CUDAMemory`, `memory:NVMM`) and stay
 //! there; only the model's results leave it.
 
 mod imp;

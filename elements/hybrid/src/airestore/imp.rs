@@ -3,7 +3,7 @@
 use std::sync::{LazyLock, Mutex};
 
 use aivideo_core::{
-    cuda::{self, Access, CudaError, Frames},
+    cuda::{self, Access, CudaError, Frames, Place},
     element::{lock, same_pads},
     settings::InferenceSettings,
 };
@@ -69,7 +69,7 @@ struct State {
     /// When the net runs on a GPU and frames may lie there.
     frames: Option<Frames>,
     /// Of the frames, when they lie there.
-    on_device: Option<gst_video::VideoInfo>,
+    on_device: Option<(Place, gst_video::VideoInfo)>,
     /// Of the frames.
     height: usize,
     restored: u64,
@@ -203,7 +203,7 @@ impl ElementImpl for AiRestore {
             let caps = gst_video::VideoCapsBuilder::new()
                 .format_list(FORMATS)
                 .build();
-            same_pads(&cuda::with_cuda(&caps))
+            same_pads(&cuda::with_places(&caps))
         });
         &TEMPLATES
     }
@@ -262,14 +262,11 @@ impl BaseTransformImpl for AiRestore {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        // Before the start, whether there will be a GPU is open.
         let possible = lock(&self.state)
             .as_ref()
-            .is_none_or(|s| s.frames.is_some());
-        match possible {
-            true => self.parent_transform_caps(direction, caps, filter),
-            false => self.parent_transform_caps(direction, &cuda::without_cuda(caps), filter),
-        }
+            .map(|state| cuda::possible(caps, state.frames.as_ref()));
+        // Before the start, whether there will be a GPU is open.
+        self.parent_transform_caps(direction, possible.as_ref().unwrap_or(caps), filter)
     }
 
     fn propose_allocation(
@@ -280,12 +277,13 @@ impl BaseTransformImpl for AiRestore {
         let answered = self.parent_propose_allocation(decide_query, query);
         let card = lock(&self.state)
             .as_ref()
-            .and_then(|state| Some(state.frames.as_ref()?.card()));
-        let (Some(card), true) = (card, query.get().0.is_some_and(cuda::is_cuda)) else {
-            return answered;
-        };
-        card.propose(query)
-            .map_err(|err| gst::loggable_error!(CAT, "{err}"))
+            .and_then(|state| state.frames.as_ref()?.card());
+        match card {
+            None => answered,
+            Some(card) => card
+                .propose(query)
+                .map_err(|err| gst::loggable_error!(CAT, "{err}")),
+        }
     }
 
     fn transform_ip(&self, buf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -357,12 +355,15 @@ impl VideoFilterImpl for AiRestore {
         if let Some(state) = lock(&self.state).as_mut() {
             state.restorer.reset();
             state.height = in_info.height() as usize;
-            state.on_device = cuda::is_cuda(incaps).then(|| in_info.clone());
-            if state.on_device.is_some() && state.frames.is_none() {
+            state.on_device = Place::of(incaps).map(|place| (place, in_info.clone()));
+            let taken = |place| state.frames.as_ref().is_some_and(|f| f.takes(place));
+            if let Some((place, _)) = state.on_device
+                && !taken(place)
+            {
                 return Err(gst::loggable_error!(
                     CAT,
-                    "Frames in CUDAMemory need the net on their GPU (device=cuda) and GStreamer's CUDA \
-                     library; put cudadownload before this element"
+                    "Frames in a GPU's memory need the net there (device=cuda), and those in CUDAMemory \
+                     GStreamer's CUDA library; put cudadownload or nvvideoconvert before this element"
                 ));
             }
         }
@@ -404,11 +405,13 @@ impl State {
         rules: Rules,
     ) -> Result<(), String> {
         let condition = condition(rules, self.hint.as_ref(), self.height);
-        let (Some(frames), Some(info)) = (&mut self.frames, &self.on_device) else {
-            return Err("There is no GPU for frames in CUDAMemory".to_string());
+        let (Some(frames), Some((place, info))) = (&mut self.frames, &self.on_device) else {
+            return Err("There is no GPU for frames in its memory".to_string());
         };
         let said = |error: CudaError| error.to_string();
-        let frame = frames.map(buffer, info, Access::Change).map_err(said)?;
+        let frame = frames
+            .map(buffer, info, *place, Access::Change)
+            .map_err(said)?;
         let picture = DevicePicture {
             planes: frame.planes().to_vec(),
             depth: depth(info.format()),

@@ -13,7 +13,7 @@
  *
  * Ten bits stay ten bits: the net works on the upper eight, and what it changes is added.
  *
- * With a net on a GPU (`device=cuda`) frames may lie in its memory (`memory:CUDAMemory`) and stay there.
+ * With a net on a GPU (`device=cuda`) frames may lie in its memory (`memory:CUDAMemory`, `memory:NVMM`) and stay there.
  *
  * ## Example
  *
