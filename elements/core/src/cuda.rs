@@ -43,7 +43,7 @@ pub enum Place {
 }
 
 impl Place {
-    const ALL: [Self; 2] = [Self::Cuda, Self::Nvmm];
+    pub const ALL: [Self; 2] = [Self::Cuda, Self::Nvmm];
 
     pub fn feature(self) -> &'static str {
         match self {
@@ -65,6 +65,7 @@ impl Place {
 }
 
 const CONTEXT_TYPE: &str = "gst.cuda.context";
+const POOL_TYPE: &str = "GstCudaBufferPool";
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -188,6 +189,25 @@ impl Card {
         Ok(())
     }
 
+    /// Makes sure that an element's results go to frames in the GPU's memory: where nobody behind has a
+    /// pool of them, to one of the primary context. For caps in CUDAMemory.
+    pub fn decide(&self, query: &mut gst::query::Allocation) -> Result<(), CudaError> {
+        let theirs = query
+            .allocation_pools()
+            .next()
+            .and_then(|(pool, ..)| pool)
+            .is_some_and(|pool| pool.type_().name() == POOL_TYPE);
+        let Some(caps) = query.get_owned().0.filter(|_| !theirs) else {
+            return Ok(());
+        };
+        let (pool, size) = self.pool(&caps)?;
+        match query.allocation_pools().next().is_some() {
+            true => query.set_nth_allocation_pool(0, Some(&pool), size, 0, 0),
+            false => query.add_allocation_pool(Some(&pool), size, 0, 0),
+        }
+        Ok(())
+    }
+
     fn is_cuda(&self, memory: &gst::MemoryRef) -> bool {
         // SAFETY: the function only looks at the memory's allocator.
         unsafe { (self.library.is_cuda_memory)(memory.as_ptr().cast_mut().cast()) != 0 }
@@ -225,11 +245,11 @@ pub fn answer(
     }
 }
 
-/// Caps of raw video in the host's memory, and the same in the GPU's.
-pub fn with_places(caps: &gst::Caps) -> gst::Caps {
+/// Caps of raw video in the host's memory, and the same in these places.
+pub fn with_places(caps: &gst::Caps, places: &[Place]) -> gst::Caps {
     let mut all = caps.clone();
     let all_mut = all.make_mut();
-    for place in Place::ALL {
+    for place in places {
         for structure in caps.iter() {
             let features = gst::CapsFeatures::new([place.feature()]);
             all_mut.append_structure_full(structure.to_owned(), Some(features));
@@ -259,6 +279,7 @@ pub struct Frames {
     /// For GStreamer's frames, where its library is.
     card: Option<&'static Card>,
     gpu: Arc<Gpu>,
+    index: u32,
     /// A copy of a frame of another context.
     border: Option<Arc<Buffer>>,
 }
@@ -289,7 +310,8 @@ impl Frames {
             );
             return None;
         }
-        let card = Card::of(engine.gpu_index()?);
+        let index = engine.gpu_index()?;
+        let card = Card::of(index);
         match &card {
             Ok(card) => card.publish(element),
             Err(err) => {
@@ -303,16 +325,31 @@ impl Frames {
         Some(Self {
             card: card.ok(),
             gpu,
+            index,
             border: None,
         })
+    }
+
+    /// The number of the GPU.
+    pub fn index(&self) -> u32 {
+        self.index
+    }
+
+    /// The same, to map a second frame at the same time.
+    pub fn another(&self) -> Self {
+        Self {
+            card: self.card,
+            gpu: self.gpu.clone(),
+            index: self.index,
+            border: None,
+        }
     }
 
     /// The same for another engine on the same GPU.
     pub fn for_engine(&self, engine: &Engine) -> Option<Self> {
         Some(Self {
-            card: self.card,
             gpu: engine.gpu()?.clone(),
-            border: None,
+            ..self.another()
         })
     }
 
@@ -512,20 +549,33 @@ impl DeviceFrame<'_> {
     }
 
     /// Waits until what was started for the frame is done; then others may have it.
-    pub fn finish(mut self) -> Result<(), CudaError> {
-        if let (Some((border, owner)), Access::Change) = (&self.border, self.access) {
-            let from = Memory {
-                bytes: self.memory.bytes,
-                ..border.memory()
-            };
-            // SAFETY: the frame is mapped, and the copy held, until the stream was waited for.
-            unsafe {
-                self.gpu
-                    .copy((from, self.gpu.owner()), (self.memory, *owner))
-            }?;
+    pub fn finish(self) -> Result<(), CudaError> {
+        Self::finish_all([self])
+    }
+
+    /// Waits for several frames of one stream at once.
+    pub fn finish_all<const N: usize>(mut frames: [Self; N]) -> Result<(), CudaError> {
+        for frame in &frames {
+            if let (Some((border, owner)), Access::Change) = (&frame.border, frame.access) {
+                let from = Memory {
+                    bytes: frame.memory.bytes,
+                    ..border.memory()
+                };
+                // SAFETY: the frame is mapped, and the copy held, until the stream was waited for.
+                unsafe {
+                    frame
+                        .gpu
+                        .copy((from, frame.gpu.owner()), (frame.memory, *owner))
+                }?;
+            }
         }
-        self.waited = true;
-        Ok(self.gpu.synchronize()?)
+        if let Some(frame) = frames.first() {
+            frame.gpu.synchronize()?;
+        }
+        for frame in &mut frames {
+            frame.waited = true;
+        }
+        Ok(())
     }
 }
 

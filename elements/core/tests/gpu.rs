@@ -169,8 +169,11 @@ fn memory_is_freed_with_the_last_who_uses_it() {
     gpu.write(&[1; 16], a.buffer()).unwrap();
     binding.run().unwrap();
     drop(binding);
+    // Memory goes when the stream has come there.
+    gpu.synchronize().unwrap();
     assert_eq!(driver("blocks"), before + 1, "only a is held");
     drop(a);
+    gpu.synchronize().unwrap();
     assert_eq!(driver("blocks"), before);
 }
 

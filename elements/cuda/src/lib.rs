@@ -7,7 +7,8 @@
 //! * a module a family, with launcher and reference: [`convert`] (NV12, P010, RGBA and planes of red,
 //!   green and blue), [`classify`] (crop, resize, normalise), [`codec`] (shuffles and rounding), [`lut`]
 //!   (tables of three dimensions), [`point`] (tables of one);
-//! * a module for an element where its numbers are its own: [`restore`], [`detect`];
+//! * a module for an element where its numbers are its own: [`restore`], [`detect`],
+//!   [`upscale`];
 //! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
 //! * [`device`]: a GPU: memory, copies, launches;
 //! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time.
@@ -26,5 +27,6 @@ pub mod lut;
 pub mod point;
 pub mod restore;
 pub mod source;
+pub mod upscale;
 
 pub use launch::{Area, Element, Launch, LaunchError, Memory};

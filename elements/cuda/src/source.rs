@@ -49,6 +49,7 @@ sources! {
     "lut3d": "lut3d_rgba", "lut3d_planes_8", "lut3d_planes_10";
     "point": "point_8", "point_10";
     "detect": "detect_f32", "detect_u8";
+    "upscale": "upscale_pad", "upscale_crop", "upscale_chroma";
     "restore_read": "restore_read";
     "restore_change": "restore_change";
 }

@@ -12,6 +12,7 @@ use aivideo_cuda::{
     point::Point,
     restore,
     source::SOURCES,
+    upscale,
 };
 
 /// Data-centre GPUs (A100, H100) and those of workstations (A6000, L40, RTX 50).
@@ -164,6 +165,31 @@ fn launches() -> HashMap<&'static str, usize> {
         };
         all.push(spec.launch(&planes, memory).unwrap());
     }
+    let pad = upscale::Pad {
+        width: 64,
+        height: 64,
+        margin: 2,
+        out_width: 68,
+        out_height: 68,
+    };
+    all.push(pad.launch(plane(1), memory).unwrap());
+    let crop = upscale::Crop {
+        in_width: 136,
+        in_height: 136,
+        margin: 4,
+        width: 128,
+        height: 128,
+    };
+    all.push(crop.launch(memory, plane(1)).unwrap());
+    let chroma = |side| upscale::Chroma {
+        area: plane(1),
+        width: side,
+        height: side,
+        step: 1,
+        first: 0,
+    };
+    let taps = [0; 4];
+    all.push(chroma(32).double(&chroma(64), taps, taps).unwrap());
     all.into_iter().map(|l| (l.entry, l.args.len())).collect()
 }
 

@@ -5,6 +5,7 @@ use aivideo_core::{engine::Engine, settings::InferenceSettings};
 
 use crate::{
     cuts::CutDetector,
+    device::DevicePicture,
     frame::{Depth, Format, Frame, Picture},
     operations::{Build, EnhanceError, Measurement, Operation, Spare},
     spec::OperationSpec,
@@ -69,6 +70,38 @@ impl Chain {
 
     pub fn steps(&self) -> impl Iterator<Item = &dyn Operation> {
         self.steps.iter().map(AsRef::as_ref)
+    }
+
+    /// The engine and the kernels of a chain for pictures in the GPU's memory: one of a single step that
+    /// has a form for them, since each step has a stream of its own there.
+    pub fn device_form(&self) -> Option<(&Engine, &'static [&'static str])> {
+        match self.steps.as_slice() {
+            [step] if !step.device_kernels().is_empty() => {
+                Some((step.engine()?, step.device_kernels()))
+            }
+            _ => None,
+        }
+    }
+
+    /// As [`Operation::process_on_device`].
+    ///
+    /// # Safety
+    /// The same.
+    #[allow(unsafe_code)] // passes the caller's promise on
+    pub unsafe fn process_on_device(
+        &mut self,
+        input: &DevicePicture,
+        output: &DevicePicture,
+    ) -> Result<(), EnhanceError> {
+        match self.steps.as_mut_slice() {
+            // SAFETY: the promise is the same.
+            [step] => unsafe { step.process_on_device(input, output) },
+            _ => Err(EnhanceError::Format {
+                operation: "a chain of several operations",
+                reason: "it does not work in the GPU's memory; put cudadownload before aienhance"
+                    .into(),
+            }),
+        }
     }
 
     /// By how much width and height grow.

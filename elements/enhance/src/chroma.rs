@@ -8,7 +8,7 @@
 
 /// Four taps of weight 128 in all, for the samples at -1, 0, +1, +2. With these and samples less
 /// 128, sums stay inside 16 bits, where vector units do twice the work.
-type Taps = [i16; 4];
+pub type Taps = [i16; 4];
 
 /// Position 1/4, 3/4, 3/8 and 7/8 between two samples.
 const QUARTER: Taps = [-9, 111, 29, -3];
@@ -28,7 +28,7 @@ pub enum Siting {
 
 impl Siting {
     /// For even and odd target columns.
-    fn taps(self) -> [Taps; 2] {
+    pub fn taps(self) -> [Taps; 2] {
         match self {
             Self::Left => [SEVEN_EIGHTHS, THREE_EIGHTHS],
             Self::Centre => [THREE_QUARTERS, QUARTER],

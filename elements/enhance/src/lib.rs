@@ -25,6 +25,7 @@ pub mod chroma;
 pub mod cuts;
 pub use aivideo_core::deep;
 pub mod detect;
+pub mod device;
 pub mod frame;
 pub mod hdr;
 pub mod noise;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! aidetect on frames in CUDAMemory, with stand-ins for driver, NVRTC and provider (see
+//! aidetect and aienhance on frames in CUDAMemory, with stand-ins for driver, NVRTC and provider (see
 //! `elements/cuda/fake`) and GStreamer's own libgstcuda.
 
 #![allow(unsafe_code)] // libgstcuda's functions
@@ -212,12 +212,158 @@ fn frames_of_another_context_are_read_there() {
     }
 }
 
+fn enhancer(device: &str, operations: &str, caps: &gst::Caps) -> Harness {
+    init();
+    let element = gst::ElementFactory::make("aienhance")
+        .property("device", device)
+        .property("num-threads", 1u32)
+        .property("operations", operations)
+        .build()
+        .unwrap();
+    let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
+    harness.set_src_caps(caps.clone());
+    harness
+}
+
+/// What comes out for frames of noise.
+fn enhanced(device: &str, operations: &str, caps: &gst::Caps, frames: u64) -> Vec<Vec<u8>> {
+    let mut harness = enhancer(device, operations, caps);
+    let pool = Place::of(caps).map(|_| own_pool(caps));
+    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
+    (0..frames)
+        .map(|number| {
+            let buffer = match &pool {
+                Some(pool) => from_pool(pool, caps, number),
+                None => {
+                    let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+                    fill(buffer.get_mut().unwrap(), caps, number);
+                    buffer
+                }
+            };
+            let out = harness.push_and_pull(buffer).unwrap();
+            let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+            content(out, &caps)
+        })
+        .collect()
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn pictures_are_enlarged_on_the_card_as_on_the_host() {
+    for (format, width, height) in [("NV12", 33, 17), ("NV12", 24, 16), ("I420", 21, 18)] {
+        for operations in ["upscale", "upscale:factor=4"] {
+            let (host, device) = caps(format, width, height);
+            let wanted = enhanced("cpu", operations, &host, 2);
+            let got = enhanced("cuda", operations, &device, 2);
+            assert_ne!(wanted[0], wanted[1]);
+            assert!(got == wanted, "{operations} {format} {width}x{height}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn nothing_of_an_enlarged_picture_crosses_the_bus() {
+    let (_, device) = caps("NV12", 64, 48);
+    let mut harness = enhancer("cuda", "upscale", &device);
+    let pool = own_pool(&device);
+    let counters = ["to-device", "to-host", "peer", "launches", "waits"];
+    for number in 0..3 {
+        let buffer = from_pool(&pool, &device, number);
+        let before = counters.map(driver);
+        let out = harness.push_and_pull(buffer).unwrap();
+        let after = counters.map(driver);
+        let moved: [u64; 5] = std::array::from_fn(|i| after[i] - before[i]);
+        assert_eq!(moved[..4], [0, 0, 0, 4], "frame {number}");
+        // The pool's first frame is made, which libgstcuda waits for.
+        assert!(number == 0 || moved[4] == 1, "frame {number}: {moved:?}");
+        drop(out);
+    }
+    let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+    assert_eq!(Place::of(&caps), Some(Place::Cuda));
+    let stats = harness
+        .element()
+        .unwrap()
+        .property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<u64>("frames"), Ok(3));
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn pictures_of_another_context_are_enlarged_into_ours() {
+    let (host, device) = caps("NV12", 24, 16);
+    let wanted = enhanced("cpu", "upscale", &host, 2);
+    let mut harness = enhancer("cuda", "upscale", &device);
+    let pool = foreign_pool(&device);
+    for (number, wanted) in wanted.iter().enumerate() {
+        let buffer = from_pool(&pool, &device, number as u64);
+        let size = buffer.size() as u64;
+        let peer = driver("peer");
+        let out = harness.push_and_pull(buffer).unwrap();
+        assert_eq!(driver("peer") - peer, size);
+        let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+        assert!(content(out, &caps) == *wanted, "{number}");
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn enlarged_between_gstreamers_own_elements() {
+    init();
+    if !elements_are_here() {
+        return;
+    }
+    let source = "videotestsrc num-buffers=3 pattern=ball ! \
+                  video/x-raw,format=NV12,width=48,height=32,framerate=25/1";
+    let wanted = pictures(&format!(
+        "{source} ! aienhance device=cpu operations=upscale"
+    ));
+    let peer = driver("peer");
+    let got = pictures(&format!(
+        "{source} ! cudaupload ! video/x-raw(memory:CUDAMemory) ! \
+         aienhance device=cuda operations=upscale ! cudadownload"
+    ));
+    assert!(got == wanted && got.len() == 3);
+    assert_eq!(driver("peer"), peer, "one context");
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn operations_without_a_form_for_the_card_are_refused_with_the_reason() {
+    let (_, device) = caps("NV12", 64, 48);
+    for operations in ["denoise", "upscale,color"] {
+        let mut harness = enhancer("cuda", operations, &device);
+        assert_eq!(places(&harness.element().unwrap()), [None], "{operations}");
+        let buffer = gst::Buffer::with_size(64 * 48 * 3 / 2).unwrap();
+        assert_eq!(harness.push(buffer), Err(gst::FlowError::NotNegotiated));
+    }
+    // Nor does a chain take their place while frames lie there.
+    let mut harness = enhancer("cuda", "upscale", &device);
+    let pool = own_pool(&device);
+    harness.push_and_pull(from_pool(&pool, &device, 1)).unwrap();
+    let bus = gst::Bus::new();
+    let element = harness.element().unwrap();
+    element.set_bus(Some(&bus));
+    element.set_property("operations", "denoise");
+    harness.push_and_pull(from_pool(&pool, &device, 2)).unwrap();
+    let message = bus.pop_filtered(&[gst::MessageType::Warning]).unwrap();
+    let gst::MessageView::Warning(warning) = message.view() else {
+        unreachable!("only warnings were asked for");
+    };
+    let text = warning.error().to_string();
+    assert!(text.contains("put cudadownload before aienhance"), "{text}");
+    assert_eq!(element.property::<String>("operations"), "upscale");
+}
+
 #[test]
 fn without_a_gpu_frames_of_one_are_not_offered_and_not_taken() {
     let model = model(ty::F32, false);
     let (_, device) = caps("NV12", 64, 48);
     let mut harness = harness("cpu", &model, &device);
     assert_eq!(places(&harness.element().unwrap()), [None]);
-    let buffer = gst::Buffer::with_size(64 * 48 * 3 / 2).unwrap();
-    assert_eq!(harness.push(buffer), Err(gst::FlowError::NotNegotiated));
+    let buffer = || gst::Buffer::with_size(64 * 48 * 3 / 2).unwrap();
+    assert_eq!(harness.push(buffer()), Err(gst::FlowError::NotNegotiated));
+    let mut harness = enhancer("cpu", "upscale", &device);
+    assert_eq!(places(&harness.element().unwrap()), [None]);
+    assert_eq!(harness.push(buffer()), Err(gst::FlowError::NotNegotiated));
 }

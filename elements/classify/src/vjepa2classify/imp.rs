@@ -185,7 +185,7 @@ impl ElementImpl for Vjepa2Classify {
                     gst_video::VideoFormat::Bgr,
                 ])
                 .build();
-            same_pads(&cuda::with_places(&caps))
+            same_pads(&cuda::with_places(&caps, &Place::ALL))
         });
         TEMPLATES.as_ref()
     }

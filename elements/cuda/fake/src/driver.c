@@ -172,7 +172,8 @@ API cuDeviceGetAttribute(int *v, int attribute, int d) {
   case 14: *v = 512; break;                // texture alignment
   case 41: *v = 1; break;                  // unified addressing
   case 75: *v = 9; break;                  // compute capability
-  default: *v = 0;                         // no memory pools (115), too
+  case 115: *v = 1; break;                 // memory in the order of streams
+  default: *v = 0;
   }
   return SUCCESS;
 }
@@ -290,21 +291,37 @@ API cuMemAllocPitch_v2(Address *at, size_t *pitch, size_t width, size_t height, 
   *pitch = (width + 511) / 512 * 512;
   return cuMemAlloc_v2(at, *pitch * height);
 }
-API cuMemFree_v2(Address at) {
-  LOCK;
-  drain_all(0);
+static int release(Address at) {
   Block **p = &blocks;
   while (*p && (*p)->at != at) p = &(*p)->next;
   Block *b = *p;
-  if (b) {
-    *p = b->next;
-    // Left closed, so that late uses crash.
-    mprotect((void *)b->at, b->mapped, PROT_NONE);
-    free(b);
-    counters[BLOCKS].value--;
-  }
+  if (!b) return 0;
+  *p = b->next;
+  // Left closed, so that late uses crash.
+  mprotect((void *)b->at, b->mapped, PROT_NONE);
+  free(b);
+  counters[BLOCKS].value--;
+  return 1;
+}
+API cuMemFree_v2(Address at) {
+  LOCK;
+  drain_all(0);
+  int was = release(at);
   UNLOCK;
-  return b ? SUCCESS : INVALID_VALUE;
+  return was ? SUCCESS : INVALID_VALUE;
+}
+// In the order of a stream. A GPU may give memory only when the stream comes there; here it is given at
+// once, and taken when the stream comes to it.
+static void run_free(Op *op) {
+  if (!release(op->to)) die("cuMemFreeAsync: no such memory");
+}
+API cuMemAllocAsync(Address *at, size_t bytes, Stream *s) { return (void)s, cuMemAlloc_v2(at, bytes); }
+API cuMemFreeAsync(Address at, Stream *s) {
+  LOCK;
+  check(at, 1, current(), "cuMemFreeAsync");
+  issue(s, (Op){ .run = run_free, .to = at });
+  UNLOCK;
+  return SUCCESS;
 }
 API cuMemAllocHost_v2(void **p, size_t bytes) { return (*p = malloc(bytes)) ? SUCCESS : OUT_OF_MEMORY; }
 API cuMemFreeHost(void *p) { return free(p), SUCCESS; }

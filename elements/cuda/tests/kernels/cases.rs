@@ -15,8 +15,13 @@ use aivideo_cuda::{
     lut::{self, Table},
     point::Point,
     restore::{Component, Samples},
+    upscale::{self, Crop, Pad},
 };
-use aivideo_enhance::{detect::prepare::Fit, frame::Gamut};
+use aivideo_enhance::{
+    chroma::{self, Siting},
+    detect::prepare::Fit,
+    frame::Gamut,
+};
 use aivideo_fx::effects::posterize;
 use aivideo_fx::simd::lut::RowLut;
 
@@ -36,6 +41,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("tables of one dimension", point),
     ("the restoration net's planes", restore),
     ("a detection model's input", detect),
+    ("the upscaler's planes", upscale),
 ];
 
 /// Numbers that look random, the same each time.
@@ -895,6 +901,89 @@ fn detect(machine: &mut dyn Machine) {
                     let what = format!("{spec:?} {step}");
                     assert_equal(&machine.download(out), &wanted, &what);
                 }
+            }
+        }
+    }
+}
+
+fn upscale(machine: &mut dyn Machine) {
+    for (width, height) in [(1u32, 1u32), (13, 7), (32, 18)] {
+        let mut random = Random(53);
+        let stride = width + 3;
+        let luma = random.bytes(plane_bytes(stride, width, height));
+        let (pw, ph) = (
+            (width + 4).next_multiple_of(2),
+            (height + 4).next_multiple_of(2),
+        );
+        let pad = Pad {
+            width,
+            height,
+            margin: 2,
+            out_width: pw,
+            out_height: ph,
+        };
+        let (luma_at, out) = (machine.upload(&luma), machine.zeros((pw * ph) as usize));
+        machine.run(&pad.launch(area(luma_at, stride), out).unwrap());
+        let wanted: Vec<u8> = (0..ph)
+            .flat_map(|y| (0..pw).map(move |x| (x, y)))
+            .map(|(x, y)| {
+                let (x, y) = (x.saturating_sub(2), y.saturating_sub(2));
+                luma[(y.min(height - 1) * stride + x.min(width - 1)) as usize]
+            })
+            .collect();
+        assert_equal(&machine.download(out), &wanted, &format!("{pad:?}"));
+
+        let crop = Crop {
+            in_width: pw,
+            in_height: ph,
+            margin: 2,
+            width,
+            height,
+        };
+        let back = machine.zeros(luma.len());
+        machine.run(&crop.launch(out, area(back, stride)).unwrap());
+        let got = machine.download(back);
+        for y in 0..height {
+            let row = (y * stride) as usize..(y * stride + width) as usize;
+            assert_equal(&got[row.clone()], &luma[row], &format!("{crop:?}"));
+        }
+
+        for siting in [Siting::Left, Siting::Centre] {
+            for odd in [0, 1] {
+                let (to_width, to_height) = (2 * width - odd, 2 * height - odd);
+                let plane = random.bytes((width * height) as usize);
+                let mut wanted = vec![0; (to_width * to_height) as usize];
+                chroma::double(
+                    &plane,
+                    (width as usize, height as usize),
+                    &mut wanted,
+                    (to_width as usize, to_height as usize),
+                    siting,
+                    &mut Vec::new(),
+                );
+                // The second of interleaved components to the first of others.
+                let pairs: Vec<u8> = plane.iter().flat_map(|v| [99, *v]).collect();
+                let from = upscale::Chroma {
+                    area: area(machine.upload(&pairs), 2 * width),
+                    width,
+                    height,
+                    step: 2,
+                    first: 1,
+                };
+                let target = vec![77; (2 * to_width * to_height) as usize];
+                let at = machine.upload(&target);
+                let to = upscale::Chroma {
+                    area: area(at, 2 * to_width),
+                    width: to_width,
+                    height: to_height,
+                    step: 2,
+                    first: 0,
+                };
+                let [even, odd] = siting.taps().map(|taps| taps.map(i32::from));
+                machine.run(&from.double(&to, even, odd).unwrap());
+                let wanted: Vec<u8> = wanted.iter().flat_map(|v| [*v, 77]).collect();
+                let what = format!("{from:?} {siting:?}");
+                assert_equal(&machine.download(at), &wanted, &what);
             }
         }
     }

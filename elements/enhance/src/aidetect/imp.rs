@@ -21,12 +21,13 @@ use gst_base::subclass::prelude::*;
 use crate::{
     detect::{
         DetectError, Detector,
-        device::{DevicePicture, KERNELS},
+        device::KERNELS,
         region::region,
         sidecar::Sidecar,
         track::Tracked,
         watch::{MAX_AGE, Rules, Watch},
     },
+    device::DevicePicture,
     frame::Gamut,
 };
 
@@ -137,26 +138,6 @@ fn colour_of(info: &gst_video::VideoInfo) -> (Gamut, bool) {
     )
 }
 
-/// Where the components of a picture of 4:2:0 lie, whatever their order.
-fn device_picture(
-    info: &gst_video::VideoInfo,
-    planes: &[aivideo_cuda::Area],
-) -> Option<DevicePicture> {
-    let format = info.format_info();
-    let plane = |component: usize| planes.get(format.plane()[component] as usize).copied();
-    Some(DevicePicture {
-        planes: aivideo_cuda::detect::Planes {
-            y: plane(0)?,
-            u: plane(1)?,
-            v: plane(2)?,
-            step: u32::try_from(format.pixel_stride()[1]).ok()?,
-            first: [format.poffset()[1], format.poffset()[2]],
-        },
-        width: info.width() as usize,
-        height: info.height() as usize,
-    })
-}
-
 impl State {
     /// What the model sees in a picture in the GPU's memory.
     #[allow(unsafe_code)] // the GPU reads the picture's memory
@@ -174,7 +155,7 @@ impl State {
         let frame = frames
             .map(buffer, info, place, Access::Read)
             .map_err(|error| wrong(error.to_string()))?;
-        let picture = device_picture(info, frame.planes())
+        let picture = DevicePicture::new(info, frame.planes())
             .ok_or_else(|| wrong("its planes are not those of its format".to_string()))?;
         let colour = colour_of(info);
         self.watch
@@ -406,7 +387,7 @@ impl ElementImpl for AiDetect {
                     gst_video::VideoFormat::Nv21,
                 ])
                 .build();
-            same_pads(&cuda::with_places(&caps))
+            same_pads(&cuda::with_places(&caps, &Place::ALL))
         });
         &TEMPLATES
     }

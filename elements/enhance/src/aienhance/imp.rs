@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 
 use aivideo_core::{
+    cuda::{self, Access, Frames, Place},
     element::{lock, same_pads},
     engine::Engine,
     pixels::Yuv420,
@@ -29,6 +30,7 @@ use crate::{
     chain::Chain,
     deep::Yuv420Deep,
     detect::{region::region, track::Tracked},
+    device::DevicePicture,
     frame::{Depth, Frame, Picture, Sighting},
     operations::{EnhanceError, Measurement},
     spec::{self, SpecError},
@@ -56,6 +58,8 @@ struct State {
     settings: Settings,
     /// Formats on the pads, once negotiated.
     infos: Option<(gst_video::VideoInfo, gst_video::VideoInfo)>,
+    /// Where frames lie, unless they lie in the host's memory, and what maps those that come and go.
+    device: Option<(Place, [Frames; 2])>,
     /// Buffers whose frames are inside the chain, the oldest first; time stamps and metas of what
     /// comes out are theirs.
     waiting: VecDeque<gst::Buffer>,
@@ -85,6 +89,8 @@ struct Outline {
     /// Of the active chain; `None` before the element has started.
     shape: Option<Shape>,
     look_ahead: u64,
+    /// When the active chain works in a GPU's memory.
+    frames: Option<Frames>,
 }
 
 /// Events that wait for the caps to be complete. Encoders look at light levels once, in the first
@@ -203,12 +209,16 @@ impl AiEnhance {
             report.measurements.clear();
         }
         let look_ahead = chain.look_ahead() as u64;
+        let obj = self.obj();
+        let frames = chain
+            .device_form()
+            .and_then(|(engine, kernels)| Frames::of_element(&*obj, engine, kernels));
         let before = {
             let mut outline = lock(&self.outline);
             outline.shape = Some(Shape::of(chain));
+            outline.frames = frames;
             std::mem::replace(&mut outline.look_ahead, look_ahead)
         };
-        let obj = self.obj();
         obj.set_passthrough(chain.is_empty());
         // What remembers must see every frame.
         if chain.remembers() {
@@ -240,6 +250,11 @@ impl AiEnhance {
                 .unwrap_or_else(|_| next.output(&Default::default()));
             let refused = match fits {
                 Err(error) => Some(error.to_string()),
+                Ok(_) if Place::of(&caps).is_some() && next.device_form().is_none() => Some(
+                    "frames lie in the GPU's memory, where upscale alone works; put cudadownload \
+                     before aienhance"
+                        .to_string(),
+                ),
                 Ok(_) if wanted.is_empty() || !taken => Some(format!(
                     "downstream does not accept {wanted}; let it take any size and format (videoscale, videoconvert, or no fixed caps behind aienhance)"
                 )),
@@ -394,6 +409,58 @@ impl AiEnhance {
         }
         lock(&self.report).frames += 1;
         Ok(Some(out))
+    }
+
+    /// For frames of a query's caps in CUDAMemory, when the chain works there.
+    fn card(&self, query: &gst::query::Allocation) -> Option<&'static cuda::Card> {
+        let caps = query.get().0?;
+        let frames = &lock(&self.outline).frames;
+        (Place::of(caps)? == Place::Cuda).then(|| frames.as_ref()?.card())?
+    }
+
+    /// A frame in the GPU's memory into another there.
+    #[allow(unsafe_code)] // the GPU uses the frames' memory
+    fn enhance_on_device(&self, mut source: gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
+        let prepared = BaseTransformImplExt::parent_prepare_output_buffer(
+            self,
+            InputBuffer::Readable(&source),
+        )?;
+        let PrepareOutputBufferSuccess::Buffer(mut out) = prepared else {
+            return Err(gst::FlowError::Error);
+        };
+        let mut guard = lock(&self.state);
+        let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        let (in_info, out_info) = state.infos.as_ref().ok_or(gst::FlowError::NotNegotiated)?;
+        let Some((place, [coming, going])) = &mut state.device else {
+            return Err(gst::FlowError::NotNegotiated);
+        };
+        let mut work = || -> Result<(), gst::ErrorMessage> {
+            let wrong =
+                |reason: String| gst::error_msg!(gst::StreamError::Format, ("a frame: {reason}"));
+            let picture = |info: &gst_video::VideoInfo, frame: &cuda::DeviceFrame| {
+                DevicePicture::new(info, frame.planes())
+                    .ok_or_else(|| wrong("its planes are not those of its format".to_string()))
+            };
+            let from = coming
+                .map(source.make_mut(), in_info, *place, Access::Read)
+                .map_err(|error| wrong(error.to_string()))?;
+            let to = going
+                .map(out.make_mut(), out_info, *place, Access::Change)
+                .map_err(|error| wrong(error.to_string()))?;
+            let (input, output) = (picture(in_info, &from)?, picture(out_info, &to)?);
+            // SAFETY: both frames are mapped until the GPU was waited for, below or by dropping them.
+            unsafe { state.chain.process_on_device(&input, &output) }
+                .map_err(|error| error.to_error_message())?;
+            cuda::DeviceFrame::finish_all([from, to]).map_err(|error| wrong(error.to_string()))
+        };
+        let outcome = work();
+        drop(guard);
+        if let Err(message) = outcome {
+            self.post_error_message(message);
+            return Err(gst::FlowError::Error);
+        }
+        lock(&self.report).frames += 1;
+        Ok(out)
     }
 
     /// Keeps an event back while caps are not complete; false when it may go.
@@ -660,7 +727,7 @@ impl ElementImpl for AiEnhance {
                 .width_range(1..=MAX_SIDE)
                 .height_range(1..=MAX_SIDE)
                 .build();
-            same_pads(&caps)
+            same_pads(&cuda::with_places(&caps, &[Place::Cuda]))
         });
         &TEMPLATES
     }
@@ -686,6 +753,7 @@ impl BaseTransformImpl for AiEnhance {
             chain,
             settings,
             infos: None,
+            device: None,
             waiting: VecDeque::new(),
             done: VecDeque::new(),
             told: Vec::new(),
@@ -707,11 +775,16 @@ impl BaseTransformImpl for AiEnhance {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let other = match &lock(&self.outline).shape {
-            Some(shape) => shape.other(caps, direction == gst::PadDirection::Sink),
+        let outline = lock(&self.outline);
+        let other = match &outline.shape {
+            Some(shape) => shape.other(
+                &cuda::possible(caps, outline.frames.as_ref()),
+                direction == gst::PadDirection::Sink,
+            ),
             // Not started: what comes of it is not known before models and tables are read.
             None => self.obj().src_pad().pad_template_caps(),
         };
+        drop(outline);
         gst::log!(CAT, imp = self, "{direction:?} {caps} -> {other}");
         Some(match filter {
             Some(filter) => filter.intersect_with_mode(&other, gst::CapsIntersectMode::First),
@@ -719,7 +792,39 @@ impl BaseTransformImpl for AiEnhance {
         })
     }
 
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let card = self.card(query);
+        let (Some(card), Some(_)) = (card, decide_query) else {
+            return self.parent_propose_allocation(decide_query, query);
+        };
+        card.propose(query)
+            .map_err(|err| gst::loggable_error!(CAT, "{err}"))
+    }
+
+    fn decide_allocation(
+        &self,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        if let Some(card) = self.card(query) {
+            card.decide(query)
+                .map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
+        }
+        self.parent_decide_allocation(query)
+    }
+
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        // Others ask for a context before this has started, when only a device that is named is known.
+        let gpu = match &*lock(&self.outline) {
+            outline if outline.shape.is_some() => outline.frames.as_ref().map(Frames::index),
+            _ => lock(&self.settings).inference.gpu(),
+        };
+        if cuda::answer(&*self.obj(), query, gpu) {
+            return true;
+        }
         let done = BaseTransformImplExt::parent_query(self, direction, query);
         if direction == gst::PadDirection::Sink
             && let gst::QueryView::Caps(caps) = query.view()
@@ -790,6 +895,14 @@ impl BaseTransformImpl for AiEnhance {
             return self.parent_generate_output();
         }
         if let Some(buffer) = self.take_queued_buffer() {
+            if lock(&self.state)
+                .as_ref()
+                .is_some_and(|s| s.device.is_some())
+            {
+                return self
+                    .enhance_on_device(buffer)
+                    .map(GenerateOutputSuccess::Buffer);
+            }
             let outcome = {
                 let mut guard = lock(&self.state);
                 let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
@@ -838,11 +951,27 @@ impl BaseTransformImpl for AiEnhance {
 impl VideoFilterImpl for AiEnhance {
     fn set_info(
         &self,
-        _incaps: &gst::Caps,
+        incaps: &gst::Caps,
         in_info: &gst_video::VideoInfo,
         outcaps: &gst::Caps,
         out_info: &gst_video::VideoInfo,
     ) -> Result<(), gst::LoggableError> {
+        let device = match Place::of(incaps) {
+            None => None,
+            Some(place) => {
+                let outline = lock(&self.outline);
+                let frames = outline.frames.as_ref().filter(|frames| frames.takes(place));
+                let frames = frames.map(|frames| (place, [frames.another(), frames.another()]));
+                Some(frames.ok_or_else(|| {
+                    gst::loggable_error!(
+                        CAT,
+                        "Frames in a GPU's memory need operations=upscale with its net there \
+                         (device=cuda) and GStreamer's CUDA library; put cudadownload before this \
+                         element"
+                    )
+                })?)
+            }
+        };
         let mut guard = lock(&self.state);
         let Some(state) = &mut *guard else {
             return Err(gst::loggable_error!(CAT, "not started"));
@@ -867,6 +996,7 @@ impl VideoFilterImpl for AiEnhance {
         state.told = state.chain.caps_fields();
         lock(&self.withheld).active = state.chain.caps_pending();
         state.infos = Some((in_info.clone(), out_info.clone()));
+        state.device = device;
         Ok(())
     }
 }

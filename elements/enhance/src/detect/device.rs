@@ -9,21 +9,13 @@ use aivideo_core::{
     error::EngineError,
     tensor::ElementType,
 };
-use aivideo_cuda::detect::{Detect, Planes};
+use aivideo_cuda::detect::Detect;
 
 use super::{DetectError, Detector, Object, sidecar::Family};
-use crate::frame::Gamut;
+use crate::{device::DevicePicture, frame::Gamut};
 
 /// The kernels that this may start.
 pub const KERNELS: [&str; 2] = ["detect_f32", "detect_u8"];
-
-/// A picture of 4:2:0 in the GPU's memory.
-#[derive(Debug, Clone, Copy)]
-pub struct DevicePicture {
-    pub planes: Planes,
-    pub width: usize,
-    pub height: usize,
-}
 
 /// The model's input on the GPU.
 pub(super) struct DeviceInput {

@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use crate::{
     detect::DetectError,
+    device::DevicePicture,
     frame::{Depth, Format, Frame},
     spec::{Param, Values},
 };
@@ -219,6 +220,28 @@ pub trait Operation: Send {
         false
     }
 
+    /// The kernels of its form for pictures in the GPU's memory; none where it has no such form.
+    fn device_kernels(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// As [`process`](Self::process), from one picture in the memory of its engine's GPU to another of
+    /// the size of its [`output`](Self::output); starts the work and does not wait for it.
+    ///
+    /// # Safety
+    /// The pictures' planes must be memory of that GPU and live until its stream was waited for.
+    #[allow(unsafe_code)] // what lives until when is the caller's matter
+    unsafe fn process_on_device(
+        &mut self,
+        _input: &DevicePicture,
+        _output: &DevicePicture,
+    ) -> Result<(), EnhanceError> {
+        Err(EnhanceError::Format {
+            operation: self.name(),
+            reason: NOT_ON_DEVICE.into(),
+        })
+    }
+
     /// The engine that it runs, if it has one.
     fn engine(&self) -> Option<&Engine> {
         None
@@ -227,6 +250,9 @@ pub trait Operation: Send {
 
 const EIGHT_BITS: &str = "it works on 8 bits (I420 or NV12); put it in front of what makes 10 bits, or \
                           convert with videoconvert or hdr:to=sdr first";
+
+const NOT_ON_DEVICE: &str =
+    "it does not work in the GPU's memory; put cudadownload before aienhance";
 
 /// For a frame of ten bits that formats ought to have kept away.
 fn not_eight(operation: &'static str) -> EnhanceError {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Upscaling: luma by a net, chroma by Catmull-Rom.
 
+mod device;
+
 use aivideo_core::{
     engine::Engine,
     model::ModelSource,
@@ -16,6 +18,7 @@ use super::{
 };
 use crate::{
     chroma::{self, Siting},
+    device::DevicePicture,
     frame::{Depth, Format, Frame, Picture},
     spec::{Kind, Param, Values},
 };
@@ -109,6 +112,7 @@ pub struct Upscale {
     passes: u32,
     siting: Siting,
     line: Vec<i16>,
+    device: device::DeviceUpscale,
 }
 
 impl Upscale {
@@ -131,6 +135,7 @@ impl Upscale {
             passes: factor.trailing_zeros(),
             siting: Siting::default(),
             line: Vec::new(),
+            device: device::DeviceUpscale::default(),
         })
     }
 
@@ -205,6 +210,21 @@ impl Operation for Upscale {
             picture: Picture::Eight(picture),
             ..frame
         }))
+    }
+
+    fn device_kernels(&self) -> &'static [&'static str] {
+        device::KERNELS
+    }
+
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn process_on_device(
+        &mut self,
+        input: &DevicePicture,
+        output: &DevicePicture,
+    ) -> Result<(), EnhanceError> {
+        let (engine, passes, siting) = (&self.engine, self.passes, self.siting);
+        // SAFETY: the promise is the same.
+        unsafe { self.device.process(engine, passes, siting, input, output) }
     }
 
     fn engine(&self) -> Option<&Engine> {

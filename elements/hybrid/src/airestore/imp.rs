@@ -203,7 +203,7 @@ impl ElementImpl for AiRestore {
             let caps = gst_video::VideoCapsBuilder::new()
                 .format_list(FORMATS)
                 .build();
-            same_pads(&cuda::with_places(&caps))
+            same_pads(&cuda::with_places(&caps, &Place::ALL))
         });
         &TEMPLATES
     }
