@@ -512,6 +512,35 @@ fn between_gstreamers_own_elements_frames_share_one_context() {
 
 #[test]
 #[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn pipelines_at_once_share_a_model_and_its_stream() {
+    init();
+    if !elements_are_here() {
+        return;
+    }
+    let net = mixing();
+    let line = |pattern: &str, device: &str, up: &str, down: &str| {
+        format!(
+            "videotestsrc num-buffers=20 pattern={pattern} ! \
+             video/x-raw,format=NV12,width=96,height=64,framerate=25/1 ! {up} ! \
+             airestore device={device} model-location={} ! {down}",
+            net.path().display()
+        )
+    };
+    let patterns = ["ball", "smpte", "snow"];
+    let wanted = patterns.map(|pattern| pictures(&line(pattern, "cpu", "identity", "identity")));
+    std::thread::scope(|scope| {
+        let running = patterns.map(|pattern| {
+            let line = line(pattern, "cuda", UP, "cudadownload");
+            scope.spawn(move || pictures(&line))
+        });
+        for (running, wanted) in running.into_iter().zip(&wanted) {
+            assert!(&running.join().unwrap() == wanted);
+        }
+    });
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
 fn caps_choose_the_gpu_only_where_the_net_runs_there() {
     init();
     if !elements_are_here() {
