@@ -329,7 +329,9 @@ impl BaseTransformImpl for AiRestore {
         let rules = lock(&self.settings).rules;
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else { return };
-        let fine = || condition(rules, state.hint.as_ref(), state.height).is_fine();
+        // On a GPU the net alone restores.
+        let filters = state.restorer.has_filters() && state.on_device.is_none();
+        let fine = || condition(rules, state.hint.as_ref(), state.height).is_fine(filters);
         let nothing = rules.strength < 1.0 / 512.0 || state.foreign || state.built_in && fine();
         if nothing {
             state.passed += 1;
@@ -519,8 +521,8 @@ mod tests {
             height: 180,
             noise: None,
         };
-        assert!(condition(rules, None, 180).is_fine());
-        assert!(condition(rules, Some(&(hint, Some(180))), 180).is_fine());
-        assert!(!condition(rules, Some(&(hint, Some(90))), 180).is_fine());
+        assert!(condition(rules, None, 180).is_fine(false));
+        assert!(condition(rules, Some(&(hint, Some(180))), 180).is_fine(false));
+        assert!(!condition(rules, Some(&(hint, Some(90))), 180).is_fine(false));
     }
 }

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Filters for what is coded at its full size: the codec's loop filter, fitted on streams of each standard at
+//! fine, middle and coarse quantisers. On validation clips they gain more than the net does there, for a
+//! hundredth of its time; `models/restore/README.md` has the figures.
+
+use super::{Condition, Picture};
+use crate::hint::Base;
+use aivideo_codec::loop_filter::{Filters, LoopFilter};
+use thiserror::Error;
+
+/// Luma comes in blocks of this side.
+const BLOCK: usize = 16;
+/// Quantisers over the largest from which on a stream is of middle and of coarse quality.
+const BOUNDS: [f32; 2] = [0.5, 0.65];
+/// AV1, H.265, H.264, in the file's order.
+const STANDARDS: usize = 3;
+
+#[derive(Debug, Error, PartialEq)]
+pub enum FiltersError {
+    #[error("no file of restoration filters: it does not begin with \"AIRF\" and version 1")]
+    Magic,
+    #[error("restoration filters of {actual} bytes, {expected} were due")]
+    Size { actual: usize, expected: usize },
+    #[error("restoration filters of standard {standard}: {reason}")]
+    Filters {
+        standard: usize,
+        reason: &'static str,
+    },
+}
+
+/// The filters, and the memory that they work in.
+pub struct RestoreFilters {
+    standards: [Filters; STANDARDS],
+    work: Option<Work>,
+}
+
+struct Work {
+    size: (usize, usize),
+    filter: LoopFilter,
+    skip: Vec<bool>,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Work {
+    fn new(size: (usize, usize)) -> Self {
+        let samples = size.0 * size.1;
+        Self {
+            size,
+            filter: LoopFilter::new(size.0, size.1),
+            skip: vec![false; samples / (BLOCK * BLOCK)],
+            old: vec![0; samples],
+            new: vec![0; samples],
+        }
+    }
+}
+
+impl RestoreFilters {
+    /// Those that come with the plugin.
+    pub fn embedded() -> Self {
+        let bytes = include_bytes!("../../../../models/restore/restore-filters.bin");
+        Self::parse(bytes).expect("a test reads the embedded file")
+    }
+
+    pub fn parse(bytes: &[u8]) -> Result<Self, FiltersError> {
+        let numbers = bytes.strip_prefix(b"AIRF\x01\x00").ok_or(FiltersError::Magic)?;
+        let expected = 2 * STANDARDS * Filters::LEN;
+        if numbers.len() != expected {
+            return Err(FiltersError::Size {
+                actual: bytes.len(),
+                expected: expected + 6,
+            });
+        }
+        let pairs = numbers.chunks_exact(2);
+        let numbers: Vec<u16> = pairs.map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
+        let standard = |standard: usize| {
+            let numbers = &numbers[standard * Filters::LEN..][..Filters::LEN];
+            Filters::new(numbers).map_err(|reason| FiltersError::Filters { standard, reason })
+        };
+        Ok(Self {
+            standards: [standard(0)?, standard(1)?, standard(2)?],
+            work: None,
+        })
+    }
+
+    /// Filters a picture's luma in place, times a strength of 0 to 1. The standard is known.
+    pub fn run(&mut self, picture: &mut Picture, condition: Condition, strength: f64) {
+        let luma = picture.components[0];
+        let size = (
+            luma.width.next_multiple_of(BLOCK),
+            luma.height.next_multiple_of(BLOCK),
+        );
+        let filters = match condition.standard {
+            Base::Av1 => &self.standards[0],
+            Base::H265 => &self.standards[1],
+            Base::H264 => &self.standards[2],
+            Base::Unknown => return,
+        };
+        let quality = condition.told[0];
+        let number = 1 + BOUNDS.iter().filter(|bound| quality >= **bound).count();
+        let known = self.work.take().filter(|work| work.size == size);
+        let work = self.work.insert(known.unwrap_or_else(|| Work::new(size)));
+        picture.read(0, size, &mut work.old);
+        work.new.copy_from_slice(&work.old);
+        work.filter
+            .apply(filters, number as u8, &mut work.new, &work.skip);
+        let share = (strength.clamp(0.0, 1.0) * 256.0).round() as i32;
+        picture.change(0, size.0, &work.old, &work.new, share);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Depth;
+    use super::*;
+
+    #[test]
+    fn the_embedded_file_is_sound_and_others_are_refused() {
+        let bytes = include_bytes!("../../../../models/restore/restore-filters.bin");
+        assert!(RestoreFilters::parse(bytes).is_ok());
+        let error = |bytes: &[u8]| RestoreFilters::parse(bytes).err().unwrap();
+        assert_eq!(error(b"AIRF"), FiltersError::Magic);
+        assert!(matches!(error(&bytes[..100]), FiltersError::Size { .. }));
+        let mut bad = bytes.to_vec();
+        bad[6] = 200;
+        assert!(matches!(error(&bad), FiltersError::Filters { standard: 0, .. }));
+    }
+
+    /// Coding noise on a smooth picture becomes less, at any size and depth, and chroma stays.
+    #[test]
+    fn noise_becomes_less() {
+        let (width, height) = (75, 41);
+        let clean = |i: usize| 60 + (i % width) as i32;
+        let noise = |i: usize| (i * 2_654_435_761 >> 7) as i32 % 3 - 1;
+        for ten in [false, true] {
+            let samples = (0..width * height).map(|i| (clean(i) + noise(i)) << if ten { 2 } else { 0 });
+            let mut luma: Vec<u8> = match ten {
+                false => samples.map(|v| v as u8).collect(),
+                true => samples.flat_map(|v| (v as u16).to_le_bytes()).collect(),
+            };
+            let bytes = if ten { 2 } else { 1 };
+            let mut chroma = vec![100u8; bytes * 38 * 21 * 2];
+            let before = luma.clone();
+            let depth = if ten { Depth::Ten { upper: false } } else { Depth::Eight };
+            let (u, v) = chroma.split_at_mut(bytes * 38 * 21);
+            let planes = vec![(&mut luma[..], bytes * width), (u, bytes * 38), (v, bytes * 38)];
+            let mut picture = Picture::new(planes, depth, width, height).unwrap();
+            let condition = Condition::new(0.6, 1.0, Base::H265);
+            RestoreFilters::embedded().run(&mut picture, condition, 1.0);
+            drop(picture);
+            let error = |data: &[u8]| -> f64 {
+                let value = |i: usize| match ten {
+                    false => f64::from(data[i]),
+                    true => f64::from(u16::from_le_bytes([data[2 * i], data[2 * i + 1]])) / 4.0,
+                };
+                (0..width * height).map(|i| (value(i) - f64::from(clean(i))).powi(2)).sum()
+            };
+            assert!(error(&luma) < 0.9 * error(&before), "{} of {}", error(&luma), error(&before));
+            assert!(chroma.iter().all(|v| *v == 100));
+        }
+    }
+}
