@@ -557,7 +557,7 @@ def decide_skip(y, py, q):
 
 
 # Added to the quality of the frames that tables and filters are fitted on, as the encoder does.
-KEY_BOOST, CYCLE = 18, (-6, -3, -6, 9)
+KEY_BOOST, CYCLE = 28, (-6, -3, -6, 9)
 
 
 class Coder:

@@ -346,7 +346,7 @@ def worker(rank, args):
         # Mostly the encoder's own.
         cycle = rng.choice([None, [-6, -3, -6, 9], [-6, -3, -6, 9], [0, -5, -2, -5]])
         with Int8() if progress >= args.int8_from else contextlib.nullcontext():
-            boost = 0 if single else rng.choice([0, 12, 18, 18])
+            boost = 0 if single else rng.choice([0, 12, 18, 28])
             frames = seq(batch, quality, rng=rng, key_boost=boost, cycle=cycle)
         loss = loss_of(frames)
         optimiser.zero_grad()

@@ -14,7 +14,7 @@ pub const SKIP_BITS: f64 = 64.0;
 /// Inter frames whose bits are scarce may be coded below quality 0: as at 0, but with fewer blocks.
 pub const MIN_QUALITY: i8 = -32;
 /// Key frames get this much more quality: all that follows is predicted from them.
-pub const KEY_BOOST: u8 = 18;
+pub const KEY_BOOST: u8 = 28;
 
 /// Added to the quality of inter frames, one after the other: what every fourth keeps, the others are
 /// predicted from.
