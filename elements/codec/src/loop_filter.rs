@@ -474,10 +474,7 @@ mod avx2 {
                 let mut values = [0i16; BLOCK];
                 // SAFETY: sixteen samples.
                 unsafe {
-                    _mm256_storeu_si256(
-                        values.as_mut_ptr().cast(),
-                        _mm256_add_epi16(middle, sums),
-                    )
+                    _mm256_storeu_si256(values.as_mut_ptr().cast(), _mm256_add_epi16(middle, sums))
                 };
                 for (to, value) in line.iter_mut().zip(values) {
                     *to = S::clip(value.into());
@@ -648,8 +645,15 @@ mod tests {
         let mut filter = LoopFilter::new(width, height);
         filter.load(&luma);
         for (column, row) in (0..32).map(|i| (i % 8, i / 8)) {
-            let both = [filter_block::<u16>, block::<u16>]
-                .map(|f| f(filter.view(), &filter.classes, (column, row), filters.set(1), 16));
+            let both = [filter_block::<u16>, block::<u16>].map(|f| {
+                f(
+                    filter.view(),
+                    &filter.classes,
+                    (column, row),
+                    filters.set(1),
+                    16,
+                )
+            });
             assert_eq!(both[0], both[1]);
         }
     }

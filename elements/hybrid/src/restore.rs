@@ -301,7 +301,10 @@ impl Restorer {
                 reason,
             })?;
         Ok(Self {
-            filters: settings.model_location.is_none().then(RestoreFilters::embedded),
+            filters: settings
+                .model_location
+                .is_none()
+                .then(RestoreFilters::embedded),
             engine,
             model,
             before: None,
@@ -342,7 +345,9 @@ impl Restorer {
         if luma.width == 0 || luma.height == 0 {
             return Ok(());
         }
-        if let Some(filters) = &mut self.filters && condition.is_full_size() {
+        if let Some(filters) = &mut self.filters
+            && condition.is_full_size()
+        {
             self.before = None;
             filters.run(picture, condition, strength);
             return Ok(());
@@ -541,10 +546,7 @@ mod tests {
             height: 720,
             noise: None,
         };
-        assert_eq!(
-            Condition::of_hint(&hint, 360).told,
-            [0.5, 1.0, 1.0, 1.0]
-        );
+        assert_eq!(Condition::of_hint(&hint, 360).told, [0.5, 1.0, 1.0, 1.0]);
         hint.quality = None;
         assert_eq!(Condition::of_hint(&hint, 360), Condition::default());
     }

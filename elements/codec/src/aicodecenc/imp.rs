@@ -31,7 +31,10 @@ const DEFAULT_QUALITY: u32 = 32;
 const DEFAULT_KEY_INT_MAX: u32 = 250;
 const DEFAULT_BITRATE: u32 = 2048;
 const DEFAULT_VBV_BUFFER: u32 = 1000;
-const DEFAULT_TILE_ROWS: u32 = 2;
+/// By the picture's size, see [`tile_rows`].
+const DEFAULT_TILE_ROWS: u32 = 0;
+/// Most units of 64 rows in a tile where nobody asks for a height.
+const HIGHEST_TILE: u32 = 6;
 /// About what a unit of the byte stream has before a frame, in bytes.
 const UNIT_HEADER: usize = 17;
 /// In milliseconds: the default latency of rtpjitterbuffer, a long way and back, and some more.
@@ -344,8 +347,7 @@ impl ObjectImpl for AiCodecEnc {
                     .build(),
                 glib::ParamSpecUInt::builder("tile-rows")
                     .nick("Tile rows")
-                    .blurb("Height of a tile in units of 64 luma rows. Tiles are coded in parallel and a damaged one spoils no other; fewer, higher tiles cost fewer bits")
-                    .minimum(1)
+                    .blurb("Height of a tile in units of 64 luma rows (0 = by the picture's size: one tile up to 384 rows, else an even number of at most that height). Tiles are coded in parallel and a damaged one spoils no other, so lossy networks want 1 or 2; fewer, higher tiles cost fewer bits")
                     .maximum(255)
                     .default_value(DEFAULT_TILE_ROWS)
                     .mutable_ready()
@@ -488,6 +490,20 @@ impl ElementImpl for AiCodecEnc {
             ]
         });
         &TEMPLATES
+    }
+}
+
+/// Height of a tile in units of 64 rows: what was asked for, or one tile for small pictures and an even number of
+/// them, for two processors, for others.
+fn tile_rows(wanted: u32, height: u32) -> u8 {
+    let rows = height.div_ceil(64).max(1);
+    let tiles = match rows.div_ceil(HIGHEST_TILE) {
+        1 => 1,
+        more => more.next_multiple_of(2),
+    };
+    match wanted {
+        0 => rows.div_ceil(tiles) as u8,
+        wanted => wanted.min(255) as u8,
     }
 }
 
@@ -661,7 +677,8 @@ impl VideoEncoderImpl for AiCodecEnc {
             .clone()
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
         let info = input.info().clone();
-        let sequence = sequence_from_info(&info, input.caps(), settings.tile_rows as u8)
+        let rows = tile_rows(settings.tile_rows, info.height());
+        let sequence = sequence_from_info(&info, input.caps(), rows)
             .map_err(|e| gst::loggable_error!(CAT, "{e}"))?;
         let fps = frame_rate(info.fps());
         let choices = EncoderSettings {
@@ -784,5 +801,26 @@ impl VideoEncoderImpl for AiCodecEnc {
     ) -> Result<(), gst::LoggableError> {
         query.add_allocation_meta::<gst_video::VideoMeta>(None);
         self.parent_propose_allocation(query)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tile_rows;
+
+    #[test]
+    fn tiles_are_as_high_as_the_picture_wants() {
+        for (height, rows) in [
+            (16, 1),
+            (360, 6),
+            (384, 6),
+            (480, 4),
+            (720, 6),
+            (1080, 5),
+            (2160, 6),
+        ] {
+            assert_eq!(tile_rows(0, height), rows, "{height}");
+        }
+        assert_eq!(tile_rows(2, 1080), 2);
     }
 }

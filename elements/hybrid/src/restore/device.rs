@@ -187,7 +187,11 @@ impl Device {
             }
         };
         if self.told != Some(condition) {
-            let bytes: Vec<u8> = condition.told.iter().flat_map(|v| v.to_ne_bytes()).collect();
+            let bytes: Vec<u8> = condition
+                .told
+                .iter()
+                .flat_map(|v| v.to_ne_bytes())
+                .collect();
             gpu.write(&bytes, self.condition.buffer())?;
             self.told = Some(condition);
         }

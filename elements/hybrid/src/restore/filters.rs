@@ -63,7 +63,9 @@ impl RestoreFilters {
     }
 
     pub fn parse(bytes: &[u8]) -> Result<Self, FiltersError> {
-        let numbers = bytes.strip_prefix(b"AIRF\x01\x00").ok_or(FiltersError::Magic)?;
+        let numbers = bytes
+            .strip_prefix(b"AIRF\x01\x00")
+            .ok_or(FiltersError::Magic)?;
         let expected = 2 * STANDARDS * Filters::LEN;
         if numbers.len() != expected {
             return Err(FiltersError::Size {
@@ -123,7 +125,10 @@ mod tests {
         assert!(matches!(error(&bytes[..100]), FiltersError::Size { .. }));
         let mut bad = bytes.to_vec();
         bad[6] = 200;
-        assert!(matches!(error(&bad), FiltersError::Filters { standard: 0, .. }));
+        assert!(matches!(
+            error(&bad),
+            FiltersError::Filters { standard: 0, .. }
+        ));
     }
 
     /// Coding noise on a smooth picture becomes less, at any size and depth, and chroma stays.
@@ -133,7 +138,8 @@ mod tests {
         let clean = |i: usize| 60 + (i % width) as i32;
         let noise = |i: usize| (i * 2_654_435_761 >> 7) as i32 % 3 - 1;
         for ten in [false, true] {
-            let samples = (0..width * height).map(|i| (clean(i) + noise(i)) << if ten { 2 } else { 0 });
+            let samples =
+                (0..width * height).map(|i| (clean(i) + noise(i)) << if ten { 2 } else { 0 });
             let mut luma: Vec<u8> = match ten {
                 false => samples.map(|v| v as u8).collect(),
                 true => samples.flat_map(|v| (v as u16).to_le_bytes()).collect(),
@@ -141,9 +147,17 @@ mod tests {
             let bytes = if ten { 2 } else { 1 };
             let mut chroma = vec![100u8; bytes * 38 * 21 * 2];
             let before = luma.clone();
-            let depth = if ten { Depth::Ten { upper: false } } else { Depth::Eight };
+            let depth = if ten {
+                Depth::Ten { upper: false }
+            } else {
+                Depth::Eight
+            };
             let (u, v) = chroma.split_at_mut(bytes * 38 * 21);
-            let planes = vec![(&mut luma[..], bytes * width), (u, bytes * 38), (v, bytes * 38)];
+            let planes = vec![
+                (&mut luma[..], bytes * width),
+                (u, bytes * 38),
+                (v, bytes * 38),
+            ];
             let mut picture = Picture::new(planes, depth, width, height).unwrap();
             let condition = Condition::new(0.6, 1.0, Base::H265);
             RestoreFilters::embedded().run(&mut picture, condition, 1.0);
@@ -153,9 +167,16 @@ mod tests {
                     false => f64::from(data[i]),
                     true => f64::from(u16::from_le_bytes([data[2 * i], data[2 * i + 1]])) / 4.0,
                 };
-                (0..width * height).map(|i| (value(i) - f64::from(clean(i))).powi(2)).sum()
+                (0..width * height)
+                    .map(|i| (value(i) - f64::from(clean(i))).powi(2))
+                    .sum()
             };
-            assert!(error(&luma) < 0.9 * error(&before), "{} of {}", error(&luma), error(&before));
+            assert!(
+                error(&luma) < 0.9 * error(&before),
+                "{} of {}",
+                error(&luma),
+                error(&before)
+            );
             assert!(chroma.iter().all(|v| *v == 100));
         }
     }
