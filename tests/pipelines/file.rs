@@ -12,7 +12,7 @@ pub fn source(frames: usize, live: bool) -> String {
     format!(
         "videotestsrc num-buffers={frames} pattern=ball is-live={live} \
          ! video/x-raw,format=I420,width=192,height=130,framerate=25/1 \
-         ! aicodecenc quality=30 key-int-max=10 name=encoder"
+         ! aicodecenc quality=30 key-int-max=10 tile-rows=1 name=encoder"
     )
 }
 

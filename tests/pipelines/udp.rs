@@ -48,7 +48,7 @@ fn loss_is_concealed_until_the_next_key_frame() {
     let requests = count_key_requests(&receive, "depay");
     start_listening(&receive);
     let send = pipeline(&format!(
-        "{} ! rtpaicodecpay mtu=600 aggregate-mode=none name=pay \
+        "{} ! rtpaicodecpay mtu=200 aggregate-mode=none name=pay \
          ! udpsink host=127.0.0.1 port={port}",
         source(frames, true)
     ));
@@ -106,7 +106,7 @@ fn a_loss_is_mended_by_a_recovery_frame_over_rtcp() {
          videotestsrc is-live=true pattern=ball background-color=0xff406080 \
          ! video/x-raw,format=I420,width=256,height=192,framerate=10/1 \
          ! aicodecenc name=enc key-int-max=0 tile-rows=1 quality=40 long-term-delay=300 \
-         ! rtpaicodecpay mtu=600 aggregate-mode=none name=pay ! bin.send_rtp_sink_0 \
+         ! rtpaicodecpay mtu=200 aggregate-mode=none name=pay ! bin.send_rtp_sink_0 \
          bin.send_rtp_src_0 ! udpsink host=127.0.0.1 port={rtp} \
          bin.send_rtcp_src_0 ! udpsink host=127.0.0.1 port={rtcp} sync=false async=false \
          udpsrc address=127.0.0.1 port={back} ! bin.recv_rtcp_sink_0"
