@@ -629,7 +629,7 @@ mod tests {
         let filters = Filters::new(&synthetic::numbers(seed)).unwrap();
         let luma = picture::<S>(seed, size, contrast);
         let skip: Vec<bool> = (0..size.0 * size.1 / 256)
-            .map(|i| (i * 7 + seed as usize) % 5 == 0)
+            .map(|i| (i * 7 + seed as usize).is_multiple_of(5))
             .collect();
         let mut filtered = luma.clone();
         LoopFilter::new(size.0, size.1).apply(&filters, number, &mut filtered, &skip);

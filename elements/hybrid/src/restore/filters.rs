@@ -136,7 +136,7 @@ mod tests {
     fn noise_becomes_less() {
         let (width, height) = (75, 41);
         let clean = |i: usize| 60 + (i % width) as i32;
-        let noise = |i: usize| (i * 2_654_435_761 >> 7) as i32 % 3 - 1;
+        let noise = |i: usize| ((i * 2_654_435_761) >> 7) as i32 % 3 - 1;
         for ten in [false, true] {
             let samples =
                 (0..width * height).map(|i| (clean(i) + noise(i)) << if ten { 2 } else { 0 });
