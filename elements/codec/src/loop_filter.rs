@@ -129,7 +129,7 @@ impl Padded<'_> {
 }
 
 impl LoopFilter {
-    /// For a coded size: multiples of 64.
+    /// For a size in whole blocks.
     pub fn new(width: usize, height: usize) -> Self {
         Self {
             width,
@@ -664,6 +664,46 @@ mod tests {
         fn it_is_what_is_defined(seed in any::<u32>(), wide in 1usize..3, high in 1usize..3, contrast in 1u32..200, number in 1u8..4) {
             check::<u8>(seed, (64 * wide, 64 * high), contrast, number);
             check::<u16>(seed, (64 * wide, 64 * high), contrast, number);
+        }
+    }
+
+    /// The largest weights and limit that a file may have, on pictures of black and white: nothing overflows.
+    #[test]
+    fn the_largest_numbers_fit_sixteen_bits() {
+        fn check<S: Sample>(weights: impl Fn(usize) -> i16) {
+            let numbers: Vec<u16> = std::iter::once(LIMIT)
+                .chain((1..Filters::LEN).map(|i| weights(i - 1) as u16))
+                .collect();
+            let filters = Filters::new(&numbers).unwrap();
+            let size = (64, 64);
+            let most = (1 << S::BITS) - 1;
+            let luma: Vec<S> = (0..64usize * 64)
+                .map(|i| {
+                    S::clip(if (i % 64 / 3 + i / 64 / 2).is_multiple_of(2) {
+                        0
+                    } else {
+                        most
+                    })
+                })
+                .collect();
+            let mut filtered = luma.clone();
+            let skip = [false; 16];
+            LoopFilter::new(size.0, size.1).apply(&filters, 1, &mut filtered, &skip);
+            assert!(filtered == defined(&filters, 1, &luma, size, &skip));
+        }
+        for sign in [1, -1] {
+            let even = move |_| sign * (WEIGHT_LIMIT as usize / TAPS) as i16;
+            let one = move |i: usize| {
+                if i % TAPS == 5 {
+                    sign * WEIGHT_LIMIT as i16
+                } else {
+                    0
+                }
+            };
+            check::<u8>(even);
+            check::<u16>(even);
+            check::<u8>(one);
+            check::<u16>(one);
         }
     }
 
