@@ -8,12 +8,16 @@ The tests in elements/meta speak with a small broker of their own; this is the p
 only that one which understands us. What is not installed is left out and said.
 """
 
+import contextlib
 import json
 import shutil
 import socket
+import ssl
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 FRAMES = 240
@@ -142,33 +146,89 @@ def mosquitto_tls():
     print(f"Mosquitto, TLS with certificates of both sides and a password: all of {FRAMES} lines; strangers are refused")
 
 
+def encrypted(brokers, folder):
+    """A port with TLS in front of each broker, and what the brokers say of their own ports changed into those:
+    the mock speaks in the clear alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{folder}/broker.pem", f"{folder}/broker.key")
+    context.load_verify_locations(f"{folder}/ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    listeners = {port: socket.create_server(("127.0.0.1", 0)) for port in brokers}
+    # In a list of brokers the number of the port follows the name of the host.
+    place = lambda port: b"127.0.0.1" + struct.pack(">i", port)  # noqa: E731
+    changes = [(place(port), place(listener.getsockname()[1])) for port, listener in listeners.items()]
+
+    def pump(source, target, change):
+        try:
+            while data := source.recv(1 << 16):
+                for old, new in change:
+                    data = data.replace(old, new)
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def accept(port, listener):
+        while True:
+            raw, _ = listener.accept()
+            try:
+                client = context.wrap_socket(raw, server_side=True)
+            except OSError:  # whoever it was did not agree
+                continue
+            broker = socket.create_connection(("127.0.0.1", port))
+            for ends in ((client, broker, []), (broker, client, changes)):
+                threading.Thread(target=pump, args=ends, daemon=True).start()
+
+    for pair in listeners.items():
+        threading.Thread(target=accept, args=pair, daemon=True).start()
+    return ",".join(f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners.values())
+
+
 def kafka():
     from confluent_kafka import Consumer, Producer
 
     mock = Producer({"test.mock.num.brokers": 3, "bootstrap.servers": ""})
-    brokers = mock.list_topics(timeout=20).brokers.values()
+    brokers = list(mock.list_topics(timeout=20).brokers.values())
     address = ",".join(f"{broker.host}:{broker.port}" for broker in brokers)
-    # The mock makes a topic when it is first written to.
-    mock.produce("results", b"first")
-    mock.flush(20)
-    finish(publish(f"method=kafka address={address} topic=results kafka-key=camera-1"))
-    reader = Consumer(
-        {"bootstrap.servers": address, "group.id": "test", "auto.offset.reset": "earliest"}
-    )
-    reader.subscribe(["results"])
-    records, end = [], time.monotonic() + 60
-    while len(records) < FRAMES and time.monotonic() < end:
-        record = reader.poll(1)
-        if record is not None and record.error() is None and record.key() is not None:
-            records.append(record)
-    reader.close()
-    partitions = {record.partition() for record in records}
-    seen = times(record.value() for record in records)
-    if len(seen) != FRAMES or seen != sorted(seen) or len(partitions) != 1:
-        sys.exit(f"Kafka: {len(seen)} of {FRAMES} lines in partitions {partitions}, ordered: {seen == sorted(seen)}")
-    if {record.key() for record in records} != {b"camera-1"}:
-        sys.exit("Kafka: another key arrived")
-    print(f"Kafka (librdkafka's mock, 3 brokers): all of {FRAMES} lines, in order, in partition {partitions.pop()}")
+
+    def arrive(topic, settings, what):
+        # The mock makes a topic when it is first written to.
+        mock.produce(topic, b"first")
+        mock.flush(20)
+        output = finish(publish(f"method=kafka topic={topic} kafka-key=camera-1 {settings}"))
+        reader = Consumer({"bootstrap.servers": address, "group.id": topic, "auto.offset.reset": "earliest"})
+        reader.subscribe([topic])
+        records, end = [], time.monotonic() + 60
+        while len(records) < FRAMES and time.monotonic() < end:
+            record = reader.poll(1)
+            if record is not None and record.error() is None and record.key() is not None:
+                records.append(record)
+        reader.close()
+        partitions = {record.partition() for record in records}
+        seen = times(record.value() for record in records)
+        if len(seen) != FRAMES or seen != sorted(seen) or len(partitions) != 1:
+            sys.exit(f"Kafka{what}: {len(seen)} of {FRAMES} lines in partitions {partitions}, ordered: {seen == sorted(seen)}\n{output}")
+        if {record.key() for record in records} != {b"camera-1"}:
+            sys.exit("Kafka: another key arrived")
+        print(f"Kafka (librdkafka's mock, 3 brokers){what}: all of {FRAMES} lines, in order, in partition {partitions.pop()}")
+
+    arrive("results", f"address={address}", "")
+    folder = tempfile.mkdtemp()
+    certificates(folder)
+    address_tls = f"address={encrypted([broker.port for broker in brokers], folder)} tls=true"
+    ours = f"tls-cert-file={folder}/client.pem tls-key-file={folder}/client.key"
+    arrive("encrypted", f"{address_tls} tls-ca-file={folder}/ca.pem {ours}", ", TLS with certificates of both sides")
+    for what, settings in {
+        "of an authority that we do not trust": f"tls-ca-file={folder}/stranger.pem {ours}",
+        "without our certificate": f"tls-ca-file={folder}/ca.pem",
+    }.items():
+        output = finish(publish(f"method=kafka topic=encrypted drain-timeout=500 {address_tls} {settings}"))
+        if "Nothing can be published" not in output:
+            sys.exit(f"Kafka {what}: nothing is said\n{output}")
+    shutil.rmtree(folder)
+    print("Kafka, TLS: strangers are refused")
 
 
 def main():

@@ -59,6 +59,20 @@ def learning_rate(progress, step, peak):
     return peak * warm * (0.03 + 0.97 * fall)
 
 
+class Schedule:
+    """The place between 0 and 1: by steps, or by the seconds spent. A cycle that begins `again` has what is left of
+    the budget from that place on."""
+
+    def __init__(self, steps, hours, begin=(0.0, 0.0)):
+        self.steps, self.seconds, self.begin = steps, hours * 3600, begin
+
+    def place(self, step, spent):
+        if self.steps:
+            return step / self.steps
+        at, from_spent = self.begin
+        return at + (1 - at) * (spent - from_spent) / max(self.seconds - from_spent, 1e-9)
+
+
 def draw_quality(rng, batch, progress, tier):
     """A few qualities first, then all 64; for key frames one for the whole batch."""
     if tier == "K":
@@ -281,6 +295,7 @@ def worker(rank, args):
     ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
     optimiser = Optimiser(net, args.lr, args.muon)
     step, progress, spent = 0, 0.0, 0.0
+    schedule = Schedule(args.steps, args.hours)
     path = os.path.join(args.run, "last.pt")
     if os.path.exists(path):
         saved = torch.load(path, map_location=device, weights_only=False)
@@ -289,7 +304,10 @@ def worker(rank, args):
         optimiser.load_state_dict(saved["optimiser"])
         step, spent = saved["step"], saved["spent"]
         # A larger budget than last time goes on from a place further back in the schedule.
-        progress = step / args.steps if args.steps else spent / (args.hours * 3600)
+        schedule.begin = saved.get("cycle", schedule.begin)
+        if args.again is not None and not (schedule.begin[0] == args.again and spent > schedule.begin[1]):
+            schedule.begin = (args.again, spent)
+        progress = schedule.place(step, spent)
         if rank == 0:
             print(f"resumed at step {step}, progress {progress:.3f}", flush=True)
     single = args.tier == "K"
@@ -315,7 +333,7 @@ def worker(rank, args):
             segments.refresh()
         rng = random.Random(f"{args.seed}-{at}-{rank}")
         # The stage of a batch prepared ahead may lag a step or two behind the schedule.
-        p = at / args.steps if args.steps else shape["progress"]
+        p = schedule.place(at, 0) if args.steps else shape["progress"]
         follow = runs is not None and rng.random() < FOLLOW
         t, b = stage(p, args.tier, follow)
         b = max(1, round(b * args.batch_scale))
@@ -352,11 +370,9 @@ def worker(rank, args):
         optimiser.zero_grad()
         loss.backward()
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in net.parameters()]
-        if args.steps:
-            progress = (step + 1) / args.steps
-        else:
+        if not args.steps:
             spent = start_spent + time.time() - began
-            progress = spent / (args.hours * 3600)
+        progress = schedule.place(step + 1, spent)
         if args.workers > 1:
             torch.cat([g.reshape(-1).float() for g in grads], out=flat[:-1])
             flat[-1] = progress if rank == 0 else 0
@@ -414,6 +430,7 @@ def worker(rank, args):
                     "step": step,
                     "progress": progress,
                     "spent": spent,
+                    "cycle": schedule.begin,
                     "tier": args.tier,
                     "seed": args.seed,
                 },
@@ -431,6 +448,7 @@ def main():
     parser.add_argument("--partner", help="checkpoint of the network of the other frames: tier K, or the one beside it")
     parser.add_argument("--filters", help="folder of a model whose loop filters (the middle set) belong to the loop")
     parser.add_argument("--hours", type=float, default=2.0, help="time budget of the whole schedule")
+    parser.add_argument("--again", type=float, help="a new cycle: what is left of the budget goes on from this place (0 to 1; another place than the last cycle's)")
     parser.add_argument("--steps", type=int, default=0, help="schedule by steps instead of time (deterministic)")
     parser.add_argument("--stop-after", type=int, default=0, help="end at this step; the next start goes on")
     parser.add_argument("--workers", type=int, default=1)
