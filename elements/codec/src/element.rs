@@ -65,7 +65,7 @@ pub fn message(error: &CodecError) -> gst::ErrorMessage {
         CodecError::Engine(error) => error.to_error_message(),
         CodecError::DepthModel { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
         CodecError::ModelFile { .. } => gst::error_msg!(gst::ResourceError::NotFound, ("{error}")),
-        CodecError::Tables { .. } | CodecError::ModelShape { .. } => {
+        CodecError::Tables { .. } | CodecError::ModelShape { .. } | CodecError::Device(_) => {
             gst::error_msg!(gst::ResourceError::Failed, ("{error}"))
         }
         CodecError::ModelMismatch { .. } | CodecError::TablesMismatch { .. } => {

@@ -95,6 +95,17 @@ impl Filters {
         })
     }
 
+    /// Differences to the sample in the middle count up to this, at a depth.
+    pub fn limit(&self, bits: u8) -> i16 {
+        self.limit << (bits - 8)
+    }
+
+    /// The weights of all sets, by set, class and pair.
+    pub fn weights(&self) -> impl Iterator<Item = i16> {
+        let weights = self.sets.iter().flatten().flatten();
+        weights.map(|[weight, _]| *weight)
+    }
+
     /// The set that a frame names, 1 to 3.
     fn set(&self, number: u8) -> &Set {
         &self.sets[usize::from(number.clamp(1, SETS as u8)) - 1]
@@ -188,7 +199,7 @@ impl LoopFilter {
     fn write<S: Sample>(&self, filters: &Filters, number: u8, luma: &mut [S], skip: &[bool]) {
         let width = self.width;
         let set = filters.set(number);
-        let limit = filters.limit << (S::BITS - 8);
+        let limit = filters.limit(S::BITS);
         luma.par_chunks_mut(BLOCK * width)
             .zip(skip.par_chunks(width / BLOCK))
             .enumerate()
@@ -216,7 +227,7 @@ impl LoopFilter {
         self.load(luma);
         let width = self.width;
         let columns = width / BLOCK;
-        let limit = filters.limit << (S::BITS - 8);
+        let limit = filters.limit(S::BITS);
         let coded: Vec<usize> = (0..skip.len()).filter(|&at| !skip[at]).collect();
         let step = (coded.len() / JUDGES).max(1);
         let sampled: Vec<usize> = coded.into_iter().step_by(step).collect();

@@ -27,6 +27,7 @@ use aivideo_cuda::{
     Area, Memory,
     device::{Buffer, DeviceError, Gpu, Owner},
     gstcuda::{GstCuda, GstCudaError, MAP_CUDA, Object},
+    picture::{Frame, Samples},
 };
 use glib::translate::from_glib_full;
 use gst::prelude::*;
@@ -546,6 +547,24 @@ impl DeviceFrame<'_> {
     /// Where the planes lie, for what is started before this is finished or dropped.
     pub fn planes(&self) -> &[Area] {
         &self.planes
+    }
+
+    /// The same with the format that it was mapped with; `None` for one that is not 4:2:0 of eight or ten
+    /// bits.
+    pub fn picture(&self, info: &gst_video::VideoInfo) -> Option<Frame> {
+        use gst_video::VideoFormat as Format;
+        let samples = match info.format() {
+            Format::I420 | Format::Nv12 => Samples::Eight,
+            Format::I42010le => Samples::TenLower,
+            Format::P01010le => Samples::TenUpper,
+            _ => return None,
+        };
+        Some(Frame {
+            planes: self.planes.clone(),
+            samples,
+            width: info.width(),
+            height: info.height(),
+        })
     }
 
     /// Waits until what was started for the frame is done; then others may have it.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The codec's kernels: between planes and the 96 channels of its networks, and the roundings to
-//! integers that both ends must agree on.
+//! The codec's kernels: between planes and the 96 channels of its networks, the roundings to
+//! integers that both ends must agree on, and symbols from a list to their places.
 //!
 //! What is done is what `aivideo_codec` and its ONNX files do: a sample s is (s - 128) / 32 in the
 //! network; channels are in the order of ONNX's SpaceToDepth (row, column, component), luma's 64 before
@@ -253,6 +253,36 @@ impl Rounding {
     }
 }
 
+/// Bytes of a symbol in a list.
+pub const ENTRY_BYTES: u64 = 8;
+
+/// The symbols that are not zero, with their places: what [`scatter`] takes.
+pub fn entries(symbols: &[i16]) -> Vec<u8> {
+    let placed = (0u32..).zip(symbols).filter(|(_, symbol)| **symbol != 0);
+    placed
+        .flat_map(|(place, symbol)| [place, i32::from(*symbol) as u32])
+        .flat_map(u32::to_ne_bytes)
+        .collect()
+}
+
+/// Puts the `count` symbols of a list where they belong among `length` of 16 bits.
+pub fn scatter(
+    count: u32,
+    entries: Memory,
+    length: u32,
+    to: Memory,
+) -> Result<Launch, LaunchError> {
+    in_range("count", count, 1..=length.into())?;
+    in_range("length", length, 1..=1 << 30)?;
+    let from = tensor("the list", entries, u64::from(count) * ENTRY_BYTES, 4)?;
+    let to = tensor("the symbols", to, u64::from(length) * 2, 2)?;
+    Ok(Args::default()
+        .address(from)
+        .address(to)
+        .u32s(&[count, length])
+        .launch("codec_scatter", [count, 1]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,6 +333,10 @@ mod tests {
         let round = |count, from, to| {
             Rounding::Symbols.launch(Element::F32, count, memory(from), memory(to))
         };
+        let list = |count, bytes, to| scatter(count, memory(bytes), 4, memory(to));
+        assert!(list(4, 32, 8).is_ok());
+        assert!(list(0, 32, 8).is_err() && list(5, 40, 8).is_err());
+        assert!(list(4, 31, 8).is_err() && list(4, 32, 7).is_err());
         assert!(round(3, 12, 6).is_ok());
         assert!(round(3, 11, 6).is_err() && round(3, 12, 5).is_err() && round(0, 12, 6).is_err());
     }

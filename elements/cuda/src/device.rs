@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     ffi::c_void,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, LazyLock, Mutex, OnceLock},
 };
 
 use cudarc::driver::{
@@ -18,7 +18,7 @@ use cudarc::nvrtc::Ptx;
 use crate::{
     compile::{CompileError, Nvrtc, Target},
     launch::{BLOCK, Launch, Memory},
-    source,
+    source::{self, Source},
 };
 
 /// Why a GPU does not do what it should.
@@ -59,8 +59,8 @@ impl Buffer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner(usize);
 
-/// A GPU's primary context (ONNX Runtime's, too), one stream, and the kernels, each compiled when it is
-/// first used.
+/// A GPU's primary context (ONNX Runtime's, too), one stream, and the kernels, each compiled when the process
+/// first uses it.
 ///
 /// All that is started goes to the one stream, from whatever thread, and happens in the order of the
 /// calls; nothing here waits unless it says so.
@@ -223,6 +223,31 @@ impl Gpu {
         Ok(())
     }
 
+    /// Fills memory with a number of 16 bits.
+    ///
+    /// # Safety
+    /// It must be this GPU's and live until this has been done.
+    pub unsafe fn fill(&self, number: u16, to: Memory) -> Result<(), DeviceError> {
+        self.context.bind_to_thread()?;
+        // SAFETY: as many numbers as there is room for; the rest is the caller's promise.
+        unsafe {
+            sys::cuMemsetD16Async(
+                to.address,
+                number,
+                (to.bytes / 2) as usize,
+                self.stream.cu_stream(),
+            )
+        }
+        .result()?;
+        Ok(())
+    }
+
+    /// What is started here from now on happens after what was started on `other` until now: another
+    /// stream of the same GPU.
+    pub fn follow(&self, other: &Self) -> Result<(), DeviceError> {
+        Ok(self.stream.join(&other.stream)?)
+    }
+
     /// Waits for all that was started, and copies.
     pub fn download(&self, buffer: &Buffer) -> Result<Vec<u8>, DeviceError> {
         Ok(self.stream.clone_dtoh(&buffer.slice)?)
@@ -250,13 +275,27 @@ impl Gpu {
         Ok(())
     }
 
+    /// A file's machine code, compiled by the first in the process who wants it for such a GPU.
+    fn code(&self, file: &'static Source) -> Result<Vec<u8>, DeviceError> {
+        type Codes = HashMap<(&'static str, u32), Vec<u8>>;
+        static CODES: LazyLock<Mutex<Codes>> = LazyLock::new(Mutex::default);
+        let mut codes = CODES.lock().unwrap_or_else(|e| e.into_inner());
+        let key = (file.name, self.compute);
+        if let Some(code) = codes.get(&key) {
+            return Ok(code.clone());
+        }
+        let code = self.nvrtc()?.compile(file, Target::Cubin(self.compute))?;
+        codes.insert(key, code.clone());
+        Ok(code)
+    }
+
     fn function(&self, entry: &'static str) -> Result<CudaFunction, DeviceError> {
         let file = source::of(entry).ok_or(DeviceError::NoKernel(entry))?;
         let mut modules = self.modules.lock().unwrap_or_else(|e| e.into_inner());
         let module = match modules.get(file.name) {
             Some(module) => module.clone(),
             None => {
-                let code = self.nvrtc()?.compile(file, Target::Cubin(self.compute))?;
+                let code = self.code(file)?;
                 let module = self.context.load_module(Ptx::from_binary(code))?;
                 modules.insert(file.name, module.clone());
                 module

@@ -8,7 +8,8 @@
 //!   green and blue), [`classify`] (crop, resize, normalise), [`codec`] (shuffles and rounding), [`lut`]
 //!   (tables of three dimensions), [`point`] (tables of one);
 //! * a module for an element where its numbers are its own: [`restore`], [`detect`],
-//!   [`upscale`];
+//!   [`upscale`]; the codec's decoder has [`motion`] and [`loop_filter`];
+//! * [`picture`]: pictures of 4:2:0 as frames have them, and from planes to them;
 //! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
 //! * [`device`]: a GPU: memory, copies, launches;
 //! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time.
@@ -23,7 +24,10 @@ pub mod detect;
 pub mod device;
 pub mod gstcuda;
 pub mod launch;
+pub mod loop_filter;
 pub mod lut;
+pub mod motion;
+pub mod picture;
 pub mod point;
 pub mod restore;
 pub mod source;

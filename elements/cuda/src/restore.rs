@@ -1,53 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Between pictures of 4:2:0 and the planes of bytes that the restoration net takes and gives.
 
-use crate::launch::{
-    Area, Args, Launch, LaunchError, MOST, Memory, in_range, picture, plane, tensor,
-};
+use crate::launch::{Area, Args, Launch, LaunchError, MOST, Memory, in_range, tensor};
+use crate::picture;
 
-/// How samples lie in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Samples {
-    /// A byte each.
-    Eight,
-    /// Two bytes each, the lowest first, of which the lower ten bits count.
-    TenLower,
-    /// The same, of which the upper ten bits count (P010).
-    TenUpper,
-}
-
-impl Samples {
-    pub fn bytes(self) -> u32 {
-        match self {
-            Self::Eight => 1,
-            Self::TenLower | Self::TenUpper => 2,
-        }
-    }
-
-    fn code(self) -> u32 {
-        match self {
-            Self::Eight => 8,
-            Self::TenLower => 10,
-            Self::TenUpper => 16,
-        }
-    }
-
-    fn get(self, sample: &[u8]) -> i32 {
-        match self {
-            Self::Eight => i32::from(sample[0]),
-            Self::TenLower => i32::from(u16::from_le_bytes([sample[0], sample[1]]) & 1023),
-            Self::TenUpper => i32::from(u16::from_le_bytes([sample[0], sample[1]]) >> 6),
-        }
-    }
-
-    fn put(self, sample: &mut [u8], value: i32) {
-        match self {
-            Self::Eight => sample[0] = value as u8,
-            Self::TenLower => sample[..2].copy_from_slice(&(value as u16).to_le_bytes()),
-            Self::TenUpper => sample[..2].copy_from_slice(&((value as u16) << 6).to_le_bytes()),
-        }
-    }
-}
+pub use crate::picture::Samples;
 
 /// Luma or one component of chroma of a picture, and the size of the net's planes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,16 +33,19 @@ impl Component {
 
     /// The address of the component's first sample.
     fn check(&self, area: Area) -> Result<u64, LaunchError> {
-        picture(self.width, self.height)?;
-        in_range("step", self.step, 1..=2)?;
-        in_range("first", self.first, 0..=u64::from(self.step - 1))?;
+        let component = picture::Component {
+            area,
+            width: self.width,
+            height: self.height,
+            samples: self.samples,
+            step: self.step,
+            first: self.first,
+        };
+        let at = component.address()?;
         let most = u64::from(MOST);
         in_range("plane width", self.plane_width, self.width.into()..=most)?;
         in_range("plane height", self.plane_height, self.height.into()..=most)?;
-        let bytes = u64::from(self.samples.bytes());
-        let first = u64::from(self.first) * bytes;
-        let row = u64::from(self.width - 1) * u64::from(self.step_bytes()) + first + bytes;
-        Ok(plane("the samples", area, row, self.height, bytes)? + first)
+        Ok(at)
     }
 
     /// Picture to plane.

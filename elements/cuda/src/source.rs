@@ -46,6 +46,11 @@ sources! {
     "codec_unshuffle": "codec_unshuffle_f32", "codec_unshuffle_f16";
     "codec_shuffle": "codec_shuffle_f32", "codec_shuffle_f16";
     "codec_round": "codec_round_i8_f32", "codec_round_i8_f16", "codec_round_i16_f32", "codec_round_i16_f16";
+    "codec_scatter": "codec_scatter";
+    "codec_predict": "codec_predict_8", "codec_predict_10";
+    "codec_merge": "codec_merge_8", "codec_merge_10";
+    "codec_filter": "codec_bend_8", "codec_bend_10", "codec_filter_8", "codec_filter_10";
+    "codec_show": "codec_show";
     "lut3d": "lut3d_rgba", "lut3d_planes_8", "lut3d_planes_10";
     "point": "point_8", "point_10";
     "detect": "detect_f32", "detect_u8";

@@ -8,7 +8,11 @@ use aivideo_cuda::{
     Area, Element, Launch, Memory, classify, codec,
     compile::{Nvrtc, Target},
     convert::{Colour, Depth, Packed, SemiPlanar},
-    detect, lut,
+    detect,
+    loop_filter::LoopFilter,
+    lut,
+    motion::{self, Interpolation},
+    picture::{self, Frame},
     point::Point,
     restore,
     source::SOURCES,
@@ -127,6 +131,37 @@ fn launches() -> HashMap<&'static str, usize> {
             upper: deep,
         };
         all.push(spec.launch(memory, plane(1)).unwrap());
+    }
+    all.push(codec::scatter(1, memory, 1, memory).unwrap());
+    for deep in [false, true] {
+        let planes = picture::Planes {
+            width: 64,
+            rows: 64,
+            count: 1,
+            deep,
+        };
+        let spec = Interpolation {
+            taps: &[0; 32],
+            bits: 2,
+            part: 3,
+        };
+        all.push(spec.predict(planes, memory, memory, memory).unwrap());
+        all.push(motion::merge(planes, 4, [memory; 3], memory).unwrap());
+        let spec = LoopFilter::new(64, 64, deep).unwrap();
+        all.push(spec.bend(memory, memory).unwrap());
+        let to = memory.from(1 << 20);
+        all.push(spec.filter(1, memory, [memory; 3], to).unwrap());
+        let samples = match deep {
+            true => restore::Samples::TenUpper,
+            false => restore::Samples::Eight,
+        };
+        let frame = Frame {
+            planes: vec![plane(1), plane(2)],
+            samples,
+            width: 33,
+            height: 21,
+        };
+        all.push(frame.component(2).unwrap().show(planes, memory).unwrap());
     }
     let spec = restore::Component {
         width: 64,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::Request;
 use crate::bitstream::{FrameType, SequenceHeader};
+use crate::coder::decoder::KERNELS;
 use crate::coder::{CodecError, DecodeNet, Decoded, Decoder, ModelFiles};
 use crate::element::{AnyPicture, all_formats, formats, message};
+use aivideo_core::cuda::{self, Access, Card, CudaError, Frames, Place};
 use aivideo_core::element::lock;
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
@@ -28,6 +30,13 @@ const BETWEEN_KEY_REQUESTS: gst::ClockTime = gst::ClockTime::SECOND;
 
 type InputState = gst_video::VideoCodecState<'static, gst_video::video_codec_state::Readable>;
 
+/// What lives from start to stop, apart from the state, which is locked while a frame is decoded.
+struct Loaded {
+    net: DecodeNet,
+    /// Where the network runs on a GPU and its pictures stay there.
+    frames: Option<Frames>,
+}
+
 struct State {
     decoder: Decoder,
     input: Option<InputState>,
@@ -38,7 +47,15 @@ struct State {
 struct Output {
     sequence: SequenceHeader,
     info: gst_video::VideoInfo,
-    picture: AnyPicture,
+    way: Way,
+}
+
+/// How a picture gets into its frame.
+enum Way {
+    /// Through the host's memory.
+    Host(AnyPicture),
+    /// On the GPU, on the stream of the network at work.
+    Device(Frames),
 }
 
 /// Sums over all frames.
@@ -135,10 +152,13 @@ pub struct AiCodecDec {
     request: Mutex<Request>,
     requested: Mutex<Requested>,
     settings: Mutex<InferenceSettings>,
-    net: Mutex<Option<DecodeNet>>,
+    loaded: Mutex<Option<Loaded>>,
     state: Mutex<Option<State>>,
     totals: Mutex<Totals>,
 }
+
+/// Frames that are made in a GPU's memory.
+const PLACES: [Place; 1] = [Place::Cuda];
 
 const INTERVAL: &str = "min-force-key-unit-interval";
 
@@ -231,6 +251,7 @@ impl ElementImpl for AiCodecDec {
             let raw = gst_video::VideoCapsBuilder::new()
                 .format_list(all_formats())
                 .build();
+            let raw = cuda::with_places(&raw, &PLACES);
             let coded = crate::element::coded_caps("frame");
             use gst::{PadDirection, PadPresence, PadTemplate};
             vec![
@@ -248,8 +269,8 @@ impl AiCodecDec {
     fn stats(&self) -> Option<gst::Structure> {
         let totals = *lock(&self.totals);
         let (engine, kernels) = {
-            let net = lock(&self.net);
-            let net = net.as_ref()?;
+            let loaded = lock(&self.loaded);
+            let net = &loaded.as_ref()?.net;
             (net.engine_for(totals.depth).clone(), net.kernels())
         };
         let mut fields = totals.fields();
@@ -257,23 +278,41 @@ impl AiCodecDec {
         Some(engine.stats().to_structure(&fields))
     }
 
-    /// The first format of the stream's depth that downstream allows.
-    fn choose_format(&self, bits: u8) -> Result<gst_video::VideoFormat, gst::FlowError> {
+    /// The first format of the stream's depth that downstream allows, and where its frames lie.
+    fn choose_output(
+        &self,
+        bits: u8,
+    ) -> Result<(gst_video::VideoFormat, Option<Place>), gst::FlowError> {
         let formats = formats(bits);
-        let Some(allowed) = self.obj().src_pad().allowed_caps() else {
-            return Ok(formats[0]);
-        };
+        let obj = self.obj();
+        let pad = obj.src_pad();
+        if !pad.is_linked() {
+            return Ok((formats[0], None));
+        }
         let own = gst_video::VideoCapsBuilder::new()
             .format_list(formats)
             .build();
-        let mut caps = allowed.intersect_with_mode(&own, gst::CapsIntersectMode::First);
+        let both = cuda::with_places(&own, &PLACES);
+        let taken = pad.peer_query_caps(Some(&both));
+        let fitting = taken.intersect_with_mode(&both, gst::CapsIntersectMode::First);
+        let mut caps = self.possible(&fitting);
         if caps.is_empty() {
             let [planar, interleaved] = formats.map(|f| f.to_str());
+            let reason = match fitting.is_empty() {
+                true => format!(
+                    "the stream has {bits} bits a sample, and downstream takes neither {planar} nor \
+                     {interleaved}: put `videoconvert` behind this element"
+                ),
+                false => "downstream takes frames in a GPU's memory only, and they are made where the \
+                          network runs on one: use device=cuda (GST_DEBUG=aivideocuda:3 says what is \
+                          missing for it), or put `cudaupload` behind this element"
+                    .to_owned(),
+            };
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                ("the stream has {bits} bits a sample, and downstream takes neither {planar} nor {interleaved}: put `videoconvert` behind this element"),
-                ["downstream takes {allowed}"]
+                ("{reason}"),
+                ["downstream takes {}", pad.peer_query_caps(None)]
             );
             return Err(gst::FlowError::NotNegotiated);
         }
@@ -285,7 +324,7 @@ impl AiCodecDec {
         let chosen = formats
             .into_iter()
             .find(|f| name.as_deref() == Some(f.to_str()));
-        Ok(chosen.unwrap_or(formats[0]))
+        Ok((chosen.unwrap_or(formats[0]), Place::of(&caps)))
     }
 
     /// Negotiates the output for the stream that has just been decoded, if that is new.
@@ -308,19 +347,38 @@ impl AiCodecDec {
         };
         let obj = self.obj();
         let (width, height) = (u32::from(sequence.width), u32::from(sequence.height));
-        let format = self.choose_format(sequence.bit_depth)?;
+        let (format, place) = self.choose_output(sequence.bit_depth)?;
         let mut output = obj.set_output_state(format, width, height, input.as_ref())?;
         let info = crate::element::info_from_sequence(output.info(), &sequence)
             .map_err(|_| gst::FlowError::NotNegotiated)?;
         output.set_info(info.clone());
+        if let Some(place) = place {
+            let mut caps = info.to_caps().map_err(|_| gst::FlowError::NotNegotiated)?;
+            let features = gst::CapsFeatures::new([place.feature()]);
+            caps.get_mut()
+                .ok_or(gst::FlowError::Error)?
+                .set_features_simple(Some(features));
+            output.set_caps(&caps);
+        }
         obj.negotiate(output)
             .map_err(|_| gst::FlowError::NotNegotiated)?;
-        let picture = AnyPicture::new(sequence.bit_depth, width as usize, height as usize);
         if let Some(state) = lock(&self.state).as_mut() {
+            let frames = || {
+                let engine = state.decoder.device_engine()?;
+                let loaded = lock(&self.loaded);
+                loaded.as_ref()?.frames.as_ref()?.for_engine(engine)
+            };
+            let way = match place {
+                Some(_) => Way::Device(frames().ok_or(gst::FlowError::NotNegotiated)?),
+                None => {
+                    let (width, height) = (width as usize, height as usize);
+                    Way::Host(AnyPicture::new(sequence.bit_depth, width, height))
+                }
+            };
             state.output = Some(Output {
                 sequence,
                 info,
-                picture,
+                way,
             });
         }
         Ok(())
@@ -360,25 +418,13 @@ impl AiCodecDec {
                 ("stopped while decoding")
             ));
         };
-        match &mut output.picture {
-            AnyPicture::Eight(picture) => decoder.picture(picture),
-            AnyPicture::Ten(picture) => decoder.picture(picture),
-        }
-        .map_err(|e| message(&e))?;
         let buffer = frame
             .output_buffer_mut()
             .ok_or_else(|| gst::error_msg!(gst::ResourceError::Write, ("no output buffer")))?;
-        let mut mapped = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, &output.info)
-            .map_err(|_| {
-            gst::error_msg!(
-                gst::ResourceError::Write,
-                ("a buffer that cannot be mapped")
-            )
-        })?;
-        output
-            .picture
-            .write_frame(&mut mapped)
-            .map_err(|e| gst::error_msg!(gst::StreamError::Format, ("{e}")))
+        match &mut output.way {
+            Way::Host(picture) => fill_on_host(decoder, picture, buffer, &output.info),
+            Way::Device(frames) => fill_on_device(decoder, frames, buffer, &output.info),
+        }
     }
 
     /// Asks the sender for help, unless an answer to the last request may still be under way.
@@ -474,24 +520,104 @@ impl AiCodecDec {
             net.engine().device_in_use(),
             net.kernels()
         );
+        let frames = Frames::of_element(&*self.obj(), net.engine(), &KERNELS);
+        let decoder = match frames {
+            Some(_) => Decoder::on_gpu(net.clone(), false),
+            None => Decoder::new(net.clone(), false),
+        };
         *lock(&self.state) = Some(State {
-            decoder: Decoder::new(net.clone(), false),
+            decoder,
             input: None,
             output: None,
         });
-        *lock(&self.net) = Some(net);
+        *lock(&self.loaded) = Some(Loaded { net, frames });
         *lock(&self.totals) = Totals::default();
         *lock(&self.requested) = Requested::default();
         Ok(())
     }
 }
 
+/// Writes the last picture into a frame in the host's memory.
+fn fill_on_host(
+    decoder: &Decoder,
+    picture: &mut AnyPicture,
+    buffer: &mut gst::BufferRef,
+    info: &gst_video::VideoInfo,
+) -> Result<(), gst::ErrorMessage> {
+    match picture {
+        AnyPicture::Eight(picture) => decoder.picture(picture),
+        AnyPicture::Ten(picture) => decoder.picture(picture),
+    }
+    .map_err(|e| message(&e))?;
+    let mut mapped =
+        gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info).map_err(|_| {
+            gst::error_msg!(
+                gst::ResourceError::Write,
+                ("a buffer that cannot be mapped")
+            )
+        })?;
+    picture
+        .write_frame(&mut mapped)
+        .map_err(|e| gst::error_msg!(gst::StreamError::Format, ("{e}")))
+}
+
+/// Writes the last picture into a frame in the GPU's memory, and waits for it.
+#[allow(unsafe_code)] // the GPU uses the frame's memory
+fn fill_on_device(
+    decoder: &Decoder,
+    frames: &mut Frames,
+    buffer: &mut gst::BufferRef,
+    info: &gst_video::VideoInfo,
+) -> Result<(), gst::ErrorMessage> {
+    let failed =
+        |error: CudaError| gst::error_msg!(gst::ResourceError::Write, ("a frame: {error}"));
+    let frame = frames
+        .map(buffer, info, Place::Cuda, Access::Change)
+        .map_err(failed)?;
+    let picture = frame.picture(info).ok_or_else(|| {
+        let format = info.format().to_str();
+        gst::error_msg!(
+            gst::StreamError::Format,
+            ("no frames of {format} can be written")
+        )
+    })?;
+    // SAFETY: the frame is mapped for the stream of the network at work until that was waited for, by
+    // `finish` or by dropping it.
+    unsafe { decoder.show(&picture) }.map_err(|e| message(&e))?;
+    frame.finish().map_err(failed)
+}
+
+impl AiCodecDec {
+    /// Answers what other elements ask about a GPU, before and after the start.
+    fn answer(&self, query: &mut gst::QueryRef) -> bool {
+        let started = lock(&self.loaded)
+            .as_ref()
+            .map(|loaded| loaded.net.engine().gpu_index());
+        let gpu = started.unwrap_or_else(|| lock(&self.settings).gpu());
+        cuda::answer(&*self.obj(), query, gpu)
+    }
+
+    /// The caps without those of frames that cannot be made. Before the start, whether there will be a GPU is
+    /// open.
+    fn possible(&self, caps: &gst::Caps) -> gst::Caps {
+        match lock(&self.loaded).as_ref() {
+            Some(loaded) => cuda::possible(caps, loaded.frames.as_ref()),
+            None => caps.clone(),
+        }
+    }
+
+    /// The GPU's context, where frames can be made there.
+    fn card(&self) -> Option<&'static Card> {
+        lock(&self.loaded).as_ref()?.frames.as_ref()?.card()
+    }
+}
+
 impl VideoDecoderImpl for AiCodecDec {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         let state = lock(&self.state).take();
-        let net = lock(&self.net).take();
+        let loaded = lock(&self.loaded).take();
         // The last user of a model waits for its thread: outside of the locks.
-        drop((state, net));
+        drop((state, loaded));
         Ok(())
     }
 
@@ -589,10 +715,38 @@ impl VideoDecoderImpl for AiCodecDec {
         Ok(gst::FlowSuccess::Ok)
     }
 
+    fn sink_query(&self, query: &mut gst::QueryRef) -> bool {
+        self.answer(query) || self.parent_sink_query(query)
+    }
+
+    fn src_query(&self, query: &mut gst::QueryRef) -> bool {
+        if self.answer(query) {
+            return true;
+        }
+        let answered = self.parent_src_query(query);
+        if let gst::QueryViewMut::Caps(caps) = query.view_mut()
+            && let Some(all) = caps.result_owned()
+        {
+            caps.set_result(&self.possible(&all));
+        }
+        answered
+    }
+
     fn decide_allocation(
         &self,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
+        let device = query
+            .get_owned()
+            .0
+            .is_some_and(|caps| Place::of(&caps).is_some());
+        if device {
+            if let Some(card) = self.card() {
+                card.decide(query)
+                    .map_err(|error| gst::loggable_error!(CAT, "{error}"))?;
+            }
+            return self.parent_decide_allocation(query);
+        }
         // Strides are honoured, so that downstream's pool may have any.
         if query
             .find_allocation_meta::<gst_video::VideoMeta>()

@@ -14,6 +14,9 @@
  * `model-location` is a folder with `s-encode.onnx`, `s-decode.onnx` and `s-tables.bin`, or the path
  * of one of the two networks with the other files beside it; the decoder loads `s-decode.onnx` only.
  *
+ * With `device=cuda` pictures are made and stay in the GPU's memory, and frames may lie there, too
+ * (`memory:CUDAMemory`); only symbols, vectors and flags go there.
+ *
  * ## Example pipeline
  *
  * |[

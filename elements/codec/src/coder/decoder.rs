@@ -6,18 +6,30 @@
 //! were lost goes on with motion and z only, until contexts start afresh. After missing frames decoding
 //! goes on from the last picture. All this is reported ([`Decoded::intact`]), until a key frame or a
 //! recovery frame that arrives whole puts things right.
+//!
+//! What a frame is, which of its tiles can be read and what it is predicted from is decided here, on the
+//! host; its pictures are made where they lie: in the host's memory ([`host`]) or on a GPU
+//! ([`device`]).
+
+mod device;
+mod host;
 
 use super::encoder::Timing;
 use super::layout::{Layout, Tile};
-use super::recovery::{Kept, later};
+use super::recovery::later;
 use super::{CodecError, DecodeNet, Depth, LossReport, Picture, PlanesMut};
 use crate::bitstream::{self, AccessUnit, FrameHeader, FrameType, LONG_TERM_SLOTS, SequenceHeader};
 use crate::entropy::{self, TileHistory};
-use crate::loop_filter::LoopFilter;
-use crate::motion::{Field, Reference, Vector, code, compensate};
+use crate::loop_filter::Filters;
+use crate::motion::{Field, Vector, code};
+use aivideo_core::engine::Engine;
 use aivideo_core::model::hex;
+use aivideo_cuda::picture::Frame;
 use rayon::prelude::*;
 use std::time::Instant;
+
+pub use device::{Device, KERNELS};
+pub use host::Host;
 
 /// With more frames missing at a time, the picture is held until a frame that needs none of them: what
 /// the next are predicted from is too far from what is there.
@@ -51,51 +63,69 @@ struct TileState {
     sound: bool,
 }
 
-/// What depends on the sequence header, at the depth of `S`.
+/// A long-term reference, whose picture lies with the others.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    number: u16,
+    /// It is what the encoder has, sample by sample (but for drift).
+    intact: bool,
+}
+
+/// What depends on the sequence header.
 #[derive(Debug)]
-pub struct Stream<S> {
+struct Stream {
     sequence: SequenceHeader,
     layout: Layout,
     /// The same for key frames, whose network may have other channels.
     key_layout: Layout,
     tiles: Vec<TileState>,
-    reference: Reference<S>,
-    prediction: Picture<S>,
-    previous: Picture<S>,
-    state: Vec<i8>,
-    loop_filter: LoopFilter,
+    pictures: Pictures,
     /// The last frame's motion: what is lost is taken to move on like that.
     vectors: Vec<Vector>,
-    kept: [Option<Kept<S>>; LONG_TERM_SLOTS],
+    kept: [Option<Held>; LONG_TERM_SLOTS],
     last: u16,
     /// There is a picture to predict from.
     ready: bool,
     intact: bool,
 }
 
-/// A stream of either depth.
+/// The pictures of a stream and the networks' state, of either depth on the host, or on a GPU.
 #[derive(Debug)]
-pub enum AnyStream {
-    Eight(Box<Stream<u8>>),
-    Ten(Box<Stream<u16>>),
+pub enum Pictures {
+    Eight(Box<Host<u8>>),
+    Ten(Box<Host<u16>>),
+    Device(Box<Device>),
 }
 
-/// Runs `$body` with `$stream` bound to the stream inside, whatever its depth.
+/// Runs `$body` with `$pictures` bound to what is inside, wherever that lies.
 macro_rules! any {
-    ($value:expr, $stream:ident => $body:expr) => {
+    ($value:expr, $pictures:ident => $body:expr) => {
         match $value {
-            AnyStream::Eight($stream) => $body,
-            AnyStream::Ten($stream) => $body,
+            Pictures::Eight($pictures) => $body,
+            Pictures::Ten($pictures) => $body,
+            Pictures::Device($pictures) => $body,
         }
     };
+}
+
+/// All that makes a frame's picture from those before.
+struct Coded<'a> {
+    key: bool,
+    quality: u8,
+    z: Vec<i8>,
+    y: Vec<i16>,
+    field: &'a Field,
+    /// The loop filter, and the set that the frame names.
+    filter: Option<(&'a Filters, u8)>,
 }
 
 /// Decodes the access units of one stream.
 #[derive(Debug)]
 pub struct Decoder {
     net: DecodeNet,
+    on_gpu: bool,
     hash_symbols: bool,
-    stream: Option<AnyStream>,
+    stream: Option<Stream>,
 }
 
 /// One tile's symbols.
@@ -127,8 +157,18 @@ impl Decoder {
     pub fn new(net: DecodeNet, hash_symbols: bool) -> Self {
         Self {
             net,
+            on_gpu: false,
             hash_symbols,
             stream: None,
+        }
+    }
+
+    /// A decoder whose pictures stay in the memory of the GPU that the network runs on: only symbols go
+    /// there. It starts [`KERNELS`].
+    pub fn on_gpu(net: DecodeNet, hash_symbols: bool) -> Self {
+        Self {
+            on_gpu: true,
+            ..Self::new(net, hash_symbols)
         }
     }
 
@@ -138,28 +178,26 @@ impl Decoder {
 
     /// The stream's description, once a key frame has come.
     pub fn sequence(&self) -> Option<&SequenceHeader> {
-        Some(any!(self.stream.as_ref()?, stream => &stream.sequence))
+        self.stream.as_ref().map(|stream| &stream.sequence)
     }
 
     /// There is a picture that the next frame can be predicted from.
     pub fn is_ready(&self) -> bool {
-        let ready = |stream: &AnyStream| any!(stream, stream => stream.ready);
-        self.stream.as_ref().is_some_and(ready)
+        self.stream.as_ref().is_some_and(|stream| stream.ready)
     }
 
     /// Waits for a key frame, as after a seek.
     pub fn restart(&mut self) {
         if let Some(stream) = &mut self.stream {
-            any!(stream, stream => stream.restart());
+            stream.restart();
         }
     }
 
     /// What the encoder should know after a loss.
     pub fn report(&self) -> LossReport {
-        match &self.stream {
-            Some(stream) => any!(stream, stream => stream.report()),
-            None => LossReport::default(),
-        }
+        self.stream
+            .as_ref()
+            .map_or_else(LossReport::default, Stream::report)
     }
 
     /// Refuses a stream that was made with another model, naming both.
@@ -191,11 +229,7 @@ impl Decoder {
             return Ok(());
         }
         self.check(&sequence)?;
-        let ten = sequence.bit_depth == 10;
-        self.stream = Some(match ten {
-            true => AnyStream::Ten(Stream::new(&self.net, sequence)?),
-            false => AnyStream::Eight(Stream::new(&self.net, sequence)?),
-        });
+        self.stream = Some(Stream::new(&self.net, sequence, self.on_gpu)?);
         Ok(())
     }
 
@@ -213,7 +247,7 @@ impl Decoder {
             }
         }
         let stream = self.stream.as_mut().ok_or(CodecError::NeedsKey)?;
-        let mut decoded = any!(stream, s => s.decode(&self.net, &unit, self.hash_symbols))?;
+        let mut decoded = stream.decode(&self.net, &unit, self.hash_symbols)?;
         decoded.timing.total = start.elapsed();
         Ok(decoded)
     }
@@ -225,37 +259,64 @@ impl Decoder {
     ) -> Result<(), CodecError> {
         let out = out.into();
         let stream = self.stream.as_ref().ok_or(CodecError::NeedsKey)?;
-        let stream = S::stream(stream).ok_or(CodecError::PictureDepth {
-            expected: any!(stream, stream => stream.sequence.bit_depth),
-            got: S::BITS,
-        })?;
-        let expected = (
-            usize::from(stream.sequence.width),
-            usize::from(stream.sequence.height),
-        );
-        let got = (out.width, out.height);
-        if got != expected {
-            return Err(CodecError::PictureSize { expected, got });
+        stream.check_output(S::BITS, (out.width, out.height))?;
+        match &stream.pictures {
+            Pictures::Device(device) => device.download::<S>()?.crop(out),
+            host => {
+                if let Some(host) = S::host(host) {
+                    host.picture().crop(out);
+                }
+            }
         }
-        stream.previous.crop(out);
         Ok(())
     }
 
-    /// The last picture at its coded size, if the stream has this depth.
+    /// The last picture at its coded size, if the stream has this depth and its pictures lie on the host.
     pub fn reconstruction<S: Depth>(&self) -> Option<&Picture<S>> {
-        S::stream(self.stream.as_ref()?).map(|stream| &stream.previous)
+        S::host(&self.stream.as_ref()?.pictures).map(Host::picture)
+    }
+
+    /// What runs the stream's network of frames that are not key frames, where its pictures lie on that
+    /// one's GPU.
+    pub fn device_engine(&self) -> Option<&Engine> {
+        let stream = self.stream.as_ref()?;
+        match stream.pictures {
+            Pictures::Device(_) => Some(self.net.engine_for(stream.sequence.bit_depth)),
+            _ => None,
+        }
+    }
+
+    /// Starts all that brings the last picture, at the display size, to a frame in the memory of that GPU.
+    ///
+    /// # Safety
+    /// The frame's planes must be memory of the GPU of [`Decoder::device_engine`] and live until its stream
+    /// was waited for.
+    #[allow(unsafe_code)] // the caller's promise is passed on
+    pub unsafe fn show(&self, frame: &Frame) -> Result<(), CodecError> {
+        let stream = self.stream.as_ref().ok_or(CodecError::NeedsKey)?;
+        let Pictures::Device(device) = &stream.pictures else {
+            return Err(CodecError::Device(
+                "the pictures lie in the host's memory".to_owned(),
+            ));
+        };
+        stream.check_output(device.bits(), (frame.width as usize, frame.height as usize))?;
+        // SAFETY: the caller's promise.
+        unsafe { device.show(frame) }
     }
 }
 
-impl<S: Depth> Stream<S> {
-    fn new(net: &DecodeNet, sequence: SequenceHeader) -> Result<Box<Self>, CodecError> {
-        net.prepare::<S>()?;
+impl Stream {
+    fn new(net: &DecodeNet, sequence: SequenceHeader, on_gpu: bool) -> Result<Self, CodecError> {
         let size = (usize::from(sequence.width), usize::from(sequence.height));
         let layout = net.layout(size, sequence.tile_rows_64.into());
         let key_layout = net.of(true).layout(size, sequence.tile_rows_64.into());
-        let (width, height) = (layout.width, layout.height);
-        let grey = Picture::grey(width, height);
-        Ok(Box::new(Self {
+        let bits = sequence.bit_depth;
+        let pictures = match (on_gpu, bits) {
+            (true, _) => Pictures::Device(Box::new(Device::new(net, &layout, &key_layout, bits)?)),
+            (false, 10) => Pictures::Ten(Box::new(Host::new(net, &layout)?)),
+            (false, _) => Pictures::Eight(Box::new(Host::new(net, &layout)?)),
+        };
+        Ok(Self {
             tiles: layout
                 .tiles
                 .iter()
@@ -264,11 +325,7 @@ impl<S: Depth> Stream<S> {
                     sound: true,
                 })
                 .collect(),
-            reference: Reference::new(width, height),
-            prediction: grey.clone(),
-            previous: grey,
-            state: vec![0; net.state_len(&layout)],
-            loop_filter: LoopFilter::new(width, height),
+            pictures,
             vectors: vec![Vector::ZERO; layout.parts()],
             kept: Default::default(),
             last: 0,
@@ -277,7 +334,23 @@ impl<S: Depth> Stream<S> {
             sequence,
             layout,
             key_layout,
-        }))
+        })
+    }
+
+    /// Whether pictures of this depth and size can be given.
+    fn check_output(&self, bits: u8, got: (usize, usize)) -> Result<(), CodecError> {
+        let sequence = &self.sequence;
+        if sequence.bit_depth != bits {
+            return Err(CodecError::PictureDepth {
+                expected: sequence.bit_depth,
+                got: bits,
+            });
+        }
+        let expected = (sequence.width.into(), sequence.height.into());
+        if got != expected {
+            return Err(CodecError::PictureSize { expected, got });
+        }
+        Ok(())
     }
 
     fn restart(&mut self) {
@@ -304,8 +377,7 @@ impl<S: Depth> Stream<S> {
         // The encoder takes something for held here that is not.
         let misled = header.frame_type == FrameType::Recovery
             && self.held_at(header.reference_number).is_none();
-        // What the picture was before a key or recovery frame, for tiles that are lost in that.
-        let shown = self.begin(&header);
+        let stays = self.begin(&header)?;
         let decoded = if header.frame_type == FrameType::Skip {
             Decoded {
                 frame_type: FrameType::Skip,
@@ -318,9 +390,9 @@ impl<S: Depth> Stream<S> {
                 timing: Timing::default(),
             }
         } else {
-            self.decode_tiles(net, unit, shown, hash_symbols)?
+            self.decode_tiles(net, unit, stays, hash_symbols)?
         };
-        self.end(&header);
+        self.end(&header)?;
         Ok(Decoded {
             recoverable: self.kept.iter().flatten().any(|k| k.intact) && !misled,
             missing,
@@ -374,27 +446,29 @@ impl<S: Depth> Stream<S> {
         Err(lost)
     }
 
-    fn held_at(&self, number: u16) -> Option<&Kept<S>> {
-        self.kept.iter().flatten().find(|k| k.number == number)
+    /// The place of a long-term reference.
+    fn held_at(&self, number: u16) -> Option<usize> {
+        let is = |kept: &Option<Held>| kept.is_some_and(|k| k.number == number);
+        self.kept.iter().position(is)
     }
 
-    /// Prepares what the frame is predicted from. Where that changes, gives the picture before.
-    fn begin(&mut self, header: &FrameHeader) -> Option<Picture<S>> {
-        let mut shown = None;
+    /// Prepares what the frame is predicted from. True where that is not the picture before, of which tiles
+    /// that are lost then stay.
+    fn begin(&mut self, header: &FrameHeader) -> Result<bool, CodecError> {
+        let mut stays = false;
         match header.frame_type {
             FrameType::Key => {
-                shown = self.ready.then(|| self.previous.clone());
+                stays = self.ready;
                 self.kept = Default::default();
                 self.intact = true;
             }
             FrameType::Recovery => {
-                let reference = header.reference_number;
-                match self.kept.iter().flatten().find(|k| k.number == reference) {
-                    Some(kept) => {
-                        shown = self.ready.then(|| self.previous.clone());
-                        self.previous.clone_from(&kept.picture);
-                        self.state.clone_from(&kept.state);
-                        self.intact = kept.intact;
+                let kept = self.held_at(header.reference_number);
+                match kept.and_then(|slot| self.kept[slot].map(|kept| (slot, kept.intact))) {
+                    Some((slot, intact)) => {
+                        stays = self.ready;
+                        self.intact = intact;
+                        any!(&mut self.pictures, pictures => pictures.recall(slot))?;
                     }
                     // It is not here: the last picture must do.
                     None => self.intact = false,
@@ -403,7 +477,7 @@ impl<S: Depth> Stream<S> {
             FrameType::Inter | FrameType::Skip => {}
         }
         if header.is_key() || header.state_reset {
-            self.state.fill(0);
+            any!(&mut self.pictures, pictures => pictures.reset_state())?;
         }
         if header.fresh_contexts() {
             for tile in &mut self.tiles {
@@ -411,29 +485,29 @@ impl<S: Depth> Stream<S> {
                 tile.sound = true;
             }
         }
-        shown
+        Ok(stays)
     }
 
     /// Keeps the frame where it says so.
-    fn end(&mut self, header: &FrameHeader) {
+    fn end(&mut self, header: &FrameHeader) -> Result<(), CodecError> {
         self.last = header.frame_number;
         self.ready = true;
         let slot = header.long_term.map(usize::from);
-        if let Some(place) = slot.and_then(|slot| self.kept.get_mut(slot)) {
-            *place = Some(Kept {
+        if let Some(slot) = slot.filter(|slot| *slot < LONG_TERM_SLOTS) {
+            any!(&mut self.pictures, pictures => pictures.keep(slot))?;
+            self.kept[slot] = Some(Held {
                 number: header.frame_number,
-                picture: self.previous.clone(),
-                state: self.state.clone(),
                 intact: self.intact,
             });
         }
+        Ok(())
     }
 
     fn decode_tiles(
         &mut self,
         net: &DecodeNet,
         unit: &AccessUnit<'_>,
-        shown: Option<Picture<S>>,
+        stays: bool,
         hash: bool,
     ) -> Result<Decoded, CodecError> {
         let start = Instant::now();
@@ -443,14 +517,14 @@ impl<S: Depth> Stream<S> {
         let own_key = key && net.has_key();
         let net = net.of(key);
         let tables = &net.files().tables;
-        let filters = match (unit.header.filter, tables.filters()) {
+        let filter = match (unit.header.filter, tables.filters()) {
             (0, _) => None,
             (_, None) => {
                 return Err(CodecError::Unsupported(
                     "a loop filter that its model lacks",
                 ));
             }
-            (_, filters) => filters,
+            (number, Some(filters)) => Some((filters, number)),
         };
         let width = layout.blocks_wide();
         let mut sent: Vec<Option<&bitstream::Tile<'_>>> = vec![None; layout.tiles.len()];
@@ -499,49 +573,29 @@ impl<S: Depth> Stream<S> {
             ..Timing::default()
         };
 
-        let start = Instant::now();
-        if key {
-            self.prediction.fill_grey();
-        } else {
-            self.previous.to_reference(&mut self.reference);
-            let prediction = &mut self.prediction;
-            compensate(
-                &self.reference,
-                &field,
-                &mut prediction.y,
-                &mut prediction.uv,
-            );
-        }
-        timing.motion = start.elapsed();
-
         let symbols = hash.then(|| super::hash_symbols(&z, &y, &field));
-        let start = Instant::now();
-        let state = std::mem::take(&mut self.state);
-        let reconstruction = match net.run(layout, z, y, &self.prediction, state, quality) {
-            Ok(reconstruction) => reconstruction,
-            Err(error) => {
-                // The state went with the failed call: wait for a key frame.
-                self.state = vec![0; net.state_len(layout)];
-                self.ready = false;
-                return Err(error);
-            }
+        let coded = Coded {
+            key,
+            quality,
+            z,
+            y,
+            field: &field,
+            filter,
         };
-        timing.network = start.elapsed();
-        self.state = reconstruction.state;
-        self.previous = reconstruction.picture;
-        super::restore_skips(&mut self.previous, &self.prediction, &field);
-        let start = Instant::now();
-        if let Some(filters) = filters {
-            let (luma, number) = (&mut self.previous.y, unit.header.filter);
-            self.loop_filter.apply(filters, number, luma, &field.skip);
+        let made = match &mut self.pictures {
+            Pictures::Eight(host) => host.make(net, layout, coded, &mut timing),
+            Pictures::Ten(host) => host.make(net, layout, coded, &mut timing),
+            Pictures::Device(device) => device.make(coded, &mut timing),
+        };
+        if let Err(error) = made {
+            // Picture and state went with the failed call: wait for a key frame.
+            self.ready = false;
+            return Err(error);
         }
-        timing.filter = start.elapsed();
-        if let Some(shown) = shown {
-            // What is lost of a frame that is not predicted from the one before.
+        if stays {
             let lost = layout.tiles.iter().zip(&tiles).filter(|(_, t)| t.damaged);
-            for at in lost.flat_map(|(tile, _)| tile.blocks()) {
-                self.previous.copy_block(&shown, at % width, at / width);
-            }
+            let lost: Vec<&Tile> = lost.map(|(tile, _)| tile).collect();
+            any!(&mut self.pictures, pictures => pictures.put_back(&lost))?;
         }
         self.intact &= tiles.iter().all(|t| !t.damaged && !t.concealed);
         self.vectors = field.vectors;

@@ -3,7 +3,7 @@
 //! how the search for motion sees them. The networks know one scale only, that of eight bits, in which
 //! ten are quarters of a level; the search sees eight bits only: vectors hardly depend on the rest.
 
-use super::decoder::{AnyStream, Stream};
+use super::decoder::{Host, Pictures};
 use super::fused::PIXEL_SCALE;
 use super::fused::kernels::{self, Isa};
 use crate::motion::{Reference, Sample};
@@ -40,8 +40,11 @@ pub trait Depth: Sample {
         reference: &'a Reference<Self>,
     ) -> (&'a [u8], &'a Reference);
 
-    /// The decoder's state, if it is of this depth.
-    fn stream(stream: &AnyStream) -> Option<&Stream<Self>>;
+    /// A decoder's pictures, if they have this depth and lie on the host.
+    fn host(pictures: &Pictures) -> Option<&Host<Self>>;
+
+    /// Samples out of memory.
+    fn of_bytes(bytes: Vec<u8>) -> Vec<Self>;
 }
 
 /// Luma of a source and of its reference, rounded to eight bits.
@@ -90,11 +93,15 @@ impl Depth for u8 {
         (source, reference)
     }
 
-    fn stream(stream: &AnyStream) -> Option<&Stream<Self>> {
-        match stream {
-            AnyStream::Eight(stream) => Some(stream),
-            AnyStream::Ten(_) => None,
+    fn host(pictures: &Pictures) -> Option<&Host<Self>> {
+        match pictures {
+            Pictures::Eight(host) => Some(host),
+            Pictures::Ten(_) | Pictures::Device(_) => None,
         }
+    }
+
+    fn of_bytes(bytes: Vec<u8>) -> Vec<Self> {
+        bytes
     }
 }
 
@@ -142,11 +149,16 @@ impl Depth for u16 {
         (&view.source, &view.reference)
     }
 
-    fn stream(stream: &AnyStream) -> Option<&Stream<Self>> {
-        match stream {
-            AnyStream::Eight(_) => None,
-            AnyStream::Ten(stream) => Some(stream),
+    fn host(pictures: &Pictures) -> Option<&Host<Self>> {
+        match pictures {
+            Pictures::Ten(host) => Some(host),
+            Pictures::Eight(_) | Pictures::Device(_) => None,
         }
+    }
+
+    fn of_bytes(bytes: Vec<u8>) -> Vec<Self> {
+        let (samples, _) = bytes.as_chunks();
+        samples.iter().map(|two| u16::from_ne_bytes(*two)).collect()
     }
 }
 

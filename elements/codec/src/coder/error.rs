@@ -4,6 +4,8 @@
 use crate::bitstream::BitstreamError;
 use crate::entropy::TablesError;
 use aivideo_core::error::EngineError;
+use aivideo_cuda::LaunchError;
+use aivideo_cuda::device::DeviceError;
 
 /// An error of the encoder or the decoder.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,8 @@ pub enum CodecError {
     Depth(u8),
     #[error("a picture of {got} bits for a stream of {expected}")]
     PictureDepth { expected: u8, got: u8 },
+    #[error("pictures in a GPU's memory: {0}")]
+    Device(String),
     #[error("the stream asks for {0}, which this decoder does not know")]
     Unsupported(&'static str),
     #[error("malformed access unit: {0}")]
@@ -54,6 +58,18 @@ pub enum CodecError {
     Lost { expected_after: u16, got: u16 },
     #[error("no key frame yet")]
     NeedsKey,
+}
+
+impl From<LaunchError> for CodecError {
+    fn from(error: LaunchError) -> Self {
+        Self::Device(error.to_string())
+    }
+}
+
+impl From<DeviceError> for CodecError {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error.to_string())
+    }
 }
 
 impl CodecError {

@@ -471,6 +471,14 @@ impl EncodeNet {
 }
 
 impl DecodeNet {
+    /// The network in ONNX Runtime for this number of bits.
+    pub(super) fn graph_of(&self, bits: u8) -> Result<&Engine, CodecError> {
+        match bits {
+            10 => self.graph::<u16>(),
+            _ => self.graph::<u8>(),
+        }
+    }
+
     pub fn run<S: Depth>(
         &self,
         layout: &Layout,

@@ -15,14 +15,16 @@ use rayon::prelude::*;
 /// Border of the luma reference: 128 pels of motion and the taps. Chroma has half of it.
 pub const BORDER: usize = 144;
 
-pub(super) const LUMA: [[i16; 8]; 4] = [
+/// Taps of luma's quarter positions.
+pub const LUMA: [[i16; 8]; 4] = [
     [0, 0, 0, 64, 0, 0, 0, 0],
     [-1, 4, -10, 58, 17, -5, 1, 0],
     [-1, 4, -11, 40, 40, -11, 4, -1],
     [0, 1, -5, 17, 58, -10, 4, -1],
 ];
 
-const CHROMA: [[i16; 4]; 8] = [
+/// Taps of chroma's eighth positions.
+pub const CHROMA: [[i16; 4]; 8] = [
     [0, 64, 0, 0],
     [-2, 58, 10, -2],
     [-4, 54, 16, -2],

@@ -341,6 +341,16 @@ API cuMemsetD8Async(Address to, unsigned char value, size_t bytes, Stream *s) {
   UNLOCK;
   return SUCCESS;
 }
+static void run_set_16(Op *op) {
+  for (size_t i = 0; i < op->bytes / 2; i++) ((uint16_t *)op->to)[i] = (uint16_t)op->value;
+}
+API cuMemsetD16Async(Address to, unsigned short value, size_t n, Stream *s) {
+  LOCK;
+  check(to, 2 * n, current(), "cuMemsetD16Async");
+  issue(s, (Op){ .run = run_set_16, .to = to, .value = value, .bytes = 2 * n });
+  UNLOCK;
+  return SUCCESS;
+}
 // Memory of the host that is not page-locked is taken aside before the call returns.
 static void run_staged(Op *op) {
   run_copy(op);

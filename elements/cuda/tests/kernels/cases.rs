@@ -3,6 +3,8 @@
 
 use aivideo_classify::preprocess::{self, Order, Pixels, Plane, Preprocessing, Preprocessor};
 use aivideo_codec::coder::fused::kernels as codec_cpu;
+use aivideo_codec::loop_filter as codec_filter;
+use aivideo_codec::motion::{Sample, Vector, interpolate};
 use aivideo_color::planes::{self, Planes, PlanesMut};
 use aivideo_color::table::{ColorTable, tetrahedral};
 use aivideo_core::pixels::Yuv420;
@@ -12,7 +14,10 @@ use aivideo_cuda::{
     codec::{self, Chroma, Rounding, Shuffle},
     convert::{Colour, Depth, Matrix, Packed, SemiPlanar, to_bytes},
     detect::{self, Detect},
+    loop_filter::{self, LoopFilter},
     lut::{self, Table},
+    motion::{self, Interpolation},
+    picture::{self, Frame},
     point::Point,
     restore::{Component, Samples},
     upscale::{self, Crop, Pad},
@@ -36,6 +41,11 @@ pub const ALL: &[(&str, Case)] = &[
     ("the classifier's preprocessing", classify),
     ("the codec's shuffles", codec_shuffles),
     ("the codec's roundings", codec_rounding),
+    ("the codec's symbols from a list", codec_scatter),
+    ("the codec's prediction", codec_prediction),
+    ("the codec's skipped blocks", codec_merge),
+    ("the codec's loop filter", codec_loop_filter),
+    ("the codec's pictures to frames", codec_show),
     ("tables of three dimensions, packed", lut_packed),
     ("tables of three dimensions, luma and chroma", lut_planes),
     ("tables of one dimension", point),
@@ -792,6 +802,279 @@ fn point(machine: &mut dyn Machine) {
             machine.run(&spec.launch(table_at, area(at, stride as u32)).unwrap());
             spec.reference(&tables, &mut samples, stride);
             assert_equal(&machine.download(at), &samples, &format!("{spec:?}"));
+        }
+    }
+}
+
+/// Samples as they lie in memory.
+trait Stored: Sample {
+    fn store(samples: &[Self]) -> Vec<u8>;
+}
+
+impl Stored for u8 {
+    fn store(samples: &[u8]) -> Vec<u8> {
+        samples.to_vec()
+    }
+}
+
+impl Stored for u16 {
+    fn store(samples: &[u16]) -> Vec<u8> {
+        samples.iter().flat_map(|v| v.to_ne_bytes()).collect()
+    }
+}
+
+/// Smooth, with a little noise and some of black and white.
+fn codec_samples<S: Sample>(random: &mut Random, width: usize, count: usize) -> Vec<S> {
+    let level = 1 << (S::BITS - 8);
+    let sample = |i: usize| {
+        let (x, y) = ((i % width) as f32, (i / width) as f32);
+        let wave = 120.0 + 60.0 * (x * 0.2 + y * 0.11).sin();
+        let noise = (random.next() >> 40) as i32 % 9;
+        S::clip(match (i / 7 + i / width / 5) % 4 {
+            0 => (random.next() >> 33 & 1) as i32 * 1023,
+            _ => (wave as i32 + noise) * level + noise % 4,
+        })
+    };
+    (0..count).map(sample).collect()
+}
+
+fn codec_planes<S: Sample>(width: u32, rows: u32, count: u32) -> picture::Planes {
+    picture::Planes {
+        width,
+        rows,
+        count,
+        deep: S::BITS > 8,
+    }
+}
+
+fn codec_scatter(machine: &mut dyn Machine) {
+    for (count, rare) in [(1usize, 1), (77, 1), (1000, 9), (5000, 70)] {
+        let mut random = Random(83);
+        let mut symbols: Vec<i16> = (0..count)
+            .map(|_| match (random.next() >> 40) % rare {
+                0 => (random.next() >> 40) as i16,
+                _ => 0,
+            })
+            .collect();
+        symbols[0] = i16::MIN;
+        symbols[count - 1] = -1;
+        let entries = codec::entries(&symbols);
+        let length = (entries.len() as u64 / codec::ENTRY_BYTES) as u32;
+        let (list, to) = (machine.upload(&entries), machine.zeros(2 * count));
+        machine.run(&codec::scatter(length, list, count as u32, to).unwrap());
+        let wanted: Vec<u8> = symbols.iter().flat_map(|s| s.to_ne_bytes()).collect();
+        assert_equal(
+            &machine.download(to),
+            &wanted,
+            &format!("{count}, one of {rare}"),
+        );
+    }
+}
+
+fn codec_prediction(machine: &mut dyn Machine) {
+    fn check<S: Stored>(machine: &mut dyn Machine, (width, height): (usize, usize)) {
+        let mut random = Random(59);
+        let parts = width / 8 * (height / 8);
+        // Near, far, and across every edge; all fractions.
+        let vectors: Vec<Vector> = (0..parts)
+            .map(|i| {
+                let mut number = |most: i64| ((random.next() >> 20) as i64 % most) as i16;
+                match i % 3 {
+                    0 => Vector::new(number(9), number(9)),
+                    1 => Vector::new(4 * number(9), number(512)),
+                    _ => Vector::new(-number(512), -4 * number(16)),
+                }
+            })
+            .collect();
+        let bytes: Vec<u8> = vectors
+            .iter()
+            .flat_map(|v| [v.x.to_ne_bytes(), v.y.to_ne_bytes()].concat())
+            .collect();
+        let vectors_at = machine.upload(&bytes);
+        let vector = |x: usize, y: usize| vectors[y / 8 * (width / 8) + x / 8];
+        for chroma in [false, true] {
+            let (w, h, count) = match chroma {
+                true => (width / 2, height / 2, 2),
+                false => (width, height, 1),
+            };
+            let planes = codec_planes::<S>(w as u32, h as u32, count);
+            let before = codec_samples::<S>(&mut random, w, w * h * count as usize);
+            let mut wanted = Vec::with_capacity(before.len());
+            for plane in before.chunks(w * h) {
+                for (x, y) in (0..h).flat_map(|y| (0..w).map(move |x| (x, y))) {
+                    wanted.push(match chroma {
+                        true => {
+                            interpolate::reference::chroma(plane, w, x, y, vector(2 * x, 2 * y))
+                        }
+                        false => interpolate::reference::luma(plane, w, x, y, vector(x, y)),
+                    });
+                }
+            }
+            let spec = match chroma {
+                true => Interpolation {
+                    taps: interpolate::CHROMA.as_flattened(),
+                    bits: 3,
+                    part: 2,
+                },
+                false => Interpolation {
+                    taps: interpolate::LUMA.as_flattened(),
+                    bits: 2,
+                    part: 3,
+                },
+            };
+            let from = machine.upload(&S::store(&before));
+            let to = machine.zeros(planes.bytes() as usize);
+            machine.run(&spec.predict(planes, from, vectors_at, to).unwrap());
+            assert_equal(
+                &machine.download(to),
+                &S::store(&wanted),
+                &format!("{planes:?}"),
+            );
+        }
+    }
+    for size in [(64, 64), (192, 64), (64, 128)] {
+        check::<u8>(machine, size);
+        check::<u16>(machine, size);
+    }
+}
+
+fn codec_merge(machine: &mut dyn Machine) {
+    fn check<S: Stored>(machine: &mut dyn Machine, width: u32, rows: u32, count: u32, block: u32) {
+        let mut random = Random(61);
+        let planes = codec_planes::<S>(width, rows, count);
+        let samples = (width * rows * count) as usize;
+        let [made, prediction] =
+            [(); 2].map(|()| codec_samples::<S>(&mut random, width as usize, samples));
+        let wide = width >> block;
+        let skip: Vec<u8> = (0..wide * (rows >> block))
+            .map(|_| (random.next() >> 40 & 1) as u8)
+            .collect();
+        let wanted: Vec<S> = (0..samples)
+            .map(|i| {
+                let (x, y) = (i as u32 % width, i as u32 / width % rows);
+                match skip[((y >> block) * wide + (x >> block)) as usize] {
+                    0 => made[i],
+                    _ => prediction[i],
+                }
+            })
+            .collect();
+        let [made, prediction] = [made, prediction].map(|s| machine.upload(&S::store(&s)));
+        let skip = machine.upload(&skip);
+        let to = machine.zeros(planes.bytes() as usize);
+        // To memory of its own first, then in place.
+        for to in [to, made] {
+            let launch = motion::merge(planes, block, [made, prediction, to], skip);
+            machine.run(&launch.unwrap());
+            assert_equal(
+                &machine.download(to),
+                &S::store(&wanted),
+                &format!("{planes:?}"),
+            );
+        }
+    }
+    for (width, rows, count, block) in [(64, 64, 1, 4), (32, 32, 2, 3), (192, 128, 1, 4)] {
+        check::<u8>(machine, width, rows, count, block);
+        check::<u16>(machine, width, rows, count, block);
+    }
+}
+
+/// The element's own filter.
+fn codec_loop_filter(machine: &mut dyn Machine) {
+    fn check<S: Stored>(machine: &mut dyn Machine, seed: u64, (width, height): (usize, usize)) {
+        let mut random = Random(seed);
+        let numbers = codec_filter::synthetic::numbers(seed as u32);
+        let filters = codec_filter::Filters::new(&numbers).unwrap();
+        let luma = codec_samples::<S>(&mut random, width, width * height);
+        let skip: Vec<bool> = (0..width * height / 256)
+            .map(|_| (random.next() >> 40).is_multiple_of(5))
+            .collect();
+        let weights: Vec<u8> = filters.weights().flat_map(i16::to_ne_bytes).collect();
+        let weights = machine.upload(&weights);
+        let flags: Vec<u8> = skip.iter().map(|s| u8::from(*s)).collect();
+        let flags = machine.upload(&flags);
+        let spec = LoopFilter::new(width as u32, height as u32, S::BITS > 8).unwrap();
+        let at = machine.upload(&S::store(&luma));
+        let bends = machine.zeros(spec.bends_bytes() as usize);
+        machine.run(&spec.bend(at, bends).unwrap());
+        for number in 1..=codec_filter::SETS as u8 {
+            let mut wanted = luma.clone();
+            codec_filter::LoopFilter::new(width, height).apply(
+                &filters,
+                number,
+                &mut wanted,
+                &skip,
+            );
+            assert!(wanted != luma);
+            let to = machine.zeros(luma.len() * usize::from(S::BITS.div_ceil(8)));
+            let set = weights.from(u64::from(number - 1) * loop_filter::SET_BYTES);
+            let limit = filters.limit(S::BITS) as u32;
+            let launch = spec.filter(limit, at, [bends, set, flags], to);
+            machine.run(&launch.unwrap());
+            let what = format!("{spec:?}, set {number}");
+            assert_equal(&machine.download(to), &S::store(&wanted), &what);
+        }
+    }
+    for (seed, size) in [(67, (64, 64)), (71, (192, 64)), (73, (64, 128))] {
+        check::<u8>(machine, seed, size);
+        check::<u16>(machine, seed, size);
+    }
+}
+
+fn codec_show(machine: &mut dyn Machine) {
+    for (width, height) in SIZES {
+        for samples in [Samples::Eight, Samples::TenLower, Samples::TenUpper] {
+            for interleaved in [false, true] {
+                let mut random = Random(79);
+                let stride = |row: u32| (row + 3) * samples.bytes();
+                let cw = width.div_ceil(2);
+                let ch = height.div_ceil(2);
+                let shapes = match interleaved {
+                    true => vec![(width, height), (2 * cw, ch)],
+                    false => vec![(width, height), (cw, ch), (cw, ch)],
+                };
+                // What lies between the rows must stay.
+                let before: Vec<Vec<u8>> = shapes
+                    .iter()
+                    .map(|(row, rows)| {
+                        random.bytes(plane_bytes(stride(*row), row * samples.bytes(), *rows))
+                    })
+                    .collect();
+                let frame = Frame {
+                    planes: before
+                        .iter()
+                        .zip(&shapes)
+                        .map(|(bytes, (row, _))| area(machine.upload(bytes), stride(*row)))
+                        .collect(),
+                    samples,
+                    width,
+                    height,
+                };
+                let mut wanted = before;
+                for number in 0..3 {
+                    let deep = samples != Samples::Eight;
+                    let side = |side: u32| side.next_multiple_of(64) >> u32::from(number > 0);
+                    let planes = picture::Planes {
+                        width: side(width),
+                        rows: side(height),
+                        count: 1,
+                        deep,
+                    };
+                    let count = (planes.width * planes.rows) as usize;
+                    let plane = match deep {
+                        true => u16::store(&codec_samples(&mut random, 64, count)),
+                        false => u8::store(&codec_samples(&mut random, 64, count)),
+                    };
+                    let component = frame.component(number).unwrap();
+                    let from = machine.upload(&plane);
+                    machine.run(&component.show(planes, from).unwrap());
+                    let at = number.min(shapes.len() - 1);
+                    component.show_reference(planes, &plane, &mut wanted[at]);
+                }
+                for (plane, wanted) in frame.planes.iter().zip(&wanted) {
+                    let what = format!("{width}x{height} {samples:?}, interleaved: {interleaved}");
+                    assert_equal(&machine.download(plane.memory), wanted, &what);
+                }
+            }
         }
     }
 }

@@ -1,0 +1,586 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A decoder's pictures in the memory of the GPU that its network runs on: symbols, vectors and flags go
+//! there, and nothing comes back but what is asked for.
+//!
+//! All is started on the stream of the network of frames that are not key frames. Where key frames have a
+//! network of their own, that one's stream waits for this one and this one for it: their number is small.
+//! Picture and state are one of two, of which a frame reads one and writes the other.
+
+#![allow(unsafe_code)] // starting kernels and copies
+
+use super::Coded;
+use crate::bitstream::LONG_TERM_SLOTS;
+use crate::coder::encoder::Timing;
+use crate::coder::layout::{Layout, Tile};
+use crate::coder::{CodecError, DecodeNet, Depth, Picture};
+use crate::loop_filter::{CLASSES, Filters, TAPS};
+use crate::motion::{BLOCK, Field, PART, Sample, interpolate};
+use aivideo_core::engine::{Binding, DeviceTensor, ElementType, Engine};
+use aivideo_cuda::codec;
+use aivideo_cuda::device::{Buffer, Gpu};
+use aivideo_cuda::loop_filter::{LoopFilter, SET_BYTES};
+use aivideo_cuda::motion::{self, Interpolation};
+use aivideo_cuda::picture::{Frame, Planes};
+use aivideo_cuda::{Launch, Memory};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The kernels that this starts.
+pub const KERNELS: [&str; 10] = [
+    "codec_scatter",
+    "codec_predict_8",
+    "codec_predict_10",
+    "codec_merge_8",
+    "codec_merge_10",
+    "codec_bend_8",
+    "codec_bend_10",
+    "codec_filter_8",
+    "codec_filter_10",
+    "codec_show",
+];
+
+const _: () = assert!(SET_BYTES == (2 * CLASSES * TAPS) as u64);
+
+/// Sizes of a stream's pictures.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    width: usize,
+    height: usize,
+    bits: u8,
+}
+
+impl Size {
+    fn element(self) -> ElementType {
+        match self.bits {
+            10 => u16::ELEMENT,
+            _ => u8::ELEMENT,
+        }
+    }
+
+    fn luma(self) -> Planes {
+        Planes {
+            width: self.width as u32,
+            rows: self.height as u32,
+            count: 1,
+            deep: self.bits > 8,
+        }
+    }
+
+    /// Both of chroma.
+    fn chroma(self) -> Planes {
+        Planes {
+            width: self.width as u32 / 2,
+            rows: self.height as u32 / 2,
+            count: 2,
+            deep: self.bits > 8,
+        }
+    }
+
+    /// Mid grey in 16 bits: two samples of eight, or one of ten.
+    fn grey(self) -> u16 {
+        match self.bits {
+            10 => u16::GREY,
+            _ => u16::from_ne_bytes([u8::GREY; 2]),
+        }
+    }
+}
+
+/// Luma, and both planes of chroma.
+#[derive(Clone)]
+struct Pair {
+    y: DeviceTensor,
+    uv: DeviceTensor,
+}
+
+impl Pair {
+    fn new(engine: &Engine, size: Size) -> Result<Self, CodecError> {
+        let (w, h) = (size.width, size.height);
+        Ok(Self {
+            y: engine.device_tensor([1, 1, h, w], size.element())?,
+            uv: engine.device_tensor([1, 2, h / 2, w / 2], size.element())?,
+        })
+    }
+
+    fn fill_grey(&self, gpu: &Gpu, size: Size) -> Result<(), CodecError> {
+        for tensor in [&self.y, &self.uv] {
+            // SAFETY: the memory is this GPU's, and is freed, when it is, in the order of its stream.
+            unsafe { gpu.fill(size.grey(), tensor.memory()) }?;
+        }
+        Ok(())
+    }
+}
+
+/// A picture, and the state behind it.
+#[derive(Clone)]
+struct Made {
+    picture: Pair,
+    state: DeviceTensor,
+}
+
+impl Made {
+    fn new(engine: &Engine, size: Size, channels: usize) -> Result<Self, CodecError> {
+        Ok(Self {
+            picture: Pair::new(engine, size)?,
+            state: state(engine, size, channels)?,
+        })
+    }
+
+    fn tensors(&self) -> [&DeviceTensor; 3] {
+        [&self.picture.y, &self.picture.uv, &self.state]
+    }
+}
+
+fn state(engine: &Engine, size: Size, channels: usize) -> Result<DeviceTensor, CodecError> {
+    let shape = [1, channels, size.height / 8, size.width / 8];
+    Ok(engine.device_tensor(shape, ElementType::I8)?)
+}
+
+/// A network with what goes into it.
+struct Network {
+    engine: Engine,
+    gpu: Arc<Gpu>,
+    z: DeviceTensor,
+    y: DeviceTensor,
+    /// Symbols with their places.
+    list: Buffer,
+    quality: DeviceTensor,
+    prediction: Pair,
+    /// Of all the loop filter's sets, where its model has them.
+    weights: Option<Buffer>,
+}
+
+impl Network {
+    /// `own` is the GPU with the stream that the loop filter runs on; none where it is this network's.
+    fn new(
+        net: &DecodeNet,
+        layout: &Layout,
+        size: Size,
+        own: Option<&Gpu>,
+    ) -> Result<Self, CodecError> {
+        let engine = net.graph_of(size.bits)?;
+        let gpu = engine.gpu().ok_or_else(|| {
+            CodecError::Device("the network runs on the CPU: device=cuda is needed".to_owned())
+        })?;
+        gpu.prepare(&KERNELS[..1])?;
+        let (w64, h64) = (size.width / 64, size.height / 64);
+        let (w16, h16) = (layout.blocks_wide(), layout.blocks_high());
+        let channels = net.channels();
+        let weights = |filters: &Filters| {
+            let bytes: Vec<u8> = filters.weights().flat_map(i16::to_ne_bytes).collect();
+            own.unwrap_or(gpu).upload(&bytes)
+        };
+        // Longer ones are not worth it.
+        let list = gpu.zeros(2 * layout.y_len())?;
+        let weights = net.files().tables.filters().map(weights).transpose()?;
+        Ok(Self {
+            z: engine.device_tensor([1, channels.z, h64, w64], ElementType::I8)?,
+            y: engine.device_tensor([1, channels.y, h16, w16], ElementType::I16)?,
+            quality: engine.device_tensor([1], ElementType::I64)?,
+            prediction: Pair::new(engine, size)?,
+            list,
+            weights,
+            gpu: gpu.clone(),
+            engine: engine.clone(),
+        })
+    }
+
+    /// A run that reads this state and writes there.
+    fn bind(
+        &self,
+        state: &DeviceTensor,
+        luma: &DeviceTensor,
+        chroma: &DeviceTensor,
+        new_state: &DeviceTensor,
+    ) -> Result<Binding, CodecError> {
+        Ok(self.engine.bind(
+            vec![
+                ("pred_y", self.prediction.y.clone()),
+                ("pred_uv", self.prediction.uv.clone()),
+                ("state", state.clone()),
+                ("quality", self.quality.clone()),
+                ("z", self.z.clone()),
+                ("sym", self.y.clone()),
+            ],
+            vec![
+                ("rec_y", luma.clone()),
+                ("rec_uv", chroma.clone()),
+                ("new_state", new_state.clone()),
+            ],
+        )?)
+    }
+
+    /// Brings a frame's symbols there: as a list of those that are not zero, where that is shorter.
+    fn write(&self, coded: &Coded<'_>) -> Result<(), CodecError> {
+        let z: Vec<u8> = coded.z.iter().map(|v| *v as u8).collect();
+        self.gpu.write(&z, self.z.buffer())?;
+        let quality = i64::from(coded.quality).to_ne_bytes();
+        self.gpu.write(&quality, self.quality.buffer())?;
+        let list = codec::entries(&coded.y);
+        let count = list.len() as u64 / codec::ENTRY_BYTES;
+        if list.len() as u64 > self.list.memory().bytes {
+            let all: Vec<u8> = coded.y.iter().flat_map(|v| v.to_ne_bytes()).collect();
+            self.gpu.write(&all, self.y.buffer())?;
+            return Ok(());
+        }
+        // SAFETY: the memory is this GPU's, and is freed, when it is, in the order of its stream.
+        unsafe { self.gpu.fill(0, self.y.memory()) }?;
+        if count > 0 {
+            self.gpu.write(&list, &self.list)?;
+            let (list, length) = (self.list.memory(), coded.y.len() as u32);
+            let launch = codec::scatter(count as u32, list, length, self.y.memory())?;
+            // SAFETY: as above.
+            unsafe { self.gpu.start(&launch) }?;
+        }
+        Ok(())
+    }
+}
+
+/// The network of key frames, which reads no state but zeros and writes apart from the others.
+struct KeyNetwork {
+    network: Network,
+    made: Made,
+    run: Binding,
+}
+
+impl KeyNetwork {
+    fn new(net: &DecodeNet, layout: &Layout, size: Size, own: &Gpu) -> Result<Self, CodecError> {
+        let network = Network::new(net, layout, size, Some(own))?;
+        network.prediction.fill_grey(&network.gpu, size)?;
+        let (engine, channels) = (&network.engine, net.channels().state);
+        let made = Made::new(engine, size, channels)?;
+        let zeros = state(engine, size, channels)?;
+        let run = network.bind(&zeros, &made.picture.y, &made.picture.uv, &made.state)?;
+        Ok(Self { network, made, run })
+    }
+}
+
+/// Pictures and state of a stream.
+pub struct Device {
+    size: Size,
+    network: Network,
+    key: Option<KeyNetwork>,
+    frames: [Made; 2],
+    /// From each of the frames to the other.
+    runs: [Binding; 2],
+    /// The luma that the network gives.
+    luma: DeviceTensor,
+    vectors: Buffer,
+    skip: Buffer,
+    filter: LoopFilter,
+    bends: Buffer,
+    /// Which of the frames is the last one.
+    last: usize,
+    /// The next frame is predicted from the one that is kept there.
+    recalled: Option<usize>,
+    kept: [Option<Made>; LONG_TERM_SLOTS],
+}
+
+impl Device {
+    pub(super) fn new(
+        net: &DecodeNet,
+        layout: &Layout,
+        key_layout: &Layout,
+        bits: u8,
+    ) -> Result<Self, CodecError> {
+        let size = Size {
+            width: layout.width,
+            height: layout.height,
+            bits,
+        };
+        let network = Network::new(net, layout, size, None)?;
+        let gpu = network.gpu.clone();
+        gpu.prepare(&KERNELS)?;
+        let key = net
+            .has_key()
+            .then(|| KeyNetwork::new(net.of(true), key_layout, size, &gpu));
+        let engine = &network.engine;
+        let made = || Made::new(engine, size, net.channels().state);
+        let frames = [made()?, made()?];
+        let (w, h) = (size.width, size.height);
+        let luma = engine.device_tensor([1, 1, h, w], size.element())?;
+        let bind = |from: usize| {
+            let (from, to) = (&frames[from], &frames[1 - from]);
+            network.bind(&from.state, &luma, &to.picture.uv, &to.state)
+        };
+        let runs = [bind(0)?, bind(1)?];
+        let filter = LoopFilter::new(w as u32, h as u32, bits > 8)?;
+        Ok(Self {
+            size,
+            vectors: gpu.zeros(4 * layout.parts())?,
+            skip: gpu.zeros(layout.blocks())?,
+            bends: gpu.zeros(filter.bends_bytes() as usize)?,
+            filter,
+            key: key.transpose()?,
+            frames,
+            runs,
+            luma,
+            network,
+            last: 0,
+            recalled: None,
+            kept: Default::default(),
+        })
+    }
+
+    pub(super) fn bits(&self) -> u8 {
+        self.size.bits
+    }
+
+    fn gpu(&self) -> &Gpu {
+        &self.network.gpu
+    }
+
+    fn start(&self, launch: &Launch) -> Result<(), CodecError> {
+        // SAFETY: launchers are given this stream's memory, which is freed, when it is, in the order of the
+        // stream, and that of the key frames' network, which `drop` waits for.
+        unsafe { self.gpu().start(launch) }?;
+        Ok(())
+    }
+
+    fn copy(&self, from: Memory, to: Memory) -> Result<(), CodecError> {
+        let own = |memory| (memory, self.gpu().owner());
+        // SAFETY: as in `start`.
+        unsafe { self.gpu().copy(own(from), own(to)) }?;
+        Ok(())
+    }
+
+    fn copy_frame(&self, from: &Made, to: &Made) -> Result<(), CodecError> {
+        for (from, to) in from.tensors().into_iter().zip(to.tensors()) {
+            self.copy(from.memory(), to.memory())?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn reset_state(&mut self) -> Result<(), CodecError> {
+        let state = self.frames[self.last].state.memory();
+        // SAFETY: as in `start`.
+        unsafe { self.gpu().fill(0, state) }?;
+        Ok(())
+    }
+
+    /// The next frame is predicted from the one that is kept there.
+    pub(super) fn recall(&mut self, slot: usize) -> Result<(), CodecError> {
+        if let Some(kept) = &self.kept[slot] {
+            // The picture stays where it is: that of the last frame may still be shown.
+            let state = self.frames[self.last].state.memory();
+            self.copy(kept.state.memory(), state)?;
+            self.recalled = Some(slot);
+        }
+        Ok(())
+    }
+
+    /// Keeps the last frame there.
+    pub(super) fn keep(&mut self, slot: usize) -> Result<(), CodecError> {
+        let last = &self.frames[self.last];
+        let kept = match self.kept[slot].take() {
+            Some(kept) => kept,
+            None => {
+                let channels = last.state.shape()[1];
+                Made::new(&self.network.engine, self.size, channels)?
+            }
+        };
+        self.copy_frame(last, &kept)?;
+        self.kept[slot] = Some(kept);
+        Ok(())
+    }
+
+    /// Starts all that makes the picture of a frame.
+    pub(super) fn make(&mut self, coded: Coded<'_>, timing: &mut Timing) -> Result<(), CodecError> {
+        let next = &self.frames[1 - self.last];
+        let start = Instant::now();
+        let recalled = self.recalled.take();
+        let key = self.key.as_ref().filter(|_| coded.key);
+        let network = key.map_or(&self.network, |key| &key.network);
+        let skips = coded.field.skip.contains(&true);
+        if skips || coded.filter.is_some() {
+            let flags: Vec<u8> = coded.field.skip.iter().map(|s| u8::from(*s)).collect();
+            self.gpu().write(&flags, &self.skip)?;
+        }
+        match (coded.key, key) {
+            // Its prediction is grey always.
+            (true, Some(key)) => key.network.gpu.follow(self.gpu())?,
+            (true, None) => network.prediction.fill_grey(self.gpu(), self.size)?,
+            (false, _) => {
+                let kept = recalled.and_then(|slot| self.kept[slot].as_ref());
+                let from = kept.unwrap_or(&self.frames[self.last]);
+                self.predict(&from.picture, coded.field)?;
+            }
+        }
+        timing.motion = start.elapsed();
+
+        let start = Instant::now();
+        network.write(&coded)?;
+        let luma = match key {
+            Some(key) => {
+                key.run.run()?;
+                self.gpu().follow(&key.network.gpu)?;
+                let [_, chroma, state] = key.made.tensors();
+                self.copy(chroma.memory(), next.picture.uv.memory())?;
+                self.copy(state.memory(), next.state.memory())?;
+                &key.made.picture.y
+            }
+            None => {
+                self.runs[self.last].run()?;
+                &self.luma
+            }
+        };
+        timing.network = start.elapsed();
+
+        let start = Instant::now();
+        let (made, to) = (luma.memory(), next.picture.y.memory());
+        if skips {
+            let chroma = next.picture.uv.memory();
+            let predicted = &network.prediction;
+            self.merge(
+                self.size.chroma(),
+                BLOCK / 2,
+                [chroma, predicted.uv.memory(), chroma],
+            )?;
+            let to = if coded.filter.is_some() { made } else { to };
+            self.merge(self.size.luma(), BLOCK, [made, predicted.y.memory(), to])?;
+        }
+        match coded.filter {
+            Some((filters, number)) => self.filter(network, filters, number, made, to)?,
+            None if skips => {}
+            None => self.copy(made, to)?,
+        }
+        timing.filter = start.elapsed();
+        self.last = 1 - self.last;
+        Ok(())
+    }
+
+    fn predict(&self, from: &Pair, field: &Field) -> Result<(), CodecError> {
+        let vectors = field.vectors.iter().flat_map(|v| [v.x, v.y]);
+        let bytes: Vec<u8> = vectors.flat_map(i16::to_ne_bytes).collect();
+        self.gpu().write(&bytes, &self.vectors)?;
+        let luma = Interpolation {
+            taps: interpolate::LUMA.as_flattened(),
+            bits: 2,
+            part: PART.ilog2(),
+        };
+        let chroma = Interpolation {
+            taps: interpolate::CHROMA.as_flattened(),
+            bits: 3,
+            part: (PART / 2).ilog2(),
+        };
+        let to = &self.network.prediction;
+        for (spec, planes, from, to) in [
+            (luma, self.size.luma(), &from.y, &to.y),
+            (chroma, self.size.chroma(), &from.uv, &to.uv),
+        ] {
+            let vectors = self.vectors.memory();
+            self.start(&spec.predict(planes, from.memory(), vectors, to.memory())?)?;
+        }
+        Ok(())
+    }
+
+    fn merge(&self, planes: Planes, block: usize, places: [Memory; 3]) -> Result<(), CodecError> {
+        let skip = self.skip.memory();
+        self.start(&motion::merge(planes, block.ilog2(), places, skip)?)
+    }
+
+    fn filter(
+        &self,
+        network: &Network,
+        filters: &Filters,
+        number: u8,
+        from: Memory,
+        to: Memory,
+    ) -> Result<(), CodecError> {
+        // Both come from the same tables.
+        let weights =
+            network
+                .weights
+                .as_ref()
+                .map(Buffer::memory)
+                .ok_or(CodecError::Unsupported(
+                    "a loop filter that its model lacks",
+                ))?;
+        let weights = weights.from(SET_BYTES * u64::from(number.saturating_sub(1)));
+        let limit = filters.limit(self.size.bits).unsigned_abs();
+        let (bends, skip) = (self.bends.memory(), self.skip.memory());
+        self.start(&self.filter.bend(from, bends)?)?;
+        let launch = self
+            .filter
+            .filter(limit.into(), from, [bends, weights, skip], to)?;
+        self.start(&launch)
+    }
+
+    /// Shows in these tiles what was shown before.
+    pub(super) fn put_back(&mut self, tiles: &[&Tile]) -> Result<(), CodecError> {
+        let (before, now) = (&self.frames[1 - self.last], &self.frames[self.last]);
+        let half = before.picture.uv.memory().bytes / 2;
+        for tile in tiles {
+            // Whole rows of each plane.
+            for (from, to, plane) in [
+                (&before.picture.y, &now.picture.y, 0),
+                (&before.picture.uv, &now.picture.uv, 0),
+                (&before.picture.uv, &now.picture.uv, half),
+            ] {
+                let chroma = from.shape()[1] > 1;
+                let row = from.shape()[3] * from.element_type().size();
+                let rows = |rows64: usize| (row * rows64 * if chroma { 32 } else { 64 }) as u64;
+                let offset = plane + rows(tile.first64);
+                let from = Memory {
+                    bytes: rows(tile.shape.height64),
+                    ..from.memory().from(offset)
+                };
+                self.copy(from, to.memory().from(offset))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what brings the last picture to a frame.
+    ///
+    /// # Safety
+    /// The frame's planes must be memory of this GPU and live until its stream was waited for.
+    pub(super) unsafe fn show(&self, frame: &Frame) -> Result<(), CodecError> {
+        let last = &self.frames[self.last].picture;
+        let chroma = self.size.chroma();
+        let second = last.uv.memory().from(chroma.bytes() / 2);
+        for (number, planes, from) in [
+            (0, self.size.luma(), last.y.memory()),
+            (1, chroma, last.uv.memory()),
+            (2, chroma, second),
+        ] {
+            let component = frame.component(number).ok_or_else(|| {
+                CodecError::Device(format!("a frame has {} planes", frame.planes.len()))
+            })?;
+            // SAFETY: the frame's planes are the caller's promise, the others as in `start`.
+            unsafe { self.gpu().start(&component.show(planes, from)?) }?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the last picture, and brings it to the host.
+    pub(super) fn download<S: Depth>(&self) -> Result<Picture<S>, CodecError> {
+        let last = &self.frames[self.last].picture;
+        let samples = |tensor: &DeviceTensor| -> Result<Vec<S>, CodecError> {
+            Ok(S::of_bytes(self.gpu().download(tensor.buffer())?))
+        };
+        Ok(Picture {
+            width: self.size.width,
+            height: self.size.height,
+            y: samples(&last.y)?,
+            uv: samples(&last.uv)?,
+        })
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // Memory of the key frames' network is freed in the order of its own stream, and may be in use on
+        // the other. After an error there is nobody to tell of another one.
+        if self.key.is_some() {
+            let _ = self.gpu().synchronize();
+        }
+    }
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Device")
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// The codec's loop filter (elements/codec/src/loop_filter.rs) in two kernels over cells of 2x2 samples: how
+// much the picture bends in each, in four directions; then, by the sums around a cell, its class, whose
+// weights move its samples. Samples outside of the picture are those of its edge, and so are cells.
+
+typedef struct {
+  const void *luma;
+  u16 *bends; // four of each cell, row by row
+  u32 width, height;
+  u32 shift; // from the samples' depth to eight bits
+  u32 unused;
+} CodecBend;
+
+#define CODEC_BEND(NAME, SAMPLE)                                               \
+  DEVICE i32 NAME##_get(const SAMPLE *luma, i32 x, i32 y, u32 width,           \
+                       u32 height) {                                           \
+    return (i32)luma[(u64)limit_int(y, 0, (i32)height - 1) * width +           \
+                     (u32)limit_int(x, 0, (i32)width - 1)];                    \
+  }                                                                            \
+  DEVICE i32 NAME##_of(const SAMPLE *luma, i32 x, i32 y, i32 right, i32 down,  \
+                       u32 width, u32 height) {                                \
+    i32 bend = 2 * NAME##_get(luma, x, y, width, height) -                     \
+               NAME##_get(luma, x + right, y + down, width, height) -          \
+               NAME##_get(luma, x - right, y - down, width, height);           \
+    return bend < 0 ? -bend : bend;                                            \
+  }                                                                            \
+  KERNEL(NAME, CodecBend) {                                                    \
+    u32 cell_x = AT_X, cell_y = AT_Y, cells = a.width / 2;                     \
+    if (cell_x >= cells || cell_y >= a.height / 2) return;                     \
+    const SAMPLE *luma = (const SAMPLE *)a.luma;                               \
+    u16 *out = a.bends + 4 * ((u64)cell_y * cells + cell_x);                   \
+    i32 h = 0, v = 0, d = 0, e = 0;                                            \
+    for (i32 i = 0; i < 4; i++) {                                              \
+      i32 x = 2 * (i32)cell_x + (i & 1), y = 2 * (i32)cell_y + (i >> 1);       \
+      h += NAME##_of(luma, x, y, 1, 0, a.width, a.height);                     \
+      v += NAME##_of(luma, x, y, 0, 1, a.width, a.height);                     \
+      d += NAME##_of(luma, x, y, 1, 1, a.width, a.height);                     \
+      e += NAME##_of(luma, x, y, -1, 1, a.width, a.height);                    \
+    }                                                                          \
+    out[0] = (u16)(h >> a.shift);                                              \
+    out[1] = (u16)(v >> a.shift);                                              \
+    out[2] = (u16)(d >> a.shift);                                              \
+    out[3] = (u16)(e >> a.shift);                                              \
+  }
+
+CODEC_BEND(codec_bend_8, u8)
+CODEC_BEND(codec_bend_10, u16)
+
+typedef struct {
+  const void *luma;
+  void *to; // not `luma`
+  const u16 *bends;
+  const i16 *weights; // twelve of each of the 40 classes
+  const u8 *skip;     // of each block of 16x16: not 0 where it stays as it is
+  u32 width, height;
+  i32 limit; // of a difference
+  i32 top;   // the largest sample
+} CodecFilter;
+
+// By the sums of bending around a cell.
+DEVICE u32 codec_class(u32 h, u32 v, u32 d, u32 e) {
+  u32 all = h + v;
+  u32 level = (all >= 18) + (all >= 36) + (all >= 72) + (all >= 130) + (all >= 216) + (all >= 360) +
+              (all >= 648);
+  u32 straight = h > v ? h : v, straight_least = h > v ? v : h;
+  u32 oblique = d > e ? d : e, oblique_least = d > e ? e : d;
+  u32 direction;
+  if (straight <= 2 * straight_least && oblique <= 2 * oblique_least)
+    direction = 0;
+  else if (straight * oblique_least >= oblique * straight_least)
+    direction = h > v ? 1 : 2;
+  else
+    direction = d > e ? 3 : 4;
+  return level * 5 + direction;
+}
+
+#define CODEC_FILTER(NAME, BEND, SAMPLE)                                       \
+  KERNEL(NAME, CodecFilter) {                                                  \
+    const i32 right[12] = {1, 2, 3, -2, -1, 0, 1, 2, -1, 0, 1, 0};             \
+    const i32 down[12] = {0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3};                 \
+    u32 cell_x = AT_X, cell_y = AT_Y;                                          \
+    u32 cells = a.width / 2, cell_rows = a.height / 2;                         \
+    if (cell_x >= cells || cell_y >= cell_rows) return;                        \
+    const SAMPLE *luma = (const SAMPLE *)a.luma;                               \
+    SAMPLE *to = (SAMPLE *)a.to;                                               \
+    u8 skip = a.skip[(u64)(cell_y / 8) * (a.width / 16) + cell_x / 8];         \
+    u32 sums[4] = {0, 0, 0, 0};                                                \
+    for (i32 i = 0; i < 9; i++) {                                              \
+      i32 x = limit_int((i32)cell_x + i % 3 - 1, 0, (i32)cells - 1);           \
+      i32 y = limit_int((i32)cell_y + i / 3 - 1, 0, (i32)cell_rows - 1);       \
+      const u16 *bends = a.bends + 4 * ((u64)y * cells + (u32)x);              \
+      for (i32 k = 0; k < 4; k++) sums[k] += bends[k];                         \
+    }                                                                          \
+    const i16 *weights =                                                       \
+        a.weights + 12 * codec_class(sums[0], sums[1], sums[2], sums[3]);      \
+    for (i32 i = 0; i < 4; i++) {                                              \
+      i32 x = 2 * (i32)cell_x + (i & 1), y = 2 * (i32)cell_y + (i >> 1);       \
+      i32 middle = BEND##_get(luma, x, y, a.width, a.height), sum = 64;        \
+      for (i32 k = 0; !skip && k < 12; k++) {                                  \
+        i32 one = BEND##_get(luma, x + right[k], y + down[k], a.width,         \
+                            a.height);                                         \
+        i32 other = BEND##_get(luma, x - right[k], y - down[k], a.width,       \
+                              a.height);                                       \
+        sum += weights[k] * (limit_int(one - middle, -a.limit, a.limit) +      \
+                             limit_int(other - middle, -a.limit, a.limit));    \
+      }                                                                        \
+      to[(u64)y * a.width + (u32)x] =                                          \
+          (SAMPLE)limit_int(middle + (sum >> 7), 0, a.top);                    \
+    }                                                                          \
+  }
+
+CODEC_FILTER(codec_filter_8, codec_bend_8, u8)
+CODEC_FILTER(codec_filter_10, codec_bend_10, u16)

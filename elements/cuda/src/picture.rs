@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Pictures of 4:2:0 in a GPU's memory, as frames have them, and planes without anything between, as
+//! networks have them; and the way from the latter to the former.
+
+use crate::launch::{
+    Area, Args, Launch, LaunchError, MOST, Memory, in_range, picture, plane, tensor,
+};
+
+/// How samples lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Samples {
+    /// A byte each.
+    Eight,
+    /// Two bytes each, the lowest first, of which the lower ten bits count.
+    TenLower,
+    /// The same, of which the upper ten bits count (P010).
+    TenUpper,
+}
+
+impl Samples {
+    pub fn bytes(self) -> u32 {
+        match self {
+            Self::Eight => 1,
+            Self::TenLower | Self::TenUpper => 2,
+        }
+    }
+
+    pub(crate) fn code(self) -> u32 {
+        match self {
+            Self::Eight => 8,
+            Self::TenLower => 10,
+            Self::TenUpper => 16,
+        }
+    }
+
+    pub(crate) fn get(self, sample: &[u8]) -> i32 {
+        match self {
+            Self::Eight => i32::from(sample[0]),
+            Self::TenLower => i32::from(u16::from_le_bytes([sample[0], sample[1]]) & 1023),
+            Self::TenUpper => i32::from(u16::from_le_bytes([sample[0], sample[1]]) >> 6),
+        }
+    }
+
+    pub(crate) fn put(self, sample: &mut [u8], value: i32) {
+        match self {
+            Self::Eight => sample[0] = value as u8,
+            Self::TenLower => sample[..2].copy_from_slice(&(value as u16).to_le_bytes()),
+            Self::TenUpper => sample[..2].copy_from_slice(&((value as u16) << 6).to_le_bytes()),
+        }
+    }
+}
+
+/// A component of a frame: luma, or one of chroma.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Component {
+    pub area: Area,
+    pub width: u32,
+    pub height: u32,
+    pub samples: Samples,
+    /// Samples from one of the component to the next: 1, or 2 where chroma is interleaved.
+    pub step: u32,
+    /// Which of them is the component's: 0, or 1 for the second of interleaved chroma.
+    pub first: u32,
+}
+
+impl Component {
+    fn step_bytes(&self) -> u32 {
+        self.step * self.samples.bytes()
+    }
+
+    /// The address of the first sample, all of them being in memory.
+    pub(crate) fn address(&self) -> Result<u64, LaunchError> {
+        picture(self.width, self.height)?;
+        in_range("step", self.step, 1..=2)?;
+        in_range("first", self.first, 0..=u64::from(self.step - 1))?;
+        let bytes = u64::from(self.samples.bytes());
+        let first = u64::from(self.first) * bytes;
+        let row = u64::from(self.width - 1) * u64::from(self.step_bytes()) + first + bytes;
+        Ok(plane("the samples", self.area, row, self.height, bytes)? + first)
+    }
+
+    /// Takes the upper left part of a plane, the first of `planes`, over.
+    pub fn show(&self, planes: Planes, from: Memory) -> Result<Launch, LaunchError> {
+        let at = self.address()?;
+        planes.check()?;
+        if planes.deep != (self.samples != Samples::Eight) {
+            return Err(LaunchError::Table {
+                what: "samples of the frame",
+                problem: "they have another depth than those of the plane",
+            });
+        }
+        in_range("plane width", planes.width, self.width.into()..=MOST.into())?;
+        in_range(
+            "plane height",
+            planes.rows,
+            self.height.into()..=MOST.into(),
+        )?;
+        let from = planes.address("the plane", Planes { count: 1, ..planes }.bytes(), from)?;
+        Ok(Args::default()
+            .address(from)
+            .address(at)
+            .u32s(&[self.width, self.height, planes.width])
+            .u32s(&[self.area.stride, self.step_bytes(), self.samples.code()])
+            .launch("codec_show", [self.width, self.height]))
+    }
+
+    /// What [`Self::show`] writes, on the CPU, to memory that begins where the area does.
+    ///
+    /// # Panics
+    /// When either is too short; [`Self::show`] checks.
+    pub fn show_reference(&self, planes: Planes, from: &[u8], frame: &mut [u8]) {
+        let own = match planes.deep {
+            true => Samples::TenLower,
+            false => Samples::Eight,
+        };
+        for y in 0..self.height as usize {
+            for x in 0..self.width as usize {
+                let at = (y * planes.width as usize + x) * own.bytes() as usize;
+                let to = y * self.area.stride as usize
+                    + x * self.step_bytes() as usize
+                    + (self.first * self.samples.bytes()) as usize;
+                self.samples.put(&mut frame[to..], own.get(&from[at..]));
+            }
+        }
+    }
+}
+
+/// A frame: planes of luma and chroma, the latter apart or interleaved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    pub planes: Vec<Area>,
+    pub samples: Samples,
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Frame {
+    /// Luma (0), U (1) or V (2); `None` where there are too few planes.
+    pub fn component(&self, number: usize) -> Option<Component> {
+        let apart = self.planes.len() >= 3;
+        let plane = if apart { number } else { number.min(1) };
+        let chroma = u32::from(number > 0);
+        let interleaved = number > 0 && !apart;
+        Some(Component {
+            area: *self.planes.get(plane)?,
+            width: (self.width + chroma) >> chroma,
+            height: (self.height + chroma) >> chroma,
+            samples: self.samples,
+            step: if interleaved { 2 } else { 1 },
+            first: u32::from(interleaved && number == 2),
+        })
+    }
+}
+
+/// Planes of one size, one after the other with nothing between: eight bits in a byte, or ten in the
+/// lower bits of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Planes {
+    pub width: u32,
+    /// Of each.
+    pub rows: u32,
+    pub count: u32,
+    pub deep: bool,
+}
+
+impl Planes {
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.rows) * u64::from(self.count) * self.sample_bytes()
+    }
+
+    pub(crate) fn sample_bytes(&self) -> u64 {
+        1 + u64::from(self.deep)
+    }
+
+    /// The largest sample.
+    pub(crate) fn top(&self) -> i32 {
+        if self.deep { 1023 } else { 255 }
+    }
+
+    /// The grid of all of them.
+    pub(crate) fn grid(&self) -> [u32; 2] {
+        [self.width, self.rows * self.count]
+    }
+
+    /// The entry for this depth.
+    pub(crate) fn of(&self, eight: &'static str, ten: &'static str) -> &'static str {
+        if self.deep { ten } else { eight }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), LaunchError> {
+        picture(self.width, self.rows)?;
+        in_range("planes", self.count, 1..=2)
+    }
+
+    /// Where `bytes` of them are.
+    pub(crate) fn address(
+        &self,
+        what: &'static str,
+        bytes: u64,
+        memory: Memory,
+    ) -> Result<u64, LaunchError> {
+        tensor(what, memory, bytes, self.sample_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(planes: usize, samples: Samples) -> Frame {
+        let plane = |i: usize| Area {
+            memory: Memory {
+                address: 1 << (12 + i),
+                bytes: 4096,
+            },
+            stride: 64,
+        };
+        Frame {
+            planes: (0..planes).map(plane).collect(),
+            samples,
+            width: 17,
+            height: 9,
+        }
+    }
+
+    #[test]
+    fn components_lie_where_the_format_has_them() {
+        let planar = frame(3, Samples::Eight);
+        let v = planar.component(2).unwrap();
+        assert_eq!((v.width, v.height, v.step, v.first), (9, 5, 1, 0));
+        assert_eq!(v.address(), Ok(1 << 14));
+        let interleaved = frame(2, Samples::TenUpper);
+        let v = interleaved.component(2).unwrap();
+        assert_eq!((v.width, v.height, v.step, v.first), (9, 5, 2, 1));
+        assert_eq!(v.address(), Ok((1 << 13) + 2));
+        assert!(frame(0, Samples::Eight).component(0).is_none());
+        assert!(frame(1, Samples::Eight).component(1).is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error() {
+        let component = frame(3, Samples::Eight).component(0).unwrap();
+        let planes = Planes {
+            width: 64,
+            rows: 16,
+            count: 2,
+            deep: false,
+        };
+        let memory = |bytes| Memory { address: 64, bytes };
+        // The first of the planes is enough.
+        assert!(component.show(planes, memory(1024)).is_ok());
+        assert!(component.show(planes, memory(1023)).is_err());
+        for wrong in [
+            Planes {
+                width: 16,
+                ..planes
+            },
+            Planes { rows: 8, ..planes },
+            Planes {
+                deep: true,
+                ..planes
+            },
+            Planes { count: 0, ..planes },
+            Planes {
+                width: MOST + 1,
+                ..planes
+            },
+        ] {
+            assert!(component.show(wrong, memory(1 << 40)).is_err(), "{wrong:?}");
+        }
+        let short = Component {
+            height: 70,
+            ..component
+        };
+        assert!(
+            short
+                .show(Planes { rows: 99, ..planes }, memory(1 << 40))
+                .is_err()
+        );
+    }
+}
