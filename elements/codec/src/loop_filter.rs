@@ -7,8 +7,13 @@
 //! trainer on coded footage and shipped with the entropy tables: three sets, of which a frame names one, or
 //! none. Skipped blocks are left as they are: they were filtered
 //! when they were coded. All samples that the filter reads are those before it.
+//!
+//! Outside of the loop a filter may also look at pictures *beside* this one, those before and after it laid
+//! onto it by their motion: a class then has one more weight for each, of its difference to this picture.
 
 #![allow(unsafe_code)]
+
+mod fit;
 
 use crate::dispatch::dispatch;
 #[cfg(target_arch = "x86_64")]
@@ -58,47 +63,82 @@ const JUDGES: usize = 400;
 /// Weights of all classes, each twice, as two samples of a cell lie beside each other.
 type Set = [[[i16; CELL]; TAPS]; CLASSES];
 
+/// Weights of all classes for one picture beside this one.
+type BesideSet = [[i16; CELL]; CLASSES];
+
 /// The filters of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filters {
     /// Differences to the sample in the middle count up to this, in levels of eight bits.
     limit: i16,
     sets: Box<[Set; SETS]>,
+    /// For each picture beside this one.
+    beside: Vec<[BesideSet; SETS]>,
 }
 
 impl Filters {
     /// Numbers of a file: the limit, then the weights by set, class and pair.
     pub const LEN: usize = 1 + SETS * CLASSES * TAPS;
 
+    /// The same with weights for some pictures beside: they follow those of a class's pairs.
+    pub const fn len_beside(pictures: usize) -> usize {
+        1 + SETS * CLASSES * (TAPS + pictures)
+    }
+
     /// Of [`Filters::LEN`] numbers, or why not.
     pub fn new(numbers: &[u16]) -> Result<Self, &'static str> {
+        Self::new_beside(numbers, 0)
+    }
+
+    /// Of [`Filters::len_beside`] numbers, or why not.
+    pub fn new_beside(numbers: &[u16], pictures: usize) -> Result<Self, &'static str> {
         let (limit, weights) = match numbers {
-            [limit, weights @ ..] if numbers.len() == Self::LEN => (*limit, weights),
+            [limit, weights @ ..] if numbers.len() == Self::len_beside(pictures) => {
+                (*limit, weights)
+            }
             _ => return Err("its size is wrong"),
         };
         if !(1..=LIMIT).contains(&limit) {
             return Err("the limit of differences is not 1 to 8");
         }
         let mut sets = Box::new([[[[0; CELL]; TAPS]; CLASSES]; SETS]);
-        let classes = sets.iter_mut().flatten();
-        for (class, weights) in classes.zip(weights.chunks_exact(TAPS)) {
-            for (to, from) in class.iter_mut().zip(weights) {
+        let mut beside = vec![[[[0; CELL]; CLASSES]; SETS]; pictures];
+        for (at, weights) in weights.chunks_exact(TAPS + pictures).enumerate() {
+            let (set, class) = (at / CLASSES, at % CLASSES);
+            let (pairs, others) = weights.split_at(TAPS);
+            for (to, from) in sets[set][class].iter_mut().zip(pairs) {
                 *to = [*from as i16; CELL];
             }
-            if class.iter().map(|w| i32::from(w[0]).abs()).sum::<i32>() > WEIGHT_LIMIT {
+            for (to, from) in beside.iter_mut().zip(others) {
+                to[set][class] = [*from as i16; CELL];
+            }
+            let sizes = weights.iter().map(|w| i32::from(*w as i16).abs());
+            if sizes.sum::<i32>() > WEIGHT_LIMIT {
                 return Err("the magnitudes of a class's weights sum to more than 500");
             }
         }
         Ok(Self {
             limit: limit as i16,
             sets,
+            beside,
         })
     }
 
-    /// The set that a frame names, 1 to 3.
-    fn set(&self, number: u8) -> &Set {
-        &self.sets[usize::from(number.clamp(1, SETS as u8)) - 1]
+    /// A set's place by the number that a frame names, 1 to 3.
+    fn index(number: u8) -> usize {
+        usize::from(number.clamp(1, SETS as u8)) - 1
     }
+
+    fn set(&self, number: u8) -> &Set {
+        &self.sets[Self::index(number)]
+    }
+}
+
+/// A picture laid onto the one that is filtered, and its weights.
+#[derive(Debug, Clone, Copy)]
+struct Beside<'a, S> {
+    picture: &'a [S],
+    weights: &'a BesideSet,
 }
 
 /// Filters pictures of one size.
@@ -181,11 +221,42 @@ impl LoopFilter {
         luma: &mut [S],
         skip: &[bool],
     ) {
-        self.load(luma);
-        self.write(filters, number, luma, skip);
+        self.apply_beside(filters, number, luma, &[], skip);
     }
 
-    fn write<S: Sample>(&self, filters: &Filters, number: u8, luma: &mut [S], skip: &[bool]) {
+    /// The same with pictures beside this one, laid onto it, for which the filters have weights. One that is
+    /// missing counts as equal to this one.
+    pub fn apply_beside<S: Sample>(
+        &mut self,
+        filters: &Filters,
+        number: u8,
+        luma: &mut [S],
+        beside: &[Option<&[S]>],
+        skip: &[bool],
+    ) {
+        self.load(luma);
+        let index = Filters::index(number);
+        let beside: Vec<Beside<'_, S>> = beside
+            .iter()
+            .zip(&filters.beside)
+            .filter_map(|(picture, sets)| {
+                let picture = (*picture)?;
+                assert_eq!(picture.len(), luma.len());
+                let weights = &sets[index];
+                Some(Beside { picture, weights })
+            })
+            .collect();
+        self.write(filters, number, luma, &beside, skip);
+    }
+
+    fn write<S: Sample>(
+        &self,
+        filters: &Filters,
+        number: u8,
+        luma: &mut [S],
+        beside: &[Beside<'_, S>],
+        skip: &[bool],
+    ) {
         let width = self.width;
         let set = filters.set(number);
         let limit = filters.limit << (S::BITS - 8);
@@ -194,8 +265,14 @@ impl LoopFilter {
             .enumerate()
             .for_each(|(row, (luma, skip))| {
                 for (column, _) in skip.iter().enumerate().filter(|(_, skip)| !**skip) {
-                    let filtered =
-                        block::<S>(self.view(), &self.classes, (column, row), set, limit);
+                    let filtered = block::<S>(
+                        self.view(),
+                        &self.classes,
+                        (column, row),
+                        set,
+                        beside,
+                        limit,
+                    );
                     let lines = luma.chunks_exact_mut(width);
                     for (line, filtered) in lines.zip(&filtered) {
                         line[column * BLOCK..][..BLOCK].copy_from_slice(filtered);
@@ -244,7 +321,7 @@ impl LoopFilter {
                 for (number, sum) in (1..).zip(&mut errors[1..]) {
                     let set = filters.set(number);
                     let filtered =
-                        block::<S>(self.view(), &self.classes, (column, row), set, limit);
+                        block::<S>(self.view(), &self.classes, (column, row), set, &[], limit);
                     *sum = error(&|i| filtered[i]);
                 }
                 errors
@@ -259,7 +336,7 @@ impl LoopFilter {
         let best = (0..=SETS as u8).min_by_key(|&number| errors[usize::from(number)]);
         let number = best.unwrap_or_default();
         if number != 0 {
-            self.write(filters, number, luma, skip);
+            self.write(filters, number, luma, &[], skip);
         }
         number
     }
@@ -372,10 +449,12 @@ fn filter_block<S: Sample>(
     classes: &[u8],
     (column, row): (usize, usize),
     set: &Set,
+    beside: &[Beside<'_, S>],
     limit: i16,
 ) -> [[S; BLOCK]; BLOCK] {
     let mut out = [[S::default(); BLOCK]; BLOCK];
-    let cells = (padded.stride - 2 * BORDER) / CELL;
+    let width = padded.stride - 2 * BORDER;
+    let cells = width / CELL;
     let (x, y) = ((column * BLOCK) as isize, row * BLOCK);
     for (i, lines) in out.chunks_exact_mut(CELL).enumerate() {
         let classes = &classes[(y / CELL + i) * cells + column * (BLOCK / CELL)..][..BLOCK / CELL];
@@ -401,6 +480,15 @@ fn filter_block<S: Sample>(
                     sums[k] = sums[k].wrapping_add(pair.wrapping_mul(weights[k]));
                 }
             }
+            for beside in beside {
+                let other = &beside.picture[y as usize * width + x as usize..][..BLOCK];
+                for k in 0..BLOCK {
+                    let weight = beside.weights[usize::from(classes[k / CELL]) % CLASSES][0];
+                    let difference = other[k].value() as i16 - middle[k];
+                    let limited = difference.min(limit).max(-limit);
+                    sums[k] = sums[k].wrapping_add(limited.wrapping_mul(weight));
+                }
+            }
             for k in 0..BLOCK {
                 line[k] = S::clip(i32::from(middle[k]) + i32::from(sums[k] >> SHIFT));
             }
@@ -415,14 +503,15 @@ fn block<S: Sample>(
     classes: &[u8],
     place: (usize, usize),
     set: &Set,
+    beside: &[Beside<'_, S>],
     limit: i16,
 ) -> [[S; BLOCK]; BLOCK] {
     #[cfg(target_arch = "x86_64")]
     if has_avx2() {
         // SAFETY: the processor has just been asked.
-        return unsafe { avx2::block(padded, classes, place, set, limit) };
+        return unsafe { avx2::block(padded, classes, place, set, beside, limit) };
     }
-    filter_block(padded, classes, place, set, limit)
+    filter_block(padded, classes, place, set, beside, limit)
 }
 
 /// The same by hand: of weights that a table gives for each cell, the compiler makes one store each.
@@ -441,16 +530,20 @@ mod avx2 {
         classes: &[u8],
         (column, row): (usize, usize),
         set: &Set,
+        beside: &[Beside<'_, S>],
         limit: i16,
     ) -> [[S; BLOCK]; BLOCK] {
         let mut out = [[S::default(); BLOCK]; BLOCK];
-        let cells = (padded.stride - 2 * BORDER) / CELL;
+        let width = padded.stride - 2 * BORDER;
+        let cells = width / CELL;
         let (x, y) = ((column * BLOCK) as isize, row * BLOCK);
         let (most, least) = (_mm256_set1_epi16(limit), _mm256_set1_epi16(-limit));
         let half = _mm256_set1_epi16(1 << (SHIFT - 1));
         for (i, lines) in out.chunks_exact_mut(CELL).enumerate() {
             let classes = &classes[(y / CELL + i) * cells + column * CELLS..][..CELLS];
             let weights = weights(classes, set);
+            let classes: [i32; CELLS] =
+                std::array::from_fn(|cell| (usize::from(classes[cell]) % CLASSES) as i32);
             for (j, line) in lines.iter_mut().enumerate() {
                 let y = (y + CELL * i + j) as isize;
                 let load = |x: isize, y: isize| {
@@ -468,6 +561,24 @@ mod avx2 {
                     let one = difference(load(x + right, y + down));
                     let other = difference(load(x - right, y - down));
                     let product = _mm256_mullo_epi16(_mm256_add_epi16(one, other), *weights);
+                    sums = _mm256_add_epi16(sums, product);
+                }
+                for beside in beside {
+                    let from = &beside.picture[y as usize * width + x as usize..][..BLOCK];
+                    let mut other = [0i16; BLOCK];
+                    for (to, from) in other.iter_mut().zip(from) {
+                        *to = from.value() as i16;
+                    }
+                    // SAFETY: sixteen samples, eight classes, and a table that has each of them.
+                    let (other, weights) = unsafe {
+                        let classes = _mm256_loadu_si256(classes.as_ptr().cast());
+                        let table = beside.weights.as_ptr().cast();
+                        (
+                            _mm256_loadu_si256(other.as_ptr().cast()),
+                            _mm256_i32gather_epi32::<4>(table, classes),
+                        )
+                    };
+                    let product = _mm256_mullo_epi16(difference(other), weights);
                     sums = _mm256_add_epi16(sums, product);
                 }
                 let sums = _mm256_srai_epi16::<{ SHIFT as i32 }>(sums);

@@ -12,10 +12,12 @@ use aivideo_core::{
 use thiserror::Error;
 
 use crate::hint::{Base, Hint};
+use beside::Beside;
 use filters::RestoreFilters;
 
+pub mod beside;
 pub mod device;
-mod filters;
+pub mod filters;
 
 use device::{Device, DevicePicture};
 
@@ -252,6 +254,9 @@ pub struct Restorer {
     model: String,
     /// Of the built-in net.
     filters: Option<RestoreFilters>,
+    /// How many pictures the filters may look ahead, and the pictures.
+    look_ahead: usize,
+    beside: Option<Beside>,
     before: Option<Planes>,
     device: Option<Device>,
 }
@@ -307,6 +312,8 @@ impl Restorer {
                 .then(RestoreFilters::embedded),
             engine,
             model,
+            look_ahead: 0,
+            beside: None,
             before: None,
             device: None,
         })
@@ -325,9 +332,40 @@ impl Restorer {
         self.filters.is_some()
     }
 
+    /// From now on [`Self::admit`] is given every picture, so many before [`Self::run`] is.
+    pub fn set_look_ahead(&mut self, pictures: usize) {
+        self.look_ahead = pictures.min(beside::FARTHEST);
+        self.beside = None;
+    }
+
+    /// Takes notice of a picture that is to be restored later.
+    pub fn admit(&mut self, picture: &Picture) {
+        let luma = picture.components[0];
+        let shown = (luma.width, luma.height);
+        if self.look_ahead == 0 || self.filters.is_none() || shown.0 == 0 || shown.1 == 0 {
+            return;
+        }
+        let beside = self
+            .beside
+            .get_or_insert_with(|| Beside::new(shown, self.look_ahead));
+        let size = beside.size();
+        let mut samples = vec![0; size.0 * size.1];
+        picture.read(0, size, &mut samples);
+        beside.admit(samples);
+    }
+
+    /// A picture that was admitted is not restored.
+    pub fn pass(&mut self) {
+        self.before = None;
+        if let Some(beside) = &mut self.beside {
+            beside.skip();
+        }
+    }
+
     /// The next picture does not follow the one before.
     pub fn reset(&mut self) {
         self.before = None;
+        self.beside = None;
         if let Some(device) = &mut self.device {
             device.reset();
         }
@@ -349,8 +387,11 @@ impl Restorer {
             && condition.is_full_size()
         {
             self.before = None;
-            filters.run(picture, condition, strength);
+            filters.run(picture, condition, strength, self.beside.as_mut());
             return Ok(());
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.skip();
         }
         let (width, height) = (
             luma.width.next_multiple_of(MULTIPLE),
