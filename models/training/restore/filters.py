@@ -34,7 +34,7 @@ BOUNDS = (0.5, 0.65)
 FARTHEST = 2
 # Weights are least squares' times this, by pictures on either side: what fits the training clips best is too much
 # for some others.
-SHARES = (0.75, 0.85, 0.85)
+SHARES = (0.75, 0.9, 0.9)
 EVERY = 4
 BEGIN, END = "<!-- filters -->", "<!-- end of filters -->"
 PROGRAM = os.path.join(ROOT, "target", "release", "examples", "restore_fit")

@@ -12,7 +12,7 @@ const WORTH: f64 = 60.0;
 /// Rows of blocks that are searched by one thread.
 const ROWS: usize = 4;
 /// Where a part of another picture differs by more levels on average, it shows something else.
-const ALIEN: u32 = 8;
+const ALIEN: u32 = 16;
 /// Most pictures on either side.
 pub const FARTHEST: usize = 2;
 
