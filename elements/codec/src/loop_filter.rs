@@ -753,6 +753,12 @@ mod tests {
         let (width, height) = (128, 64);
         let filters = Filters::new(&synthetic::numbers(9)).unwrap();
         let luma = picture::<u16>(9, (width, height), 200);
+        let others = [picture::<u16>(5, (width, height), 200), luma.clone()];
+        let weights: BesideSet = std::array::from_fn(|class| [class as i16 - 19; CELL]);
+        let beside = others.each_ref().map(|picture| Beside {
+            picture: &picture[..],
+            weights: &weights,
+        });
         let mut filter = LoopFilter::new(width, height);
         filter.load(&luma);
         for (column, row) in (0..32).map(|i| (i % 8, i / 8)) {
@@ -762,6 +768,7 @@ mod tests {
                     &filter.classes,
                     (column, row),
                     filters.set(1),
+                    &beside,
                     16,
                 )
             });
@@ -867,6 +874,63 @@ mod tests {
         let mut luma = source.clone();
         assert_eq!(filter.choose(&filters, &mut luma, &source, &skip), 0);
         assert!(luma == source);
+    }
+
+    /// Numbers of filters with two pictures beside: weights of pairs, then of the pictures.
+    fn numbers_beside(pair: i16, others: [i16; 2]) -> Vec<u16> {
+        let class = std::iter::repeat_n(pair, TAPS).chain(others);
+        let classes = std::iter::repeat_n(class, SETS * CLASSES).flatten();
+        std::iter::once(LIMIT)
+            .chain(classes.map(|w| w as u16))
+            .collect()
+    }
+
+    /// What pictures beside add is their limited difference times the weight.
+    #[test]
+    fn pictures_beside_count_by_their_weights() {
+        fn check<S: Sample>() {
+            let size = (64, 48);
+            let luma = picture::<S>(3, size, 200);
+            let others = [picture::<S>(4, size, 200), picture::<S>(5, size, 200)];
+            let skip = [false; 12];
+            let weights = [50, -21];
+            let filters = Filters::new_beside(&numbers_beside(0, weights), 2).unwrap();
+            let limit = i32::from(LIMIT) << (S::BITS - 8);
+            for there in [[true, true], [true, false], [false, false]] {
+                let expected: Vec<S> = (0..luma.len())
+                    .map(|i| {
+                        let middle = luma[i].value();
+                        let parts = others.iter().zip(weights).zip(there);
+                        let sum: i32 = parts
+                            .filter(|(_, there)| *there)
+                            .map(|((other, weight), _)| {
+                                (other[i].value() - middle).clamp(-limit, limit) * i32::from(weight)
+                            })
+                            .sum();
+                        S::clip(middle + ((sum + 64) >> SHIFT))
+                    })
+                    .collect();
+                let beside: Vec<Option<&[S]>> = others
+                    .iter()
+                    .zip(there)
+                    .map(|(other, there)| there.then_some(&other[..]))
+                    .collect();
+                let mut filter = LoopFilter::new(size.0, size.1);
+                let mut filtered = luma.clone();
+                filter.apply_beside(&filters, 1, &mut filtered, &beside, &skip);
+                assert!(filtered == expected);
+            }
+        }
+        check::<u8>();
+        check::<u16>();
+    }
+
+    #[test]
+    fn weights_of_pictures_beside_count_for_the_limit_of_all() {
+        assert!(Filters::new_beside(&numbers_beside(30, [70, -70]), 2).is_ok());
+        assert!(Filters::new_beside(&numbers_beside(30, [70, -71]), 2).is_err());
+        assert!(Filters::new_beside(&numbers_beside(30, [70, -70]), 1).is_err());
+        assert_eq!(numbers_beside(0, [0, 0]).len(), Filters::len_beside(2));
     }
 
     #[test]
