@@ -3,10 +3,10 @@
 //! they are for: the numbers that weights are fitted from, and what fitted weights gain.
 //!
 //!     restore_fit products WIDTH HEIGHT FRAMES DISTANCE EVERY LIMIT
-//!     restore_fit gains WIDTH HEIGHT FRAMES DISTANCE EVERY FILTERS BASE QUALITY
+//!     restore_fit gains WIDTH HEIGHT FRAMES DISTANCE EVERY FILTERS BASE QUALITY KIND
 //!
 //! stdin has the luma of all coded frames, then of all clean ones. One frame in EVERY is looked at, from the
-//! second on. `products` writes one block of float64 for each of them, `gains` a line: luma PSNR before, after.
+//! second on. KIND is unknown, low-delay or reordered. `products` writes one block of float64 for each of them, `gains` a line: luma PSNR before, after.
 
 use std::io::{Read, Write};
 
@@ -83,8 +83,7 @@ fn main() -> Result<(), Failure> {
                 }
                 let coded = filled(&luma(coded, frame), shown, size);
                 let clean = filled(&luma(clean, frame), shown, size);
-                let next = beside.as_mut().and_then(Beside::next);
-                let others = next.map(|(_, others)| others).unwrap_or_default();
+                let others = beside.as_mut().map(Beside::take).unwrap_or_default();
                 for value in filter.products(&coded, &clean, &others, limit, shown) {
                     out.write_all(&value.to_le_bytes())?;
                 }
@@ -95,7 +94,12 @@ fn main() -> Result<(), Failure> {
             let mut filters = RestoreFilters::parse(&std::fs::read(path)?)?;
             let base = Base::from_name(arguments.get(7).ok_or(USAGE)?);
             let quality = arguments.get(8).ok_or(USAGE)?.parse()?;
-            let condition = Condition::new(quality, 1.0, base);
+            let low_delay = match arguments.get(9).map(String::as_str) {
+                Some("low-delay") => Some(true),
+                Some("reordered") => Some(false),
+                _ => None,
+            };
+            let condition = Condition::new(quality, 1.0, base).with_low_delay(low_delay);
             let chroma = shown.0.div_ceil(2) * shown.1.div_ceil(2);
             let mut uv = vec![128; 2 * chroma];
             for frame in 0..frames {

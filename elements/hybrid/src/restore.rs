@@ -57,6 +57,8 @@ pub struct Condition {
     /// What the net is told; zeros for what is not known.
     told: [f32; 4],
     standard: Base,
+    /// Whether no picture was coded with the help of later ones.
+    low_delay: Option<bool>,
 }
 
 impl Default for Condition {
@@ -64,6 +66,7 @@ impl Default for Condition {
         Self {
             told: [0.0; 4],
             standard: Base::Unknown,
+            low_delay: None,
         }
     }
 }
@@ -80,14 +83,21 @@ impl Condition {
         Self {
             told: [quality.clamp(0.0, 1.0) as f32, 1.0, scale as f32, base],
             standard,
+            low_delay: None,
         }
+    }
+
+    /// The same of a stream whose pictures were coded with the help of earlier ones alone, or of later ones, too.
+    pub fn with_low_delay(self, low_delay: Option<bool>) -> Self {
+        Self { low_delay, ..self }
     }
 
     /// The net has learnt to know all or nothing.
     pub fn of_hint(hint: &Hint, coded_height: usize) -> Self {
         match hint.quality {
             Some(quality) if hint.height > 0 => {
-                Self::new(quality, hint.scale(coded_height), hint.base)
+                let condition = Self::new(quality, hint.scale(coded_height), hint.base);
+                condition.with_low_delay(hint.low_delay)
             }
             _ => Self::default(),
         }
@@ -586,6 +596,7 @@ mod tests {
             width: 1280,
             height: 720,
             noise: None,
+            low_delay: None,
         };
         assert_eq!(Condition::of_hint(&hint, 360).told, [0.5, 1.0, 1.0, 1.0]);
         hint.quality = None;

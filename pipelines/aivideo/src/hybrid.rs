@@ -141,11 +141,15 @@ pub fn restore(
         "h264" => ("video/x-h264,stream-format=byte-stream", "h264"),
         other => anyhow::bail!("airestore knows nothing of {other} streams"),
     };
+    let structure = match anchor.is_low_delay() {
+        true => "low-delay",
+        false => "reordered",
+    };
     let quality = value / if base == "av1" { 63.0 } else { 51.0 };
     decode(
         &format!("filesrc location=\"{}\" ! {caps}", stream.display()),
         &format!(
-            "quality={quality:.4} base={base} num-threads={threads} {}",
+            "quality={quality:.4} base={base} structure={structure} num-threads={threads} {}",
             properties.join(" ")
         ),
         raw,

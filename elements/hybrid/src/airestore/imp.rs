@@ -17,7 +17,7 @@ use gst_base::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
 
-use super::Base;
+use super::{Base, Structure};
 use crate::carriage;
 use crate::hint::{self, Hint};
 use crate::restore::beside::FARTHEST;
@@ -45,6 +45,7 @@ struct Rules {
     strength: f64,
     quality: f64,
     base: Base,
+    structure: Structure,
 }
 
 impl Default for Rules {
@@ -53,6 +54,7 @@ impl Default for Rules {
             strength: 1.0,
             quality: -1.0,
             base: Base::Auto,
+            structure: Structure::Auto,
         }
     }
 }
@@ -120,6 +122,11 @@ pub fn properties() -> Vec<glib::ParamSpec> {
             .blurb("What made the stream; counts together with quality")
             .mutable_playing()
             .build(),
+        glib::ParamSpecEnum::builder_with_default("structure", default.structure)
+            .nick("Structure")
+            .blurb("How the stream's pictures lean on each other; counts together with quality")
+            .mutable_playing()
+            .build(),
         glib::ParamSpecUInt::builder("look-ahead")
             .nick("Look-ahead")
             .blurb(
@@ -153,6 +160,7 @@ impl ObjectImpl for AiRestore {
         let settings = &mut *guard;
         let rules = &mut settings.rules;
         match pspec.name() {
+            "structure" => rules.structure = value.get().unwrap_or(rules.structure),
             "look-ahead" => settings.look_ahead = value.get().unwrap_or(settings.look_ahead),
             "strength" => rules.strength = value.get().unwrap_or(rules.strength),
             "quality" => rules.quality = value.get().unwrap_or(rules.quality),
@@ -190,6 +198,7 @@ impl ObjectImpl for AiRestore {
             "strength" => settings.rules.strength.to_value(),
             "quality" => settings.rules.quality.to_value(),
             "base" => settings.rules.base.to_value(),
+            "structure" => settings.rules.structure.to_value(),
             "look-ahead" => settings.look_ahead.to_value(),
             name => settings
                 .inference
@@ -655,7 +664,12 @@ fn condition(rules: Rules, hint: Option<&(Hint, Option<usize>)>, height: usize) 
             Base::H264 => hint::Base::H264,
         };
         let scale = hint.map_or(1.0, |(hint, coded)| hint.scale(coded.unwrap_or(height)));
-        return Condition::new(rules.quality, scale, base);
+        let low_delay = match rules.structure {
+            Structure::Auto => hint.and_then(|(hint, _)| hint.low_delay),
+            Structure::LowDelay => Some(true),
+            Structure::Reordered => Some(false),
+        };
+        return Condition::new(rules.quality, scale, base).with_low_delay(low_delay);
     }
     hint.map_or(Condition::default(), |(hint, coded)| {
         Condition::of_hint(hint, coded.unwrap_or(height))
@@ -700,6 +714,7 @@ mod tests {
             width: 320,
             height: 180,
             noise: None,
+            low_delay: None,
         };
         assert!(condition(rules, None, 180).is_fine(false));
         assert!(condition(rules, Some(&(hint, Some(180))), 180).is_fine(false));

@@ -48,8 +48,23 @@ pub enum Base {
     H264,
 }
 
+/// How the stream's pictures lean on each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstAiRestoreStructure")]
+#[repr(i32)]
+pub enum Structure {
+    #[default]
+    #[enum_value(name = "What the stream says, else unknown", nick = "auto")]
+    Auto,
+    #[enum_value(name = "On earlier ones alone: low delay", nick = "low-delay")]
+    LowDelay,
+    #[enum_value(name = "On later ones, too: reordered", nick = "reordered")]
+    Reordered,
+}
+
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     Base::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    Structure::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     gst::Element::register(
         plugin,
         "airestore",

@@ -16,6 +16,11 @@ const ALIEN: u32 = 16;
 /// Most pictures on either side.
 pub const FARTHEST: usize = 2;
 
+/// How many pictures filters have weights for that look at so many on either side.
+pub const fn pictures(distance: usize) -> usize {
+    4 * distance
+}
+
 /// The lumas of a stream around the picture that is restored.
 pub struct Beside {
     size: (usize, usize),
@@ -25,7 +30,7 @@ pub struct Beside {
     past: usize,
     searchers: Vec<Searcher>,
     reference: Reference,
-    /// What was laid onto the picture, the nearest first, before before after.
+    /// What was laid onto the picture, the nearest first, before before after, each followed by its smooth copy.
     laid: Vec<Option<Vec<u8>>>,
 }
 
@@ -64,15 +69,11 @@ impl Beside {
         self.lumas.push_back(luma);
     }
 
-    /// Whether as many pictures follow the one that is next as may be looked at.
-    pub fn is_ready(&self) -> bool {
-        self.lumas.len() > self.past + self.distance
-    }
-
-    /// The next picture's luma, and what lies beside it: the one before, the one after, and so on outwards.
-    pub fn next(&mut self) -> Option<(&[u8], Vec<Option<&[u8]>>)> {
+    /// What lies beside the next picture, which is over with it: the one before, its smooth copy, the one after and its, and
+    /// so on outwards.
+    pub fn take(&mut self) -> Vec<Option<&[u8]>> {
         if self.past >= self.lumas.len() {
-            return None;
+            return Vec::new();
         }
         let at = self.past;
         self.laid.clear();
@@ -82,12 +83,13 @@ impl Beside {
                 let laid = from
                     .filter(|from| *from < self.lumas.len())
                     .map(|from| self.lay(index, at, from));
+                let smooth = laid.as_ref().map(|laid| smooth(laid, self.size.0));
                 self.laid.push(laid);
+                self.laid.push(smooth);
             }
         }
-        let at = self.advance();
-        let beside = self.laid.iter().map(Option::as_deref).collect();
-        self.lumas.get(at).map(|luma| (&luma[..], beside))
+        self.advance();
+        self.laid.iter().map(Option::as_deref).collect()
     }
 
     /// Passes over the next picture.
@@ -97,14 +99,12 @@ impl Beside {
         }
     }
 
-    /// Goes on to the next picture, and gives the place of the one before it.
-    fn advance(&mut self) -> usize {
+    fn advance(&mut self) {
         self.past += 1;
         if self.past > self.distance {
             self.lumas.pop_front();
             self.past -= 1;
         }
-        self.past - 1
     }
 
     /// What comes does not follow what came.
@@ -123,6 +123,27 @@ impl Beside {
         keep_kin(luma, &mut laid, self.size.0);
         laid
     }
+}
+
+/// Each sample with its eight neighbours, weighted 4, 2 and 1: of whole samples of motion, what the finest detail
+/// of another picture says is least to be trusted.
+fn smooth(luma: &[u8], width: usize) -> Vec<u8> {
+    let height = luma.len() / width;
+    let mut sums = vec![0u16; width];
+    let mut out = vec![0; luma.len()];
+    for (y, out) in out.chunks_exact_mut(width).enumerate() {
+        let row = |y: usize| &luma[y.min(height - 1) * width..][..width];
+        let (above, here, below) = (row(y.saturating_sub(1)), row(y), row(y + 1));
+        for x in 0..width {
+            sums[x] = u16::from(above[x]) + 2 * u16::from(here[x]) + u16::from(below[x]);
+        }
+        for x in 1..width - 1 {
+            out[x] = ((sums[x - 1] + 2 * sums[x] + sums[x + 1] + 8) >> 4) as u8;
+        }
+        out[0] = ((3 * sums[0] + sums[1] + 8) >> 4) as u8;
+        out[width - 1] = ((3 * sums[width - 1] + sums[width - 2] + 8) >> 4) as u8;
+    }
+    out
 }
 
 /// Puts the picture itself where another one shows something else.
@@ -162,18 +183,16 @@ mod tests {
     fn neighbours_come_in_order_and_lie_on_the_picture() {
         let mut beside = Beside::new((60, 64), 1);
         assert_eq!(beside.size(), (64, 64));
-        assert!(beside.next().is_none());
+        assert!(beside.take().is_empty());
         beside.admit(moved(0));
-        assert!(!beside.is_ready());
         beside.admit(moved(3));
-        assert!(beside.is_ready());
         {
-            let (luma, around) = beside.next().unwrap();
-            assert!(luma == moved(0));
-            assert_eq!(around.len(), 2);
+            let luma = moved(0);
+            let around = beside.take();
+            assert_eq!(around.len(), pictures(1));
             assert!(around[0].is_none());
             // But for what came in from outside.
-            let after = around[1].unwrap();
+            let after = around[2].unwrap();
             let inside = |i: &usize| (8..56).contains(&(i % 64));
             let wrong = |i: &usize| inside(i) && after[*i].abs_diff(luma[*i]) > 2;
             let count = (0..64 * 64).filter(wrong).count();
@@ -181,14 +200,13 @@ mod tests {
         }
         beside.admit(moved(6));
         for expected in [3, 6] {
-            let (luma, around) = beside.next().unwrap();
-            assert!(luma == moved(expected));
+            let around = beside.take();
             assert!(around[0].is_some());
-            assert_eq!(around[1].is_some(), expected == 3);
+            assert_eq!(around[2].is_some(), expected == 3);
         }
-        assert!(beside.next().is_none());
+        assert!(beside.take().is_empty());
         beside.reset();
-        assert!(beside.next().is_none());
+        assert!(beside.take().is_empty());
     }
 
     #[test]
@@ -196,7 +214,6 @@ mod tests {
         let mut beside = Beside::new((64, 64), 1);
         beside.admit(vec![50; 64 * 64]);
         beside.admit(vec![200; 64 * 64]);
-        let (luma, around) = beside.next().unwrap();
-        assert!(around[1].unwrap() == luma);
+        assert!(beside.take()[2].unwrap() == [50; 64 * 64]);
     }
 }

@@ -4,7 +4,7 @@
 //! hundredth of its time; `models/restore/README.md` has the figures. Where pictures on either side may be
 //! looked at, there are others, which gain more.
 
-use super::beside::{Beside, FARTHEST};
+use super::beside::{Beside, FARTHEST, pictures};
 use super::{Condition, Picture};
 use crate::hint::Base;
 use aivideo_codec::loop_filter::{Filters, LoopFilter};
@@ -16,10 +16,12 @@ const BLOCK: usize = 16;
 const BOUNDS: [f32; 2] = [0.5, 0.65];
 /// AV1, H.265, H.264, in the file's order.
 const STANDARDS: usize = 3;
+/// Streams of which it is not known whether pictures lean on later ones, those where none does, the others.
+const KINDS: usize = 3;
 
 #[derive(Debug, Error, PartialEq)]
 pub enum FiltersError {
-    #[error("no file of restoration filters: it does not begin with \"AIRF\" and version 2")]
+    #[error("no file of restoration filters: it does not begin with \"AIRF\" and version 3")]
     Magic,
     #[error("restoration filters of {actual} bytes, {expected} were due")]
     Size { actual: usize, expected: usize },
@@ -32,8 +34,8 @@ pub enum FiltersError {
 
 /// The filters, and the memory that they work in.
 pub struct RestoreFilters {
-    /// For none, one and more pictures on either side.
-    distances: Vec<[Filters; STANDARDS]>,
+    /// For none, one and more pictures on either side, by kind.
+    distances: Vec<[[Filters; STANDARDS]; KINDS]>,
     work: Option<Work>,
 }
 
@@ -67,10 +69,10 @@ impl RestoreFilters {
 
     pub fn parse(bytes: &[u8]) -> Result<Self, FiltersError> {
         let numbers = bytes
-            .strip_prefix(b"AIRF\x02\x00")
+            .strip_prefix(b"AIRF\x03\x00")
             .ok_or(FiltersError::Magic)?;
-        let lens = || (0..=FARTHEST).map(|distance| Filters::len_beside(2 * distance));
-        let expected = 2 * STANDARDS * lens().sum::<usize>();
+        let lens = || (0..=FARTHEST).map(|distance| Filters::len_beside(pictures(distance)));
+        let expected = 2 * KINDS * STANDARDS * lens().sum::<usize>();
         if numbers.len() != expected {
             return Err(FiltersError::Size {
                 actual: bytes.len(),
@@ -85,10 +87,11 @@ impl RestoreFilters {
             let mut next = |standard: usize| {
                 let (numbers, after) = rest.split_at(len);
                 rest = after;
-                Filters::new_beside(numbers, 2 * distance)
+                Filters::new_beside(numbers, pictures(distance))
                     .map_err(|reason| FiltersError::Filters { standard, reason })
             };
-            distances.push([next(0)?, next(1)?, next(2)?]);
+            let mut kind = || Ok([next(0)?, next(1)?, next(2)?]);
+            distances.push([kind()?, kind()?, kind()?]);
         }
         Ok(Self {
             distances,
@@ -116,9 +119,14 @@ impl RestoreFilters {
             |beside| beside.size(),
         );
         let distance = beside.as_ref().map_or(0, |beside| beside.distance());
-        let others = beside.as_mut().and_then(|beside| beside.next());
-        let others = others.map(|(_, others)| others).unwrap_or_default();
-        let standards = &self.distances[distance.min(FARTHEST)];
+        let others = beside.as_mut().map(|beside| beside.take());
+        let others = others.unwrap_or_default();
+        let kind = match condition.low_delay {
+            None => 0,
+            Some(true) => 1,
+            Some(false) => 2,
+        };
+        let standards = &self.distances[distance.min(FARTHEST)][kind];
         let filters = match condition.standard {
             Base::Av1 => &standards[0],
             Base::H265 => &standards[1],
