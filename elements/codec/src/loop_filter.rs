@@ -74,6 +74,8 @@ pub struct Filters {
     sets: Box<[Set; SETS]>,
     /// For each picture beside this one.
     beside: Vec<[BesideSet; SETS]>,
+    /// Changes shrink by this, in the weights' units, with each set.
+    doubts: [i16; SETS],
 }
 
 impl Filters {
@@ -121,7 +123,15 @@ impl Filters {
             limit: limit as i16,
             sets,
             beside,
+            doubts: [0; SETS],
         })
+    }
+
+    /// The same, but with each set every change of a sample shrinks by some 128ths of a level, and smaller ones are
+    /// not made: what is a good guess on average is a loss where the picture has hardly any errors.
+    pub fn with_doubts(self, doubts: [u8; SETS]) -> Self {
+        let doubts = doubts.map(i16::from);
+        Self { doubts, ..self }
     }
 
     /// A set's place by the number that a frame names, 1 to 3.
@@ -260,6 +270,7 @@ impl LoopFilter {
         let width = self.width;
         let set = filters.set(number);
         let limit = filters.limit << (S::BITS - 8);
+        let doubt = filters.doubts[Filters::index(number)] << (S::BITS - 8);
         luma.par_chunks_mut(BLOCK * width)
             .zip(skip.par_chunks(width / BLOCK))
             .enumerate()
@@ -271,7 +282,7 @@ impl LoopFilter {
                         (column, row),
                         set,
                         beside,
-                        limit,
+                        (limit, doubt),
                     );
                     let lines = luma.chunks_exact_mut(width);
                     for (line, filtered) in lines.zip(&filtered) {
@@ -320,8 +331,14 @@ impl LoopFilter {
                 });
                 for (number, sum) in (1..).zip(&mut errors[1..]) {
                     let set = filters.set(number);
-                    let filtered =
-                        block::<S>(self.view(), &self.classes, (column, row), set, &[], limit);
+                    let filtered = block::<S>(
+                        self.view(),
+                        &self.classes,
+                        (column, row),
+                        set,
+                        &[],
+                        (limit, 0),
+                    );
                     *sum = error(&|i| filtered[i]);
                 }
                 errors
@@ -450,7 +467,7 @@ fn filter_block<S: Sample>(
     (column, row): (usize, usize),
     set: &Set,
     beside: &[Beside<'_, S>],
-    limit: i16,
+    (limit, doubt): (i16, i16),
 ) -> [[S; BLOCK]; BLOCK] {
     let mut out = [[S::default(); BLOCK]; BLOCK];
     let width = padded.stride - 2 * BORDER;
@@ -468,7 +485,7 @@ fn filter_block<S: Sample>(
         for (j, line) in lines.iter_mut().enumerate() {
             let y = (y + CELL * i + j) as isize;
             let middle = &padded.from(x, y)[..BLOCK];
-            let mut sums = [1i16 << (SHIFT - 1); BLOCK];
+            let mut sums = [0i16; BLOCK];
             for (weights, (down, right)) in weights.iter().zip(PLACES) {
                 let weights = weights.as_flattened();
                 let one = &padded.from(x + right, y + down)[..BLOCK];
@@ -490,7 +507,8 @@ fn filter_block<S: Sample>(
                 }
             }
             for k in 0..BLOCK {
-                line[k] = S::clip(i32::from(middle[k]) + i32::from(sums[k] >> SHIFT));
+                let change = sums[k] - sums[k].min(doubt).max(-doubt) + (1 << (SHIFT - 1));
+                line[k] = S::clip(i32::from(middle[k]) + i32::from(change >> SHIFT));
             }
         }
     }
@@ -504,14 +522,14 @@ fn block<S: Sample>(
     place: (usize, usize),
     set: &Set,
     beside: &[Beside<'_, S>],
-    limit: i16,
+    (limit, doubt): (i16, i16),
 ) -> [[S; BLOCK]; BLOCK] {
     #[cfg(target_arch = "x86_64")]
     if has_avx2() {
         // SAFETY: the processor has just been asked.
-        return unsafe { avx2::block(padded, classes, place, set, beside, limit) };
+        return unsafe { avx2::block(padded, classes, place, set, beside, (limit, doubt)) };
     }
-    filter_block(padded, classes, place, set, beside, limit)
+    filter_block(padded, classes, place, set, beside, (limit, doubt))
 }
 
 /// The same by hand: of weights that a table gives for each cell, the compiler makes one store each.
@@ -531,7 +549,7 @@ mod avx2 {
         (column, row): (usize, usize),
         set: &Set,
         beside: &[Beside<'_, S>],
-        limit: i16,
+        (limit, doubt): (i16, i16),
     ) -> [[S; BLOCK]; BLOCK] {
         let mut out = [[S::default(); BLOCK]; BLOCK];
         let width = padded.stride - 2 * BORDER;
@@ -539,6 +557,7 @@ mod avx2 {
         let (x, y) = ((column * BLOCK) as isize, row * BLOCK);
         let (most, least) = (_mm256_set1_epi16(limit), _mm256_set1_epi16(-limit));
         let half = _mm256_set1_epi16(1 << (SHIFT - 1));
+        let (doubt, negative) = (_mm256_set1_epi16(doubt), _mm256_set1_epi16(-doubt));
         for (i, lines) in out.chunks_exact_mut(CELL).enumerate() {
             let classes = &classes[(y / CELL + i) * cells + column * CELLS..][..CELLS];
             let weights = weights(classes, set);
@@ -556,7 +575,7 @@ mod avx2 {
                     let difference = _mm256_sub_epi16(sample, middle);
                     _mm256_max_epi16(_mm256_min_epi16(difference, most), least)
                 };
-                let mut sums = half;
+                let mut sums = _mm256_setzero_si256();
                 for (weights, (down, right)) in weights.iter().zip(PLACES) {
                     let one = difference(load(x + right, y + down));
                     let other = difference(load(x - right, y - down));
@@ -581,6 +600,8 @@ mod avx2 {
                     let product = _mm256_mullo_epi16(difference(other), weights);
                     sums = _mm256_add_epi16(sums, product);
                 }
+                let doubted = _mm256_max_epi16(_mm256_min_epi16(sums, doubt), negative);
+                let sums = _mm256_add_epi16(_mm256_sub_epi16(sums, doubted), half);
                 let sums = _mm256_srai_epi16::<{ SHIFT as i32 }>(sums);
                 let mut values = [0i16; BLOCK];
                 // SAFETY: sixteen samples.
@@ -769,7 +790,7 @@ mod tests {
                     (column, row),
                     filters.set(1),
                     &beside,
-                    16,
+                    (16, 12),
                 )
             });
             assert_eq!(both[0], both[1]);
@@ -923,6 +944,34 @@ mod tests {
         }
         check::<u8>();
         check::<u16>();
+    }
+
+    /// Half a level and more is a change of one; with a doubt it takes that much more.
+    #[test]
+    fn doubt_shrinks_changes_and_makes_no_small_ones() {
+        let luma = [100u8; 256];
+        let changed = |difference: i16, doubts: [u8; SETS]| -> i32 {
+            let filters = Filters::new_beside(&numbers_beside(0, [33, 0]), 2).unwrap();
+            let other = luma.map(|v| (i16::from(v) + difference) as u8);
+            let mut out = luma;
+            LoopFilter::new(16, 16).apply_beside(
+                &filters.with_doubts(doubts),
+                2,
+                &mut out,
+                &[Some(&other[..])],
+                &[false],
+            );
+            i32::from(out[0]) - 100
+        };
+        for sign in [1, -1] {
+            // 33 / 128 of a level for each level of difference.
+            assert_eq!(changed(2 * sign, [0; SETS]), i32::from(sign));
+            assert_eq!(changed(2 * sign, [0, 16, 0]), 0);
+            assert_eq!(changed(3 * sign, [0, 16, 0]), i32::from(sign));
+            assert_eq!(changed(6 * sign, [0; SETS]), 2 * i32::from(sign));
+            assert_eq!(changed(6 * sign, [0, 16, 0]), i32::from(sign));
+            assert_eq!(changed(6 * sign, [16, 0, 16]), 2 * i32::from(sign));
+        }
     }
 
     #[test]

@@ -23,8 +23,9 @@ use device::{Device, DevicePicture};
 
 /// The net takes luma in blocks of this side.
 const MULTIPLE: usize = 8;
-/// Quantiser over the largest, below which a stream is left alone where there are filters for it.
-const FINE: f32 = 0.3;
+/// Quantiser over the largest, below which a stream is left alone where there are filters for it: of the picture
+/// alone, and of those around it, too.
+const FINE: [f32; 2] = [0.33, 0.3];
 
 /// The net that comes with the plugin.
 pub fn default_model() -> ModelSource {
@@ -105,12 +106,12 @@ impl Condition {
 
     /// Whether the stream is known to be coded so finely, at its full size, that there is nothing to gain: finer
     /// than what the filters were fitted on, or without them, what the built-in net makes worse, on validation
-    /// clips by up to 0.28 dB.
-    pub fn is_fine(&self, filters: bool) -> bool {
+    /// clips by up to 0.28 dB. Of filters it is said how many pictures they look ahead.
+    pub fn is_fine(&self, filters: Option<usize>) -> bool {
         let limit = match (filters, self.standard) {
-            (true, _) => FINE,
-            (false, Base::Av1) => 0.5,
-            (false, _) => 0.4,
+            (Some(look_ahead), _) => FINE[look_ahead.min(1)],
+            (None, Base::Av1) => 0.5,
+            (None, _) => 0.4,
         };
         self.is_full_size() && self.told[0] < limit
     }
@@ -504,19 +505,20 @@ mod tests {
     #[test]
     fn only_fine_coding_at_full_size_is_left_alone() {
         for (quality, scale, base, fine) in [
-            (0.4, 1.0, Base::Av1, [true, false]),
-            (0.29, 1.0, Base::Av1, [true, true]),
-            (0.6, 1.0, Base::Av1, [false, false]),
-            (0.2, 0.5, Base::Av1, [false, false]),
-            (0.39, 1.0, Base::H265, [true, false]),
-            (0.45, 1.0, Base::H264, [false, false]),
-            (0.1, 1.0, Base::Unknown, [false, false]),
+            (0.4, 1.0, Base::Av1, [true, false, false]),
+            (0.32, 1.0, Base::Av1, [true, true, false]),
+            (0.29, 1.0, Base::Av1, [true, true, true]),
+            (0.6, 1.0, Base::Av1, [false, false, false]),
+            (0.2, 0.5, Base::Av1, [false, false, false]),
+            (0.39, 1.0, Base::H265, [true, false, false]),
+            (0.45, 1.0, Base::H264, [false, false, false]),
+            (0.1, 1.0, Base::Unknown, [false, false, false]),
         ] {
             let condition = Condition::new(quality, scale, base);
-            let got = [false, true].map(|filters| condition.is_fine(filters));
+            let got = [None, Some(0), Some(2)].map(|filters| condition.is_fine(filters));
             assert_eq!(got, fine, "{quality} {scale} {base:?}");
         }
-        assert!(!Condition::default().is_fine(true));
+        assert!(!Condition::default().is_fine(Some(0)));
     }
 
     #[test]

@@ -506,6 +506,7 @@ impl State {
     fn passes(&self, rules: Rules) -> bool {
         // On a GPU the net alone restores.
         let filters = self.restorer.has_filters() && self.on_device.is_none();
+        let filters = filters.then_some(self.look_ahead);
         let fine = || condition(rules, self.hint.as_ref(), self.height).is_fine(filters);
         rules.strength < 1.0 / 512.0 || self.foreign || self.built_in && fine()
     }
@@ -716,8 +717,8 @@ mod tests {
             noise: None,
             low_delay: None,
         };
-        assert!(condition(rules, None, 180).is_fine(false));
-        assert!(condition(rules, Some(&(hint, Some(180))), 180).is_fine(false));
-        assert!(!condition(rules, Some(&(hint, Some(90))), 180).is_fine(false));
+        assert!(condition(rules, None, 180).is_fine(None));
+        assert!(condition(rules, Some(&(hint, Some(180))), 180).is_fine(None));
+        assert!(!condition(rules, Some(&(hint, Some(90))), 180).is_fine(None));
     }
 }
