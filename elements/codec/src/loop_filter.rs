@@ -189,6 +189,15 @@ impl LoopFilter {
         }
     }
 
+    /// Part of the picture that was filtered last that bends least.
+    pub fn flat_share(&self) -> f32 {
+        let flat = self
+            .classes
+            .iter()
+            .filter(|class| usize::from(**class) < DIRECTIONS);
+        flat.count() as f32 / self.classes.len().max(1) as f32
+    }
+
     fn view(&self) -> Padded<'_> {
         Padded {
             samples: &self.padded,
