@@ -7,8 +7,13 @@
 //! trainer on coded footage and shipped with the entropy tables: three sets, of which a frame names one, or
 //! none. Skipped blocks are left as they are: they were filtered
 //! when they were coded. All samples that the filter reads are those before it.
+//!
+//! Outside of the loop a filter may also look at pictures *beside* this one, those before and after it laid
+//! onto it by their motion: a class then has one more weight for each, of its difference to this picture.
 
 #![allow(unsafe_code)]
+
+mod fit;
 
 use crate::dispatch::dispatch;
 #[cfg(target_arch = "x86_64")]
@@ -58,40 +63,67 @@ const JUDGES: usize = 400;
 /// Weights of all classes, each twice, as two samples of a cell lie beside each other.
 type Set = [[[i16; CELL]; TAPS]; CLASSES];
 
+/// Weights of all classes for one picture beside this one.
+type BesideSet = [[i16; CELL]; CLASSES];
+
 /// The filters of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filters {
     /// Differences to the sample in the middle count up to this, in levels of eight bits.
     limit: i16,
     sets: Box<[Set; SETS]>,
+    /// For each picture beside this one.
+    beside: Vec<[BesideSet; SETS]>,
+    /// Changes shrink by this, in the weights' units, with each set.
+    doubts: [i16; SETS],
 }
 
 impl Filters {
     /// Numbers of a file: the limit, then the weights by set, class and pair.
     pub const LEN: usize = 1 + SETS * CLASSES * TAPS;
 
+    /// The same with weights for some pictures beside: they follow those of a class's pairs.
+    pub const fn len_beside(pictures: usize) -> usize {
+        1 + SETS * CLASSES * (TAPS + pictures)
+    }
+
     /// Of [`Filters::LEN`] numbers, or why not.
     pub fn new(numbers: &[u16]) -> Result<Self, &'static str> {
+        Self::new_beside(numbers, 0)
+    }
+
+    /// Of [`Filters::len_beside`] numbers, or why not.
+    pub fn new_beside(numbers: &[u16], pictures: usize) -> Result<Self, &'static str> {
         let (limit, weights) = match numbers {
-            [limit, weights @ ..] if numbers.len() == Self::LEN => (*limit, weights),
+            [limit, weights @ ..] if numbers.len() == Self::len_beside(pictures) => {
+                (*limit, weights)
+            }
             _ => return Err("its size is wrong"),
         };
         if !(1..=LIMIT).contains(&limit) {
             return Err("the limit of differences is not 1 to 8");
         }
         let mut sets = Box::new([[[[0; CELL]; TAPS]; CLASSES]; SETS]);
-        let classes = sets.iter_mut().flatten();
-        for (class, weights) in classes.zip(weights.chunks_exact(TAPS)) {
-            for (to, from) in class.iter_mut().zip(weights) {
+        let mut beside = vec![[[[0; CELL]; CLASSES]; SETS]; pictures];
+        for (at, weights) in weights.chunks_exact(TAPS + pictures).enumerate() {
+            let (set, class) = (at / CLASSES, at % CLASSES);
+            let (pairs, others) = weights.split_at(TAPS);
+            for (to, from) in sets[set][class].iter_mut().zip(pairs) {
                 *to = [*from as i16; CELL];
             }
-            if class.iter().map(|w| i32::from(w[0]).abs()).sum::<i32>() > WEIGHT_LIMIT {
+            for (to, from) in beside.iter_mut().zip(others) {
+                to[set][class] = [*from as i16; CELL];
+            }
+            let sizes = weights.iter().map(|w| i32::from(*w as i16).abs());
+            if sizes.sum::<i32>() > WEIGHT_LIMIT {
                 return Err("the magnitudes of a class's weights sum to more than 500");
             }
         }
         Ok(Self {
             limit: limit as i16,
             sets,
+            beside,
+            doubts: [0; SETS],
         })
     }
 
@@ -106,10 +138,28 @@ impl Filters {
         weights.map(|[weight, _]| *weight)
     }
 
-    /// The set that a frame names, 1 to 3.
-    fn set(&self, number: u8) -> &Set {
-        &self.sets[usize::from(number.clamp(1, SETS as u8)) - 1]
+    /// The same, but with each set every change of a sample shrinks by some 128ths of a level, and smaller ones are
+    /// not made: what is a good guess on average is a loss where the picture has hardly any errors.
+    pub fn with_doubts(self, doubts: [u8; SETS]) -> Self {
+        let doubts = doubts.map(i16::from);
+        Self { doubts, ..self }
     }
+
+    /// A set's place by the number that a frame names, 1 to 3.
+    fn index(number: u8) -> usize {
+        usize::from(number.clamp(1, SETS as u8)) - 1
+    }
+
+    fn set(&self, number: u8) -> &Set {
+        &self.sets[Self::index(number)]
+    }
+}
+
+/// A picture laid onto the one that is filtered, and its weights.
+#[derive(Debug, Clone, Copy)]
+struct Beside<'a, S> {
+    picture: &'a [S],
+    weights: &'a BesideSet,
 }
 
 /// Filters pictures of one size.
@@ -148,6 +198,15 @@ impl LoopFilter {
             padded: vec![0; (width + 2 * BORDER) * (height + 2 * BORDER)],
             classes: vec![0; width / CELL * (height / CELL)],
         }
+    }
+
+    /// Part of the picture that was filtered last that bends least.
+    pub fn flat_share(&self) -> f32 {
+        let flat = self
+            .classes
+            .iter()
+            .filter(|class| usize::from(**class) < DIRECTIONS);
+        flat.count() as f32 / self.classes.len().max(1) as f32
     }
 
     fn view(&self) -> Padded<'_> {
@@ -192,21 +251,59 @@ impl LoopFilter {
         luma: &mut [S],
         skip: &[bool],
     ) {
-        self.load(luma);
-        self.write(filters, number, luma, skip);
+        self.apply_beside(filters, number, luma, &[], skip);
     }
 
-    fn write<S: Sample>(&self, filters: &Filters, number: u8, luma: &mut [S], skip: &[bool]) {
+    /// The same with pictures beside this one, laid onto it, for which the filters have weights. One that is
+    /// missing counts as equal to this one.
+    pub fn apply_beside<S: Sample>(
+        &mut self,
+        filters: &Filters,
+        number: u8,
+        luma: &mut [S],
+        beside: &[Option<&[S]>],
+        skip: &[bool],
+    ) {
+        self.load(luma);
+        let index = Filters::index(number);
+        let beside: Vec<Beside<'_, S>> = beside
+            .iter()
+            .zip(&filters.beside)
+            .filter_map(|(picture, sets)| {
+                let picture = (*picture)?;
+                assert_eq!(picture.len(), luma.len());
+                let weights = &sets[index];
+                Some(Beside { picture, weights })
+            })
+            .collect();
+        self.write(filters, number, luma, &beside, skip);
+    }
+
+    fn write<S: Sample>(
+        &self,
+        filters: &Filters,
+        number: u8,
+        luma: &mut [S],
+        beside: &[Beside<'_, S>],
+        skip: &[bool],
+    ) {
         let width = self.width;
         let set = filters.set(number);
         let limit = filters.limit(S::BITS);
+        let doubt = filters.doubts[Filters::index(number)] << (S::BITS - 8);
         luma.par_chunks_mut(BLOCK * width)
             .zip(skip.par_chunks(width / BLOCK))
             .enumerate()
             .for_each(|(row, (luma, skip))| {
                 for (column, _) in skip.iter().enumerate().filter(|(_, skip)| !**skip) {
-                    let filtered =
-                        block::<S>(self.view(), &self.classes, (column, row), set, limit);
+                    let filtered = block::<S>(
+                        self.view(),
+                        &self.classes,
+                        (column, row),
+                        set,
+                        beside,
+                        (limit, doubt),
+                    );
                     let lines = luma.chunks_exact_mut(width);
                     for (line, filtered) in lines.zip(&filtered) {
                         line[column * BLOCK..][..BLOCK].copy_from_slice(filtered);
@@ -254,8 +351,14 @@ impl LoopFilter {
                 });
                 for (number, sum) in (1..).zip(&mut errors[1..]) {
                     let set = filters.set(number);
-                    let filtered =
-                        block::<S>(self.view(), &self.classes, (column, row), set, limit);
+                    let filtered = block::<S>(
+                        self.view(),
+                        &self.classes,
+                        (column, row),
+                        set,
+                        &[],
+                        (limit, 0),
+                    );
                     *sum = error(&|i| filtered[i]);
                 }
                 errors
@@ -270,7 +373,7 @@ impl LoopFilter {
         let best = (0..=SETS as u8).min_by_key(|&number| errors[usize::from(number)]);
         let number = best.unwrap_or_default();
         if number != 0 {
-            self.write(filters, number, luma, skip);
+            self.write(filters, number, luma, &[], skip);
         }
         number
     }
@@ -383,10 +486,12 @@ fn filter_block<S: Sample>(
     classes: &[u8],
     (column, row): (usize, usize),
     set: &Set,
-    limit: i16,
+    beside: &[Beside<'_, S>],
+    (limit, doubt): (i16, i16),
 ) -> [[S; BLOCK]; BLOCK] {
     let mut out = [[S::default(); BLOCK]; BLOCK];
-    let cells = (padded.stride - 2 * BORDER) / CELL;
+    let width = padded.stride - 2 * BORDER;
+    let cells = width / CELL;
     let (x, y) = ((column * BLOCK) as isize, row * BLOCK);
     for (i, lines) in out.chunks_exact_mut(CELL).enumerate() {
         let classes = &classes[(y / CELL + i) * cells + column * (BLOCK / CELL)..][..BLOCK / CELL];
@@ -400,7 +505,7 @@ fn filter_block<S: Sample>(
         for (j, line) in lines.iter_mut().enumerate() {
             let y = (y + CELL * i + j) as isize;
             let middle = &padded.from(x, y)[..BLOCK];
-            let mut sums = [1i16 << (SHIFT - 1); BLOCK];
+            let mut sums = [0i16; BLOCK];
             for (weights, (down, right)) in weights.iter().zip(PLACES) {
                 let weights = weights.as_flattened();
                 let one = &padded.from(x + right, y + down)[..BLOCK];
@@ -412,8 +517,18 @@ fn filter_block<S: Sample>(
                     sums[k] = sums[k].wrapping_add(pair.wrapping_mul(weights[k]));
                 }
             }
+            for beside in beside {
+                let other = &beside.picture[y as usize * width + x as usize..][..BLOCK];
+                for k in 0..BLOCK {
+                    let weight = beside.weights[usize::from(classes[k / CELL]) % CLASSES][0];
+                    let difference = other[k].value() as i16 - middle[k];
+                    let limited = difference.min(limit).max(-limit);
+                    sums[k] = sums[k].wrapping_add(limited.wrapping_mul(weight));
+                }
+            }
             for k in 0..BLOCK {
-                line[k] = S::clip(i32::from(middle[k]) + i32::from(sums[k] >> SHIFT));
+                let change = sums[k] - sums[k].min(doubt).max(-doubt) + (1 << (SHIFT - 1));
+                line[k] = S::clip(i32::from(middle[k]) + i32::from(change >> SHIFT));
             }
         }
     }
@@ -426,14 +541,15 @@ fn block<S: Sample>(
     classes: &[u8],
     place: (usize, usize),
     set: &Set,
-    limit: i16,
+    beside: &[Beside<'_, S>],
+    (limit, doubt): (i16, i16),
 ) -> [[S; BLOCK]; BLOCK] {
     #[cfg(target_arch = "x86_64")]
     if has_avx2() {
         // SAFETY: the processor has just been asked.
-        return unsafe { avx2::block(padded, classes, place, set, limit) };
+        return unsafe { avx2::block(padded, classes, place, set, beside, (limit, doubt)) };
     }
-    filter_block(padded, classes, place, set, limit)
+    filter_block(padded, classes, place, set, beside, (limit, doubt))
 }
 
 /// The same by hand: of weights that a table gives for each cell, the compiler makes one store each.
@@ -452,16 +568,21 @@ mod avx2 {
         classes: &[u8],
         (column, row): (usize, usize),
         set: &Set,
-        limit: i16,
+        beside: &[Beside<'_, S>],
+        (limit, doubt): (i16, i16),
     ) -> [[S; BLOCK]; BLOCK] {
         let mut out = [[S::default(); BLOCK]; BLOCK];
-        let cells = (padded.stride - 2 * BORDER) / CELL;
+        let width = padded.stride - 2 * BORDER;
+        let cells = width / CELL;
         let (x, y) = ((column * BLOCK) as isize, row * BLOCK);
         let (most, least) = (_mm256_set1_epi16(limit), _mm256_set1_epi16(-limit));
         let half = _mm256_set1_epi16(1 << (SHIFT - 1));
+        let (doubt, negative) = (_mm256_set1_epi16(doubt), _mm256_set1_epi16(-doubt));
         for (i, lines) in out.chunks_exact_mut(CELL).enumerate() {
             let classes = &classes[(y / CELL + i) * cells + column * CELLS..][..CELLS];
             let weights = weights(classes, set);
+            let classes: [i32; CELLS] =
+                std::array::from_fn(|cell| (usize::from(classes[cell]) % CLASSES) as i32);
             for (j, line) in lines.iter_mut().enumerate() {
                 let y = (y + CELL * i + j) as isize;
                 let load = |x: isize, y: isize| {
@@ -474,13 +595,33 @@ mod avx2 {
                     let difference = _mm256_sub_epi16(sample, middle);
                     _mm256_max_epi16(_mm256_min_epi16(difference, most), least)
                 };
-                let mut sums = half;
+                let mut sums = _mm256_setzero_si256();
                 for (weights, (down, right)) in weights.iter().zip(PLACES) {
                     let one = difference(load(x + right, y + down));
                     let other = difference(load(x - right, y - down));
                     let product = _mm256_mullo_epi16(_mm256_add_epi16(one, other), *weights);
                     sums = _mm256_add_epi16(sums, product);
                 }
+                for beside in beside {
+                    let from = &beside.picture[y as usize * width + x as usize..][..BLOCK];
+                    let mut other = [0i16; BLOCK];
+                    for (to, from) in other.iter_mut().zip(from) {
+                        *to = from.value() as i16;
+                    }
+                    // SAFETY: sixteen samples, eight classes, and a table that has each of them.
+                    let (other, weights) = unsafe {
+                        let classes = _mm256_loadu_si256(classes.as_ptr().cast());
+                        let table = beside.weights.as_ptr().cast();
+                        (
+                            _mm256_loadu_si256(other.as_ptr().cast()),
+                            _mm256_i32gather_epi32::<4>(table, classes),
+                        )
+                    };
+                    let product = _mm256_mullo_epi16(difference(other), weights);
+                    sums = _mm256_add_epi16(sums, product);
+                }
+                let doubted = _mm256_max_epi16(_mm256_min_epi16(sums, doubt), negative);
+                let sums = _mm256_add_epi16(_mm256_sub_epi16(sums, doubted), half);
                 let sums = _mm256_srai_epi16::<{ SHIFT as i32 }>(sums);
                 let mut values = [0i16; BLOCK];
                 // SAFETY: sixteen samples.
@@ -653,6 +794,12 @@ mod tests {
         let (width, height) = (128, 64);
         let filters = Filters::new(&synthetic::numbers(9)).unwrap();
         let luma = picture::<u16>(9, (width, height), 200);
+        let others = [picture::<u16>(5, (width, height), 200), luma.clone()];
+        let weights: BesideSet = std::array::from_fn(|class| [class as i16 - 19; CELL]);
+        let beside = others.each_ref().map(|picture| Beside {
+            picture: &picture[..],
+            weights: &weights,
+        });
         let mut filter = LoopFilter::new(width, height);
         filter.load(&luma);
         for (column, row) in (0..32).map(|i| (i % 8, i / 8)) {
@@ -662,7 +809,8 @@ mod tests {
                     &filter.classes,
                     (column, row),
                     filters.set(1),
-                    16,
+                    &beside,
+                    (16, 12),
                 )
             });
             assert_eq!(both[0], both[1]);
@@ -767,6 +915,91 @@ mod tests {
         let mut luma = source.clone();
         assert_eq!(filter.choose(&filters, &mut luma, &source, &skip), 0);
         assert!(luma == source);
+    }
+
+    /// Numbers of filters with two pictures beside: weights of pairs, then of the pictures.
+    fn numbers_beside(pair: i16, others: [i16; 2]) -> Vec<u16> {
+        let class = std::iter::repeat_n(pair, TAPS).chain(others);
+        let classes = std::iter::repeat_n(class, SETS * CLASSES).flatten();
+        std::iter::once(LIMIT)
+            .chain(classes.map(|w| w as u16))
+            .collect()
+    }
+
+    /// What pictures beside add is their limited difference times the weight.
+    #[test]
+    fn pictures_beside_count_by_their_weights() {
+        fn check<S: Sample>() {
+            let size = (64, 48);
+            let luma = picture::<S>(3, size, 200);
+            let others = [picture::<S>(4, size, 200), picture::<S>(5, size, 200)];
+            let skip = [false; 12];
+            let weights = [50, -21];
+            let filters = Filters::new_beside(&numbers_beside(0, weights), 2).unwrap();
+            let limit = i32::from(LIMIT) << (S::BITS - 8);
+            for there in [[true, true], [true, false], [false, false]] {
+                let expected: Vec<S> = (0..luma.len())
+                    .map(|i| {
+                        let middle = luma[i].value();
+                        let parts = others.iter().zip(weights).zip(there);
+                        let sum: i32 = parts
+                            .filter(|(_, there)| *there)
+                            .map(|((other, weight), _)| {
+                                (other[i].value() - middle).clamp(-limit, limit) * i32::from(weight)
+                            })
+                            .sum();
+                        S::clip(middle + ((sum + 64) >> SHIFT))
+                    })
+                    .collect();
+                let beside: Vec<Option<&[S]>> = others
+                    .iter()
+                    .zip(there)
+                    .map(|(other, there)| there.then_some(&other[..]))
+                    .collect();
+                let mut filter = LoopFilter::new(size.0, size.1);
+                let mut filtered = luma.clone();
+                filter.apply_beside(&filters, 1, &mut filtered, &beside, &skip);
+                assert!(filtered == expected);
+            }
+        }
+        check::<u8>();
+        check::<u16>();
+    }
+
+    /// Half a level and more is a change of one; with a doubt it takes that much more.
+    #[test]
+    fn doubt_shrinks_changes_and_makes_no_small_ones() {
+        let luma = [100u8; 256];
+        let changed = |difference: i16, doubts: [u8; SETS]| -> i32 {
+            let filters = Filters::new_beside(&numbers_beside(0, [33, 0]), 2).unwrap();
+            let other = luma.map(|v| (i16::from(v) + difference) as u8);
+            let mut out = luma;
+            LoopFilter::new(16, 16).apply_beside(
+                &filters.with_doubts(doubts),
+                2,
+                &mut out,
+                &[Some(&other[..])],
+                &[false],
+            );
+            i32::from(out[0]) - 100
+        };
+        for sign in [1, -1] {
+            // 33 / 128 of a level for each level of difference.
+            assert_eq!(changed(2 * sign, [0; SETS]), i32::from(sign));
+            assert_eq!(changed(2 * sign, [0, 16, 0]), 0);
+            assert_eq!(changed(3 * sign, [0, 16, 0]), i32::from(sign));
+            assert_eq!(changed(6 * sign, [0; SETS]), 2 * i32::from(sign));
+            assert_eq!(changed(6 * sign, [0, 16, 0]), i32::from(sign));
+            assert_eq!(changed(6 * sign, [16, 0, 16]), 2 * i32::from(sign));
+        }
+    }
+
+    #[test]
+    fn weights_of_pictures_beside_count_for_the_limit_of_all() {
+        assert!(Filters::new_beside(&numbers_beside(30, [70, -70]), 2).is_ok());
+        assert!(Filters::new_beside(&numbers_beside(30, [70, -71]), 2).is_err());
+        assert!(Filters::new_beside(&numbers_beside(30, [70, -70]), 1).is_err());
+        assert_eq!(numbers_beside(0, [0, 0]).len(), Filters::len_beside(2));
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub fn structure(hint: &Hint, coded_height: Option<i32>) -> gst::Structure {
         .field("height", u32::from(hint.height))
         .field("coded-height", coded_height.unwrap_or(-1))
         .field("noise", hint.noise.unwrap_or(-1.0))
+        .field("low-delay", hint.low_delay.map_or(-1, i32::from))
         .build()
 }
 
@@ -74,6 +75,11 @@ pub fn from_structure(structure: &gst::StructureRef) -> Option<(Hint, Option<usi
         width: size("width")?,
         height: size("height")?,
         noise: known("noise"),
+        low_delay: match structure.get::<i32>("low-delay") {
+            Ok(0) => Some(false),
+            Ok(1) => Some(true),
+            _ => None,
+        },
     };
     Some((hint, coded.and_then(|v| usize::try_from(v).ok())))
 }

@@ -74,6 +74,8 @@ pub struct Hint {
     pub height: u16,
     /// Standard deviation of the source's noise in steps of eight bits.
     pub noise: Option<f64>,
+    /// Whether no picture was coded with the help of later ones.
+    pub low_delay: Option<bool>,
 }
 
 impl Hint {
@@ -104,6 +106,11 @@ impl Hint {
         out.extend(self.height.to_be_bytes());
         let noise = (self.noise.unwrap_or(0.0).clamp(0.0, 255.0) * 256.0).round() as u16;
         out.extend(noise.to_be_bytes());
+        out.push(match self.low_delay {
+            None => 0,
+            Some(true) => 1,
+            Some(false) => 2,
+        });
         out
     }
 
@@ -116,7 +123,7 @@ impl Hint {
         }
         let (model, bytes) = bytes.split_first_chunk::<8>()?;
         let (&[base, flags, quality], bytes) = bytes.split_first_chunk::<3>()?;
-        let (&[w1, w2, h1, h2, n1, n2], _) = bytes.split_first_chunk::<6>()?;
+        let (&[w1, w2, h1, h2, n1, n2], more) = bytes.split_first_chunk::<6>()?;
         let noise = f64::from(u16::from_be_bytes([n1, n2])) / 256.0;
         Some(Self {
             model: *model,
@@ -128,6 +135,12 @@ impl Hint {
             width: u16::from_be_bytes([w1, w2]),
             height: u16::from_be_bytes([h1, h2]),
             noise: (flags & NOISE_KNOWN != 0).then_some(noise),
+            // The first streams ended before it.
+            low_delay: match more.first() {
+                Some(1) => Some(true),
+                Some(2) => Some(false),
+                _ => None,
+            },
         })
     }
 }
@@ -146,24 +159,30 @@ pub(crate) mod tests {
             quality,
             any::<[u16; 2]>(),
             noise,
+            any::<Option<bool>>(),
         )
-            .prop_map(|(model, base, quality, [width, height], noise)| Hint {
-                model,
-                base: Base::ALL[base],
-                quality,
-                width,
-                height,
-                noise,
-            })
+            .prop_map(
+                |(model, base, quality, [width, height], noise, low_delay)| Hint {
+                    model,
+                    base: Base::ALL[base],
+                    quality,
+                    width,
+                    height,
+                    noise,
+                    low_delay,
+                },
+            )
     }
 
     proptest! {
         #[test]
         fn comes_back_with_and_without_more_behind(hint in any_hint(), more in any::<Vec<u8>>()) {
             let mut bytes = hint.to_bytes();
-            prop_assert_eq!(bytes.len(), LENGTH);
+            prop_assert_eq!(bytes.len(), LENGTH + 1);
             prop_assert_eq!(Hint::from_bytes(&bytes), Some(hint));
-            for cut in 0..bytes.len() {
+            let old = Hint { low_delay: None, ..hint };
+            prop_assert_eq!(Hint::from_bytes(&bytes[..LENGTH]), Some(old));
+            for cut in 0..LENGTH {
                 prop_assert_eq!(Hint::from_bytes(&bytes[..cut]), None);
             }
             bytes.extend(more);

@@ -12,17 +12,20 @@ use aivideo_core::{
 use thiserror::Error;
 
 use crate::hint::{Base, Hint};
+use beside::Beside;
 use filters::RestoreFilters;
 
+pub mod beside;
 pub mod device;
-mod filters;
+pub mod filters;
 
 use device::{Device, DevicePicture};
 
 /// The net takes luma in blocks of this side.
 const MULTIPLE: usize = 8;
-/// Quantiser over the largest, below which a stream is left alone where there are filters for it.
-const FINE: f32 = 0.3;
+/// Quantiser over the largest, below which a stream is left alone where there are filters for it: of the picture
+/// alone, and of those around it, too.
+const FINE: [f32; 2] = [0.33, 0.3];
 
 /// The net that comes with the plugin.
 pub fn default_model() -> ModelSource {
@@ -55,6 +58,8 @@ pub struct Condition {
     /// What the net is told; zeros for what is not known.
     told: [f32; 4],
     standard: Base,
+    /// Whether no picture was coded with the help of later ones.
+    low_delay: Option<bool>,
 }
 
 impl Default for Condition {
@@ -62,6 +67,7 @@ impl Default for Condition {
         Self {
             told: [0.0; 4],
             standard: Base::Unknown,
+            low_delay: None,
         }
     }
 }
@@ -78,14 +84,21 @@ impl Condition {
         Self {
             told: [quality.clamp(0.0, 1.0) as f32, 1.0, scale as f32, base],
             standard,
+            low_delay: None,
         }
+    }
+
+    /// The same of a stream whose pictures were coded with the help of earlier ones alone, or of later ones, too.
+    pub fn with_low_delay(self, low_delay: Option<bool>) -> Self {
+        Self { low_delay, ..self }
     }
 
     /// The net has learnt to know all or nothing.
     pub fn of_hint(hint: &Hint, coded_height: usize) -> Self {
         match hint.quality {
             Some(quality) if hint.height > 0 => {
-                Self::new(quality, hint.scale(coded_height), hint.base)
+                let condition = Self::new(quality, hint.scale(coded_height), hint.base);
+                condition.with_low_delay(hint.low_delay)
             }
             _ => Self::default(),
         }
@@ -93,12 +106,12 @@ impl Condition {
 
     /// Whether the stream is known to be coded so finely, at its full size, that there is nothing to gain: finer
     /// than what the filters were fitted on, or without them, what the built-in net makes worse, on validation
-    /// clips by up to 0.28 dB.
-    pub fn is_fine(&self, filters: bool) -> bool {
+    /// clips by up to 0.28 dB. Of filters it is said how many pictures they look ahead.
+    pub fn is_fine(&self, filters: Option<usize>) -> bool {
         let limit = match (filters, self.standard) {
-            (true, _) => FINE,
-            (false, Base::Av1) => 0.5,
-            (false, _) => 0.4,
+            (Some(look_ahead), _) => FINE[look_ahead.min(1)],
+            (None, Base::Av1) => 0.5,
+            (None, _) => 0.4,
         };
         self.is_full_size() && self.told[0] < limit
     }
@@ -252,6 +265,9 @@ pub struct Restorer {
     model: String,
     /// Of the built-in net.
     filters: Option<RestoreFilters>,
+    /// How many pictures the filters may look ahead, and the pictures.
+    look_ahead: usize,
+    beside: Option<Beside>,
     before: Option<Planes>,
     device: Option<Device>,
 }
@@ -307,6 +323,8 @@ impl Restorer {
                 .then(RestoreFilters::embedded),
             engine,
             model,
+            look_ahead: 0,
+            beside: None,
             before: None,
             device: None,
         })
@@ -325,9 +343,40 @@ impl Restorer {
         self.filters.is_some()
     }
 
+    /// From now on [`Self::admit`] is given every picture, so many before [`Self::run`] is.
+    pub fn set_look_ahead(&mut self, pictures: usize) {
+        self.look_ahead = pictures.min(beside::FARTHEST);
+        self.beside = None;
+    }
+
+    /// Takes notice of a picture that is to be restored later.
+    pub fn admit(&mut self, picture: &Picture) {
+        let luma = picture.components[0];
+        let shown = (luma.width, luma.height);
+        if self.look_ahead == 0 || self.filters.is_none() || shown.0 == 0 || shown.1 == 0 {
+            return;
+        }
+        let beside = self
+            .beside
+            .get_or_insert_with(|| Beside::new(shown, self.look_ahead));
+        let size = beside.size();
+        let mut samples = vec![0; size.0 * size.1];
+        picture.read(0, size, &mut samples);
+        beside.admit(samples);
+    }
+
+    /// A picture that was admitted is not restored.
+    pub fn pass(&mut self) {
+        self.before = None;
+        if let Some(beside) = &mut self.beside {
+            beside.skip();
+        }
+    }
+
     /// The next picture does not follow the one before.
     pub fn reset(&mut self) {
         self.before = None;
+        self.beside = None;
         if let Some(device) = &mut self.device {
             device.reset();
         }
@@ -349,8 +398,11 @@ impl Restorer {
             && condition.is_full_size()
         {
             self.before = None;
-            filters.run(picture, condition, strength);
+            filters.run(picture, condition, strength, self.beside.as_mut());
             return Ok(());
+        }
+        if let Some(beside) = &mut self.beside {
+            beside.skip();
         }
         let (width, height) = (
             luma.width.next_multiple_of(MULTIPLE),
@@ -453,19 +505,20 @@ mod tests {
     #[test]
     fn only_fine_coding_at_full_size_is_left_alone() {
         for (quality, scale, base, fine) in [
-            (0.4, 1.0, Base::Av1, [true, false]),
-            (0.29, 1.0, Base::Av1, [true, true]),
-            (0.6, 1.0, Base::Av1, [false, false]),
-            (0.2, 0.5, Base::Av1, [false, false]),
-            (0.39, 1.0, Base::H265, [true, false]),
-            (0.45, 1.0, Base::H264, [false, false]),
-            (0.1, 1.0, Base::Unknown, [false, false]),
+            (0.4, 1.0, Base::Av1, [true, false, false]),
+            (0.32, 1.0, Base::Av1, [true, true, false]),
+            (0.29, 1.0, Base::Av1, [true, true, true]),
+            (0.6, 1.0, Base::Av1, [false, false, false]),
+            (0.2, 0.5, Base::Av1, [false, false, false]),
+            (0.39, 1.0, Base::H265, [true, false, false]),
+            (0.45, 1.0, Base::H264, [false, false, false]),
+            (0.1, 1.0, Base::Unknown, [false, false, false]),
         ] {
             let condition = Condition::new(quality, scale, base);
-            let got = [false, true].map(|filters| condition.is_fine(filters));
+            let got = [None, Some(0), Some(2)].map(|filters| condition.is_fine(filters));
             assert_eq!(got, fine, "{quality} {scale} {base:?}");
         }
-        assert!(!Condition::default().is_fine(true));
+        assert!(!Condition::default().is_fine(Some(0)));
     }
 
     #[test]
@@ -545,6 +598,7 @@ mod tests {
             width: 1280,
             height: 720,
             noise: None,
+            low_delay: None,
         };
         assert_eq!(Condition::of_hint(&hint, 360).told, [0.5, 1.0, 1.0, 1.0]);
         hint.quality = None;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The elements in pipelines: standard encoders and decoders of the system, and a restoration net.
 
+#[path = "elements/look_ahead.rs"]
+mod look_ahead;
 #[path = "elements/restore.rs"]
 mod restore;
 #[path = "elements/streams.rs"]

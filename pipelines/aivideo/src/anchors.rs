@@ -194,6 +194,11 @@ impl Anchor {
         }
     }
 
+    /// Whether no frame waits for a later one.
+    pub fn is_low_delay(&self) -> bool {
+        self.low_delay
+    }
+
     /// ffmpeg's name of the raw stream, also the extension of its files.
     pub fn format(&self) -> &'static str {
         match self.family {

@@ -24,8 +24,8 @@ pub enum Codec {
     Anchor(&'static Anchor),
     /// A standard stream of ours, restored or not.
     Hybrid(Hybrid),
-    /// A standard stream of another's encoder, restored.
-    Restored(&'static Anchor),
+    /// A standard stream of another's encoder, restored with properties of aihybriddec.
+    Restored(&'static Anchor, Vec<String>),
 }
 
 /// Behind an anchor's name: its stream is decoded and restored by our elements.
@@ -69,7 +69,7 @@ impl Codec {
         } else if let Some(hybrid) = Hybrid::parse(id) {
             Self::Hybrid(hybrid)
         } else if let Some(anchor) = id.strip_suffix(RESTORED).and_then(anchors::find) {
-            Self::Restored(anchor)
+            Self::Restored(anchor, Vec::new())
         } else if let Some(anchor) = anchors::find(id) {
             Self::Anchor(anchor)
         } else {
@@ -96,7 +96,7 @@ impl Codec {
                             })?,
                     );
                 }
-                Some(_) if id == OURS || matches!(codec, Self::Hybrid(_)) => {
+                Some(_) if id == OURS || matches!(codec, Self::Hybrid(_) | Self::Restored(..)) => {
                     properties.push(part.to_owned());
                 }
                 _ => bail!(
@@ -111,6 +111,7 @@ impl Codec {
                 properties.iter().for_each(|property| hybrid.add(property));
                 (Self::Hybrid(hybrid), value)
             }
+            Self::Restored(anchor, _) => (Self::Restored(anchor, properties), value),
             other => (other, value),
         })
     }
@@ -121,7 +122,10 @@ impl Codec {
             Self::Ours(properties) => format!("{OURS}:{}", properties.join(":")),
             Self::Anchor(anchor) => anchor.id.into(),
             Self::Hybrid(hybrid) => hybrid.id(),
-            Self::Restored(anchor) => format!("{}{RESTORED}", anchor.id),
+            Self::Restored(anchor, properties) => {
+                let properties = properties.iter().map(|property| format!(":{property}"));
+                format!("{}{RESTORED}{}", anchor.id, properties.collect::<String>())
+            }
         }
     }
 
@@ -131,14 +135,21 @@ impl Codec {
             Self::Ours(properties) => format!("{OURS}, {}", properties.join(", ")),
             Self::Anchor(anchor) => anchor.name.into(),
             Self::Hybrid(hybrid) => hybrid.name(),
-            Self::Restored(anchor) => format!("{}, restored", anchor.name),
+            Self::Restored(anchor, properties) => {
+                let properties = properties.iter().map(|property| format!(", {property}"));
+                format!(
+                    "{}, restored{}",
+                    anchor.name,
+                    properties.collect::<String>()
+                )
+            }
         }
     }
 
     /// Whether it is what the others are compared with.
     pub fn is_ours(&self) -> bool {
         match self {
-            Self::Ours(_) | Self::Restored(_) => true,
+            Self::Ours(_) | Self::Restored(..) => true,
             Self::Hybrid(hybrid) => hybrid.restored,
             Self::Anchor(_) => false,
         }
@@ -152,7 +163,7 @@ impl Codec {
     /// The encoder of ffmpeg that it takes.
     pub fn encoder(&self) -> Option<&'static Anchor> {
         match self {
-            Self::Anchor(anchor) | Self::Restored(anchor) => Some(anchor),
+            Self::Anchor(anchor) | Self::Restored(anchor, _) => Some(anchor),
             Self::Ours(_) | Self::Hybrid(_) => None,
         }
     }
@@ -161,14 +172,14 @@ impl Codec {
     pub fn parameter(&self) -> &'static str {
         match self {
             Self::Ours(_) | Self::Hybrid(_) => "quality",
-            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.parameter(),
+            Self::Anchor(anchor) | Self::Restored(anchor, _) => anchor.parameter(),
         }
     }
 
     pub fn whole(&self) -> bool {
         match self {
             Self::Ours(_) | Self::Hybrid(_) => true,
-            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.whole(),
+            Self::Anchor(anchor) | Self::Restored(anchor, _) => anchor.whole(),
         }
     }
 
@@ -176,7 +187,7 @@ impl Codec {
         match self {
             Self::Ours(_) => (0.0, 63.0),
             Self::Hybrid(_) => (0.0, 100.0),
-            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.limits(),
+            Self::Anchor(anchor) | Self::Restored(anchor, _) => anchor.limits(),
         }
     }
 
@@ -185,7 +196,7 @@ impl Codec {
         match self {
             Self::Ours(_) => (0.035, 0.12),
             Self::Hybrid(_) => (0.045, 0.2),
-            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.slopes(),
+            Self::Anchor(anchor) | Self::Restored(anchor, _) => anchor.slopes(),
         }
     }
 
@@ -194,7 +205,7 @@ impl Codec {
         let (from, to) = match self {
             Self::Ours(_) => (2.0, 62.0),
             Self::Hybrid(_) => (8.0, 68.0),
-            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.ladder(),
+            Self::Anchor(anchor) | Self::Restored(anchor, _) => anchor.ladder(),
         };
         (0..points)
             .map(|i| {
@@ -210,7 +221,7 @@ impl Codec {
             Self::Ours(_) => (7.0, 11.0),
             Self::Hybrid(_) => (2.0, 20.0),
             Self::Anchor(anchor) => (anchor.speed, 60.0),
-            Self::Restored(anchor) => (anchor.speed, 20.0),
+            Self::Restored(anchor, _) => (anchor.speed, 20.0),
         }
     }
 
@@ -218,7 +229,7 @@ impl Codec {
         match self {
             Self::Ours(_) => "aic",
             Self::Hybrid(_) => "mkv",
-            Self::Anchor(anchor) | Self::Restored(anchor) => anchor.format(),
+            Self::Anchor(anchor) | Self::Restored(anchor, _) => anchor.format(),
         }
     }
 
@@ -255,9 +266,9 @@ impl Codec {
             Self::Ours(_) => self.settings(bench, clip, None).text(),
             Self::Hybrid(hybrid) => hybrid.text(gop_frames(clip, bench.gop_seconds), "N"),
             Self::Anchor(anchor) => anchor.options(clip, bench.conditions()),
-            Self::Restored(anchor) => {
+            Self::Restored(anchor, properties) => {
                 let options = anchor.options(clip, bench.conditions());
-                format!("{options}, decoded by aihybriddec")
+                format!("{options}, decoded by aihybriddec {}", properties.join(" "))
             }
         }
     }
@@ -289,7 +300,7 @@ impl Bench {
                 let gop = gop_frames(clip, self.gop_seconds);
                 Ok(took(&hybrid.encode(clip, gop, value, stream)?))
             }
-            Codec::Anchor(anchor) | Codec::Restored(anchor) => anchor
+            Codec::Anchor(anchor) | Codec::Restored(anchor, _) => anchor
                 .encode(&self.ffmpeg, clip, self.conditions(), value, stream)
                 .with_context(|| format!("encoding with {}", anchor.encoder())),
         }
@@ -314,8 +325,8 @@ impl Bench {
                 let timing = hybrid.decode(stream, self.threads, raw)?;
                 Ok((took(&timing), timing.bytes_in))
             }
-            Codec::Restored(anchor) => {
-                let timing = hybrid::restore(anchor, value, stream, self.threads, raw)?;
+            Codec::Restored(anchor, properties) => {
+                let timing = hybrid::restore(anchor, value, properties, stream, self.threads, raw)?;
                 Ok((took(&timing), std::fs::metadata(stream)?.len()))
             }
             Codec::Anchor(anchor) => {

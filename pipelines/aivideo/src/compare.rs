@@ -173,7 +173,7 @@ fn check(wanted: &[Wanted], bench: &Bench) -> Result<()> {
     let has = bench.ffmpeg.encoders()?;
     for one in wanted {
         match one {
-            Wanted::Encode(Codec::Anchor(anchor) | Codec::Restored(anchor), _)
+            Wanted::Encode(Codec::Anchor(anchor) | Codec::Restored(anchor, _), _)
                 if !has.iter().any(|name| name == anchor.encoder()) =>
             {
                 bail!(
@@ -186,7 +186,7 @@ fn check(wanted: &[Wanted], bench: &Bench) -> Result<()> {
                 environment::require_elements(ours::NEEDED)?;
                 ours::check_properties(properties)?;
             }
-            Wanted::Encode(Codec::Hybrid(_) | Codec::Restored(_), _) => {
+            Wanted::Encode(Codec::Hybrid(_) | Codec::Restored(..), _) => {
                 environment::require_elements(hybrid::NEEDED)?;
             }
             Wanted::File(file) if is_aic(file) => {

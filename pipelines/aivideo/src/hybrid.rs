@@ -24,8 +24,12 @@ pub const NEEDED: &[&str] = &[
 pub struct Hybrid {
     latency: &'static str,
     pub restored: bool,
-    /// More properties of the encoder, `base=h265` and the like.
+    /// More properties of the encoder, `base=h265` and the like; `look-ahead` is the decoder's.
     properties: Vec<String>,
+}
+
+fn is_of_decoder(property: &str) -> bool {
+    property.starts_with("look-ahead=")
 }
 
 const LATENCIES: [&str; 3] = ["low-delay", "balanced", "file"];
@@ -82,10 +86,12 @@ impl Hybrid {
 
     /// The encoder as a person writes it.
     pub fn text(&self, gop: u64, quality: &str) -> String {
+        let own = self.properties.iter().filter(|p| !is_of_decoder(p));
+        let own: Vec<&str> = own.map(String::as_str).collect();
         format!(
             "aihybridenc latency={} key-int-max={gop} quality={quality} {}",
             self.latency,
-            self.properties.join(" ")
+            own.join(" ")
         )
     }
 
@@ -106,18 +112,25 @@ impl Hybrid {
     /// The bytes of the result are those of the stream without its file.
     pub fn decode(&self, stream: &Path, threads: usize, raw: &Path) -> Result<Timing> {
         let strength = if self.restored { 1 } else { 0 };
+        let own = self.properties.iter().filter(|p| is_of_decoder(p));
+        let own: Vec<&str> = own.map(String::as_str).collect();
         decode(
             &format!("filesrc location=\"{}\" ! matroskademux", stream.display()),
-            &format!("strength={strength} num-threads={threads}"),
+            &format!(
+                "strength={strength} num-threads={threads} {}",
+                own.join(" ")
+            ),
             raw,
         )
     }
 }
 
-/// Decodes and restores a raw stream that ffmpeg's encoder made at this value of its quality.
+/// Decodes and restores a raw stream that ffmpeg's encoder made at this value of its quality, with more properties
+/// of the decoder.
 pub fn restore(
     anchor: &Anchor,
     value: f64,
+    properties: &[String],
     stream: &Path,
     threads: usize,
     raw: &Path,
@@ -128,10 +141,17 @@ pub fn restore(
         "h264" => ("video/x-h264,stream-format=byte-stream", "h264"),
         other => anyhow::bail!("airestore knows nothing of {other} streams"),
     };
+    let structure = match anchor.is_low_delay() {
+        true => "low-delay",
+        false => "reordered",
+    };
     let quality = value / if base == "av1" { 63.0 } else { 51.0 };
     decode(
         &format!("filesrc location=\"{}\" ! {caps}", stream.display()),
-        &format!("quality={quality:.4} base={base} num-threads={threads}"),
+        &format!(
+            "quality={quality:.4} base={base} structure={structure} num-threads={threads} {}",
+            properties.join(" ")
+        ),
         raw,
     )
 }
@@ -168,5 +188,7 @@ mod tests {
                 .text(30, "N")
                 .contains("latency=file key-int-max=30 quality=N base=h265")
         );
+        hybrid.add("look-ahead=1");
+        assert!(!hybrid.text(30, "N").contains("look-ahead"));
     }
 }

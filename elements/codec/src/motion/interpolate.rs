@@ -91,6 +91,40 @@ pub fn compensate<S: Sample>(reference: &Reference<S>, field: &Field, y: &mut [S
         });
 }
 
+/// Predicts the luma of a whole picture, block row by block row.
+pub fn compensate_luma<S: Sample>(reference: &Plane<S>, field: &Field, y: &mut [S]) {
+    let (width, height) = (reference.width(), reference.height());
+    assert_eq!(y.len(), width * height);
+    assert_eq!(field.width * BLOCK, width);
+    assert_eq!(field.vectors.len() * PART * PART, width * height);
+    assert!(field.vectors.iter().all(|v| v.in_range()));
+    y.par_chunks_mut(width * BLOCK)
+        .zip(field.vectors.par_chunks(4 * field.width))
+        .enumerate()
+        .for_each(|(row, (y, vectors))| simd::luma_row(reference, row, vectors, y));
+}
+
+/// The luma of one row of blocks, to be compiled for several instruction sets. `vectors` are those of two rows
+/// of parts.
+#[inline(always)]
+pub(super) fn luma_row<S: Sample>(luma: &Plane<S>, row: usize, vectors: &[Vector], y: &mut [S]) {
+    let width = vectors.len() / 2;
+    let stride = width * PART;
+    for x in 0..width / 2 {
+        let [vector, rest @ ..] = parts(vectors, width, 2 * x, 0);
+        let (left, top) = (x * BLOCK, row * BLOCK);
+        if rest == [vector; 3] {
+            luma_block::<BLOCK, S>(luma, left, top, vector, &mut y[left..], stride);
+            continue;
+        }
+        for (i, vector) in [vector, rest[0], rest[1], rest[2]].into_iter().enumerate() {
+            let (right, down) = (i % 2 * PART, i / 2 * PART);
+            let out = &mut y[down * stride + left + right..];
+            luma_block::<PART, S>(luma, left + right, top + down, vector, out, stride);
+        }
+    }
+}
+
 /// One row of blocks, to be compiled for several instruction sets. `vectors` are those of two rows of
 /// parts.
 #[inline(always)]
@@ -109,12 +143,11 @@ pub(super) fn block_row<S: Sample>(
         u: blue,
         v: red,
     } = reference;
+    luma_row(luma, row, vectors, y);
     for x in 0..width / 2 {
         let [vector, rest @ ..] = parts(vectors, width, 2 * x, 0);
-        let (left, top) = (x * BLOCK, row * BLOCK);
-        let (half, half_top) = (left / 2, top / 2);
+        let (half, half_top) = (x * BLOCK / 2, row * BLOCK / 2);
         if rest == [vector; 3] {
-            luma_block::<BLOCK, S>(luma, left, top, vector, &mut y[left..], stride);
             const N: usize = BLOCK / 2;
             chroma_block::<N, S>(blue, half, half_top, vector, &mut u[half..], stride / 2);
             chroma_block::<N, S>(red, half, half_top, vector, &mut v[half..], stride / 2);
@@ -123,8 +156,6 @@ pub(super) fn block_row<S: Sample>(
         for (i, vector) in [vector, rest[0], rest[1], rest[2]].into_iter().enumerate() {
             const N: usize = PART / 2;
             let (right, down) = (i % 2 * PART, i / 2 * PART);
-            let out = &mut y[down * stride + left + right..];
-            luma_block::<PART, S>(luma, left + right, top + down, vector, out, stride);
             let (left, top) = (half + right / 2, half_top + down / 2);
             let at = down / 2 * (stride / 2) + left;
             chroma_block::<N, S>(blue, left, top, vector, &mut u[at..], stride / 2);

@@ -20,7 +20,7 @@ pub mod sample;
 pub mod search;
 mod simd;
 
-pub use interpolate::{Reference, compensate};
+pub use interpolate::{Reference, compensate, compensate_luma};
 pub use sample::Sample;
 pub use search::{Searcher, Variant};
 

@@ -256,6 +256,12 @@ dispatch! {
 }
 
 dispatch! {
+    /// Predicts the luma of one row of blocks.
+    pub(super) fn luma_row<S> => interpolate::luma_row, interpolate::luma_row,
+    (luma: &Plane<S>, row: usize, vectors: &[Vector], y: &mut [S])
+}
+
+dispatch! {
     /// Halves a plane.
     pub(super) fn load_half => Plane::load_half, Plane::load_half,
     (plane: &mut Plane, other: &Plane)

@@ -444,6 +444,7 @@ impl AiHybridEnc {
                     width: u16::try_from(shown.0).unwrap_or(0),
                     height: u16::try_from(shown.1).unwrap_or(0),
                     noise,
+                    low_delay: Some(settings.latency == Latency::LowDelay),
                 };
                 let with_hint = buffer
                     .map_readable()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+use std::collections::VecDeque;
 use std::sync::{LazyLock, Mutex};
 
 use aivideo_core::{
@@ -10,13 +11,16 @@ use aivideo_core::{
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
+use gst_base::prelude::*;
+use gst_base::subclass::base_transform::GenerateOutputSuccess;
 use gst_base::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
 
-use super::Base;
+use super::{Base, Structure};
 use crate::carriage;
 use crate::hint::{self, Hint};
+use crate::restore::beside::FARTHEST;
 use crate::restore::device::{DevicePicture, KERNELS};
 use crate::restore::{Condition, Depth, Picture, RestoreError, Restorer};
 
@@ -41,6 +45,7 @@ struct Rules {
     strength: f64,
     quality: f64,
     base: Base,
+    structure: Structure,
 }
 
 impl Default for Rules {
@@ -49,6 +54,7 @@ impl Default for Rules {
             strength: 1.0,
             quality: -1.0,
             base: Base::Auto,
+            structure: Structure::Auto,
         }
     }
 }
@@ -56,6 +62,7 @@ impl Default for Rules {
 #[derive(Clone, Default)]
 struct Settings {
     rules: Rules,
+    look_ahead: u32,
     inference: InferenceSettings,
 }
 
@@ -72,6 +79,10 @@ struct State {
     on_device: Option<(Place, gst_video::VideoInfo)>,
     /// Of the frames.
     height: usize,
+    /// How many frames wait for those after them, in the host's memory, and which.
+    look_ahead: usize,
+    waiting: VecDeque<gst::Buffer>,
+    info: Option<gst_video::VideoInfo>,
     restored: u64,
     passed: u64,
 }
@@ -111,6 +122,21 @@ pub fn properties() -> Vec<glib::ParamSpec> {
             .blurb("What made the stream; counts together with quality")
             .mutable_playing()
             .build(),
+        glib::ParamSpecEnum::builder_with_default("structure", default.structure)
+            .nick("Structure")
+            .blurb("How the stream's pictures lean on each other; counts together with quality")
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecUInt::builder("look-ahead")
+            .nick("Look-ahead")
+            .blurb(
+                "Frames that each one waits for, to be filtered with their help, where it was coded at its \
+                 full size; as many before it are looked at, too. Adds their time to the latency",
+            )
+            .maximum(FARTHEST as u32)
+            .default_value(0)
+            .mutable_ready()
+            .build(),
     ];
     specs.extend(InferenceSettings::properties());
     specs
@@ -130,9 +156,12 @@ impl ObjectImpl for AiRestore {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let mut settings = lock(&self.settings);
+        let mut guard = lock(&self.settings);
+        let settings = &mut *guard;
         let rules = &mut settings.rules;
         match pspec.name() {
+            "structure" => rules.structure = value.get().unwrap_or(rules.structure),
+            "look-ahead" => settings.look_ahead = value.get().unwrap_or(settings.look_ahead),
             "strength" => rules.strength = value.get().unwrap_or(rules.strength),
             "quality" => rules.quality = value.get().unwrap_or(rules.quality),
             "base" => rules.base = value.get().unwrap_or(rules.base),
@@ -169,6 +198,8 @@ impl ObjectImpl for AiRestore {
             "strength" => settings.rules.strength.to_value(),
             "quality" => settings.rules.quality.to_value(),
             "base" => settings.rules.base.to_value(),
+            "structure" => settings.rules.structure.to_value(),
+            "look-ahead" => settings.look_ahead.to_value(),
             name => settings
                 .inference
                 .property(name)
@@ -217,7 +248,7 @@ impl BaseTransformImpl for AiRestore {
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
-        let restorer = Restorer::load(&settings.inference).map_err(|error| match &error {
+        let mut restorer = Restorer::load(&settings.inference).map_err(|error| match &error {
             RestoreError::Engine(error) => error.to_error_message(),
             RestoreError::Model { .. } | RestoreError::Device(_) => {
                 gst::error_msg!(gst::ResourceError::Failed, ("{error}"))
@@ -226,6 +257,17 @@ impl BaseTransformImpl for AiRestore {
         for warning in restorer.engine().warnings() {
             gst::element_imp_warning!(self, gst::ResourceError::Settings, ("{warning}"));
         }
+        let mut look_ahead = settings.look_ahead as usize;
+        if look_ahead > 0 && !restorer.has_filters() {
+            look_ahead = 0;
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                ("look-ahead is for the filters that come with the built-in net; with a model-location \
+                     frames are not kept back")
+            );
+        }
+        restorer.set_look_ahead(look_ahead);
         let frames = Frames::of_element(&*self.obj(), restorer.engine(), &KERNELS);
         *lock(&self.state) = Some(State {
             restorer,
@@ -235,6 +277,9 @@ impl BaseTransformImpl for AiRestore {
             hint: None,
             foreign: false,
             height: 0,
+            look_ahead,
+            waiting: VecDeque::new(),
+            info: None,
             restored: 0,
             passed: 0,
         });
@@ -252,8 +297,18 @@ impl BaseTransformImpl for AiRestore {
             .as_ref()
             .map(|s| s.restorer.engine().gpu_index());
         let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
-        cuda::answer(&*self.obj(), query, gpu)
-            || BaseTransformImplExt::parent_query(self, direction, query)
+        let answered = cuda::answer(&*self.obj(), query, gpu)
+            || BaseTransformImplExt::parent_query(self, direction, query);
+        if answered
+            && direction == gst::PadDirection::Src
+            && let gst::QueryViewMut::Latency(latency) = query.view_mut()
+        {
+            let own = lock(&self.state).as_ref().map(State::latency);
+            let own = own.unwrap_or_default();
+            let (live, least, most) = latency.result();
+            latency.set(live, least + own, most.map(|most| most + own));
+        }
+        answered
     }
 
     fn transform_caps(
@@ -305,11 +360,35 @@ impl BaseTransformImpl for AiRestore {
         })
     }
 
+    fn generate_output(&self) -> Result<GenerateOutputSuccess, gst::FlowError> {
+        let mut guard = lock(&self.state);
+        let Some(state) = guard.as_mut().filter(|state| state.looks_ahead()) else {
+            drop(guard);
+            return self.parent_generate_output();
+        };
+        if let Some(buffer) = self.take_queued_buffer() {
+            state.admit(buffer);
+        }
+        if state.waiting.len() <= state.look_ahead {
+            return Ok(GenerateOutputSuccess::NoOutput);
+        }
+        drop(guard);
+        self.take_waiting().map(|frame| match frame {
+            Some(frame) => GenerateOutputSuccess::Buffer(frame),
+            None => GenerateOutputSuccess::NoOutput,
+        })
+    }
+
     fn sink_event(&self, event: gst::Event) -> bool {
+        // What comes after the frames that wait does not overtake them.
+        if event.is_serialized() && event.type_() != gst::EventType::FlushStop {
+            self.drain();
+        }
         match event.view() {
             gst::EventView::FlushStop(_) => {
                 if let Some(state) = lock(&self.state).as_mut() {
                     state.restorer.reset();
+                    state.waiting.clear();
                 }
             }
             gst::EventView::CustomDownstreamSticky(custom) => {
@@ -325,14 +404,14 @@ impl BaseTransformImpl for AiRestore {
 
     fn before_transform(&self, inbuf: &gst::BufferRef) {
         let obj = self.obj();
+        if lock(&self.state).as_ref().is_some_and(State::looks_ahead) {
+            return;
+        }
         aivideo_core::control::follow(*CAT, &*obj, inbuf);
         let rules = lock(&self.settings).rules;
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else { return };
-        // On a GPU the net alone restores.
-        let filters = state.restorer.has_filters() && state.on_device.is_none();
-        let fine = || condition(rules, state.hint.as_ref(), state.height).is_fine(filters);
-        let nothing = rules.strength < 1.0 / 512.0 || state.foreign || state.built_in && fine();
+        let nothing = state.passes(rules);
         if nothing {
             state.passed += 1;
         }
@@ -357,6 +436,7 @@ impl VideoFilterImpl for AiRestore {
         if let Some(state) = lock(&self.state).as_mut() {
             state.restorer.reset();
             state.height = in_info.height() as usize;
+            state.info = Some(in_info.clone());
             state.on_device = Place::of(incaps).map(|place| (place, in_info.clone()));
             let taken = |place| state.frames.as_ref().is_some_and(|f| f.takes(place));
             if let Some((place, _)) = state.on_device
@@ -368,6 +448,21 @@ impl VideoFilterImpl for AiRestore {
                      GStreamer's CUDA library; put cudadownload or nvvideoconvert before this element"
                 ));
             }
+        }
+        let (wanted, looks_ahead) = lock(&self.state).as_ref().map_or((false, false), |state| {
+            (state.look_ahead > 0, state.looks_ahead())
+        });
+        if looks_ahead {
+            let obj = self.obj();
+            // The default path is not taken, so neither is its way of passing frames.
+            obj.set_passthrough(false);
+            let _ = obj.post_message(gst::message::Latency::builder().src(&*obj).build());
+        } else if wanted {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Format,
+                ("look-ahead needs frames in the host's memory; those in a GPU's are restored without")
+            );
         }
         Ok(())
     }
@@ -381,15 +476,7 @@ impl VideoFilterImpl for AiRestore {
         let Some(state) = guard.as_mut() else {
             return Err(gst::FlowError::Flushing);
         };
-        let condition = condition(rules, state.hint.as_ref(), state.height);
-        let result = match picture(frame) {
-            Some(mut picture) => state
-                .restorer
-                .run(&mut picture, condition, rules.strength)
-                .map_err(|error| error.to_string()),
-            None => Err("Cannot read the frame: its planes are smaller than its caps say".into()),
-        };
-        state.restored += u64::from(result.is_ok());
+        let result = state.restore(frame, rules);
         drop(guard);
         result.map(|()| gst::FlowSuccess::Ok).map_err(|error| {
             gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
@@ -399,6 +486,62 @@ impl VideoFilterImpl for AiRestore {
 }
 
 impl State {
+    /// Whether frames wait for those after them.
+    fn looks_ahead(&self) -> bool {
+        self.look_ahead > 0 && self.on_device.is_none()
+    }
+
+    fn latency(&self) -> gst::ClockTime {
+        if !self.looks_ahead() {
+            return gst::ClockTime::ZERO;
+        }
+        // As elsewhere, 25 frames a second where none are told.
+        let fps = self.info.as_ref().map(gst_video::VideoInfo::fps);
+        let fps = fps.filter(|fps| fps.numer() > 0 && fps.denom() > 0);
+        let (frames, seconds) = fps.map_or((25, 1), |fps| (fps.numer() as u64, fps.denom() as u64));
+        gst::ClockTime::from_nseconds(1_000_000_000 * self.look_ahead as u64 * seconds / frames)
+    }
+
+    /// Whether a frame goes as it came.
+    fn passes(&self, rules: Rules) -> bool {
+        // On a GPU the net alone restores.
+        let filters = self.restorer.has_filters() && self.on_device.is_none();
+        let filters = filters.then_some(self.look_ahead);
+        let fine = || condition(rules, self.hint.as_ref(), self.height).is_fine(filters);
+        rules.strength < 1.0 / 512.0 || self.foreign || self.built_in && fine()
+    }
+
+    /// A frame begins to wait; one that cannot be read is told of when its turn comes.
+    fn admit(&mut self, mut buffer: gst::Buffer) {
+        if buffer.get_mut().is_none() {
+            // A decoder predicts from it.
+            buffer = buffer.copy_deep().unwrap_or(buffer);
+        }
+        if let (Some(info), Some(writable)) = (&self.info, buffer.get_mut())
+            && let Ok(mut frame) =
+                gst_video::VideoFrameRef::from_buffer_ref_writable(writable, info)
+            && let Some(picture) = picture(&mut frame)
+        {
+            self.restorer.admit(&picture);
+        }
+        self.waiting.push_back(buffer);
+    }
+
+    fn restore(
+        &mut self,
+        frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
+        rules: Rules,
+    ) -> Result<(), String> {
+        let condition = condition(rules, self.hint.as_ref(), self.height);
+        let mut picture = picture(frame)
+            .ok_or("Cannot read the frame: its planes are smaller than its caps say")?;
+        self.restorer
+            .run(&mut picture, condition, rules.strength)
+            .map_err(|error| error.to_string())?;
+        self.restored += 1;
+        Ok(())
+    }
+
     /// Restores a frame in the GPU's memory in place, and waits for it.
     #[allow(unsafe_code)] // the GPU uses the frame's memory
     fn restore_on_device(
@@ -439,6 +582,53 @@ fn depth(format: gst_video::VideoFormat) -> Depth {
 }
 
 impl AiRestore {
+    /// The frame that waited longest, restored.
+    fn take_waiting(&self) -> Result<Option<gst::Buffer>, gst::FlowError> {
+        let Some(mut buffer) = lock(&self.state)
+            .as_mut()
+            .and_then(|s| s.waiting.pop_front())
+        else {
+            return Ok(None);
+        };
+        aivideo_core::control::follow(*CAT, &*self.obj(), &buffer);
+        let rules = lock(&self.settings).rules;
+        let mut guard = lock(&self.state);
+        let Some(state) = guard.as_mut() else {
+            return Err(gst::FlowError::Flushing);
+        };
+        if state.passes(rules) {
+            state.passed += 1;
+            state.restorer.pass();
+            return Ok(Some(buffer));
+        }
+        let result = match (&state.info.clone(), buffer.get_mut()) {
+            (Some(info), Some(writable)) => {
+                gst_video::VideoFrameRef::from_buffer_ref_writable(writable, info)
+                    .map_err(|error| format!("Cannot read the frame: {error}"))
+                    .and_then(|mut frame| state.restore(&mut frame, rules))
+            }
+            _ => Err("Cannot write the frame: there is no memory for a copy".to_string()),
+        };
+        drop(guard);
+        result.map(|()| Some(buffer)).map_err(|error| {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
+            gst::FlowError::Error
+        })
+    }
+
+    /// Sends all frames that wait, with what is known so far.
+    fn drain(&self) {
+        while let Ok(Some(buffer)) = self.take_waiting() {
+            if let Err(error) = self.obj().src_pad().push(buffer) {
+                gst::debug!(
+                    CAT,
+                    imp = self,
+                    "a frame that waited was not taken: {error}"
+                );
+            }
+        }
+    }
+
     fn take_hint(&self, hint: Hint, coded_height: Option<usize>) {
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else { return };
@@ -475,7 +665,12 @@ fn condition(rules: Rules, hint: Option<&(Hint, Option<usize>)>, height: usize) 
             Base::H264 => hint::Base::H264,
         };
         let scale = hint.map_or(1.0, |(hint, coded)| hint.scale(coded.unwrap_or(height)));
-        return Condition::new(rules.quality, scale, base);
+        let low_delay = match rules.structure {
+            Structure::Auto => hint.and_then(|(hint, _)| hint.low_delay),
+            Structure::LowDelay => Some(true),
+            Structure::Reordered => Some(false),
+        };
+        return Condition::new(rules.quality, scale, base).with_low_delay(low_delay);
     }
     hint.map_or(Condition::default(), |(hint, coded)| {
         Condition::of_hint(hint, coded.unwrap_or(height))
@@ -520,9 +715,10 @@ mod tests {
             width: 320,
             height: 180,
             noise: None,
+            low_delay: None,
         };
-        assert!(condition(rules, None, 180).is_fine(false));
-        assert!(condition(rules, Some(&(hint, Some(180))), 180).is_fine(false));
-        assert!(!condition(rules, Some(&(hint, Some(90))), 180).is_fine(false));
+        assert!(condition(rules, None, 180).is_fine(None));
+        assert!(condition(rules, Some(&(hint, Some(180))), 180).is_fine(None));
+        assert!(!condition(rules, Some(&(hint, Some(90))), 180).is_fine(None));
     }
 }

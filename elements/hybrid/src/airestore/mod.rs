@@ -3,13 +3,16 @@
  * element-airestore:
  * @short_description: takes coding artefacts out of decoded video, by a net
  *
- * Restores what an AV1, H.265 or H.264 encoder lost, in place and without delay, after any decoder.
+ * Restores what an AV1, H.265 or H.264 encoder lost, in place, after any decoder; without delay unless told to look ahead.
  * The net sees the picture and the one that it restored before. In streams of `aihybridenc`, which
  * `aihybriddec` plays, it knows the quantiser, the standard and the scale from the stream; in others
  * it judges by what it sees, or `quality` and `base` say.
  *
  * The built-in net is at the start of its training and changes next to nothing; `model-location`
  * takes a better one.
+ *
+ * With `look-ahead` frames wait for one or two after them and are filtered with their help, where they were coded at
+ * their full size; that is told as latency.
  *
  * Ten bits stay ten bits: the net works on the upper eight, and what it changes is added.
  *
@@ -48,8 +51,23 @@ pub enum Base {
     H264,
 }
 
+/// How the stream's pictures lean on each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "GstAiRestoreStructure")]
+#[repr(i32)]
+pub enum Structure {
+    #[default]
+    #[enum_value(name = "What the stream says, else unknown", nick = "auto")]
+    Auto,
+    #[enum_value(name = "On earlier ones alone: low delay", nick = "low-delay")]
+    LowDelay,
+    #[enum_value(name = "On later ones, too: reordered", nick = "reordered")]
+    Reordered,
+}
+
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {
     Base::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    Structure::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     gst::Element::register(
         plugin,
         "airestore",

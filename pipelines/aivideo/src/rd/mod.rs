@@ -235,7 +235,7 @@ fn plan(options: &Options) -> Result<Plan> {
                 environment::require_elements(ours::NEEDED)?;
                 ours::check_properties(properties)?;
             }
-            Codec::Hybrid(_) | Codec::Restored(_) => {
+            Codec::Hybrid(_) | Codec::Restored(..) => {
                 environment::require_elements(hybrid::NEEDED)?;
             }
             Codec::Anchor(_) => {}

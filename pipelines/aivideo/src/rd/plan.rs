@@ -100,7 +100,7 @@ pub fn list() {
         println!("  {:<20} {}", anchor.id, anchor.name);
     }
     println!(
-        "  {:<20} one of the former, decoded and restored by aihybriddec",
+        "  {:<20} one of the former, decoded and restored by aihybriddec; its properties follow: NAME+restore:look-ahead=2",
         "NAME+restore"
     );
     for id in crate::hybrid::ids() {
