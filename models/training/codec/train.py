@@ -37,6 +37,8 @@ from muon import Muon
 from motion import Warp, round_through
 
 WIDTH, HEIGHT = 256, 192
+# In so many of its steps the network is given pictures and a state that are a little off.
+DRIFTING = 0.5
 
 
 def stage(progress, tier, follow=False):
@@ -117,7 +119,8 @@ class Sequence:
         base = torch.tensor(quality, device=dev)
         state = torch.zeros(b, h // 8, w // 8, self.net.tier.m, device=dev)
         ry = ruv = last = None
-        drifting = rng is not None and rng.random() < 0.2
+        drifting = rng is not None and rng.random() < DRIFTING
+        share = rng.choice([0.04, 0.15]) if drifting else 0
         frames = []
         for i in range(t):
             y, uv = ys[:, i : i + 1], uvs[:, i]
@@ -163,8 +166,8 @@ class Sequence:
             distorted = ry, ruv
             if drifting:
                 # The next frame starts from a picture and a state that are a little off.
-                ry, ruv = (drift(v, 1.0, 0.04).clamp(0, 255) for v in (ry, ruv))
-                state = drift(state, 1 / codec.STATE_SCALE, 0.04)
+                ry, ruv = (drift(v, 1.0, share).clamp(0, 255) for v in (ry, ruv))
+                state = drift(state, 1 / codec.STATE_SCALE, share)
             # Symbols of a network of their own are no context.
             last = None if key and self.partner is not None else sym.detach()
             mse_y = (distorted[0] - y).square().mean((1, 2, 3))
