@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define API __attribute__((visibility("default"))) int
 enum { SUCCESS = 0, COMPILATION = 6 };
@@ -32,9 +33,15 @@ API nvrtcDestroyProgram(Program **p) {
 API nvrtcCompileProgram(Program *p, int n, const char *const *options) {
   (void)n, (void)options;
   char *source, *library, *command;
-  int id = __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED);
-  if (asprintf(&source, "%s/kernel%d.c", FOLDER, id) < 0 || asprintf(&library, "%s/kernel%d.so", FOLDER, id) < 0)
-    return COMPILATION;
+  // Code outlives this library, which counts from the start when it is opened again: no file is written twice.
+  for (;;) {
+    int id = __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED);
+    if (asprintf(&source, "%s/kernel%d.c", FOLDER, id) < 0 || asprintf(&library, "%s/kernel%d.so", FOLDER, id) < 0)
+      return COMPILATION;
+    if (access(source, F_OK)) break;
+    free(source);
+    free(library);
+  }
   if (asprintf(&command, "%s -std=c99 -O1 -fPIC -shared -ffp-contract=off -o '%s' '%s' -lm", COMPILER, library, source) < 0)
     return COMPILATION;
   FILE *file = fopen(source, "w");
