@@ -361,5 +361,16 @@ class Resume(unittest.TestCase):
                     self.assertTrue(torch.equal(v, parts[kind][k]), f"{kind} {k}")
 
 
+class Cycles(unittest.TestCase):
+    def test_a_new_cycle_has_what_is_left_of_the_budget(self):
+        whole = train.Schedule(0, 2)
+        self.assertEqual(whole.place(0, 3600), 0.5)
+        again = train.Schedule(0, 3, (0.4, 7200))
+        self.assertAlmostEqual(again.place(0, 7200), 0.4)
+        self.assertAlmostEqual(again.place(0, 9000), 0.7)
+        self.assertAlmostEqual(again.place(0, 10800), 1.0)
+        self.assertEqual(train.Schedule(10, 0, (0.4, 7200)).place(5, 7200), 0.5)
+
+
 if __name__ == "__main__":
     unittest.main()
