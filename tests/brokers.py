@@ -109,6 +109,14 @@ def certificates(folder):
                 "-extfile", "san", "-out", f"{name}.pem")
 
 
+def refused(broker, settings, cases):
+    """Publishes under settings that the broker or we must refuse, and it must be said."""
+    for what, case in cases.items():
+        output = finish(publish(f"{settings} drain-timeout=500 {case}"))
+        if "Nothing can be published" not in output:
+            sys.exit(f"{broker} {what}: nothing is said\n{output}")
+
+
 def mosquitto_tls():
     port, folder = free_port(), tempfile.mkdtemp()
     certificates(folder)
@@ -132,14 +140,11 @@ def mosquitto_tls():
     lines = listen.communicate(timeout=90)[0].splitlines()
     if len(set(times(lines))) != FRAMES:
         sys.exit(f"Mosquitto, encrypted: {len(lines)} of {FRAMES} lines arrived\n{output}")
-    for what, settings in {
+    refused("Mosquitto", address, {
         "of an authority that we do not trust": f"tls-ca-file={folder}/stranger.pem password=secret {ours}",
         "without our certificate": f"tls-ca-file={folder}/ca.pem username=gate password=secret",
         "with a wrong password": f"tls-ca-file={folder}/ca.pem password=wrong {ours}",
-    }.items():
-        output = finish(publish(f"{address} drain-timeout=500 {settings}"))
-        if "Nothing can be published" not in output:
-            sys.exit(f"Mosquitto {what}: nothing is said\n{output}")
+    })
     broker.terminate()
     broker.wait()
     shutil.rmtree(folder)
@@ -220,13 +225,10 @@ def kafka():
     address_tls = f"address={encrypted([broker.port for broker in brokers], folder)} tls=true"
     ours = f"tls-cert-file={folder}/client.pem tls-key-file={folder}/client.key"
     arrive("encrypted", f"{address_tls} tls-ca-file={folder}/ca.pem {ours}", ", TLS with certificates of both sides")
-    for what, settings in {
+    refused("Kafka", f"method=kafka topic=encrypted {address_tls}", {
         "of an authority that we do not trust": f"tls-ca-file={folder}/stranger.pem {ours}",
         "without our certificate": f"tls-ca-file={folder}/ca.pem",
-    }.items():
-        output = finish(publish(f"method=kafka topic=encrypted drain-timeout=500 {address_tls} {settings}"))
-        if "Nothing can be published" not in output:
-            sys.exit(f"Kafka {what}: nothing is said\n{output}")
+    })
     shutil.rmtree(folder)
     print("Kafka, TLS: strangers are refused")
 

@@ -9,6 +9,7 @@ use aivideo_core::{
     settings::InferenceSettings,
     tensor::{ElementType, Tensor},
 };
+use aivideo_cuda::picture::Frame;
 use thiserror::Error;
 
 use crate::hint::{Base, Hint};
@@ -19,7 +20,7 @@ pub mod beside;
 pub mod device;
 pub mod filters;
 
-use device::{Device, DevicePicture};
+use device::Device;
 
 /// The net takes luma in blocks of this side.
 const MULTIPLE: usize = 8;
@@ -472,7 +473,7 @@ impl Restorer {
     #[allow(unsafe_code)] // what lives until when is the caller's matter
     pub unsafe fn run_on_device(
         &mut self,
-        picture: &DevicePicture,
+        picture: &Frame,
         condition: Condition,
         strength: f64,
     ) -> Result<(), RestoreError> {

@@ -21,7 +21,7 @@ use super::{Base, Structure};
 use crate::carriage;
 use crate::hint::{self, Hint};
 use crate::restore::beside::FARTHEST;
-use crate::restore::device::{DevicePicture, KERNELS};
+use crate::restore::device::KERNELS;
 use crate::restore::{Condition, Depth, Picture, RestoreError, Restorer};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -557,12 +557,9 @@ impl State {
         let frame = frames
             .map(buffer, info, *place, Access::Change)
             .map_err(said)?;
-        let picture = DevicePicture {
-            planes: frame.planes().to_vec(),
-            depth: depth(info.format()),
-            width: info.width(),
-            height: info.height(),
-        };
+        let picture = frame
+            .picture(info)
+            .ok_or_else(|| format!("frames of {} cannot be restored", info.format().to_str()))?;
         // SAFETY: the planes are the frame's, which `finish`, or dropping it, waits for.
         unsafe {
             self.restorer

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /**
  * element-airestore:
- * @short_description: takes coding artefacts out of decoded video, by a net
+ * @short_description: takes coding artefacts out of decoded video, by filters and a net
  *
  * Restores what an AV1, H.265 or H.264 encoder lost, in place, after any decoder; without delay unless told to look ahead.
  * The net sees the picture and the one that it restored before. In streams of `aihybridenc`, which
  * `aihybriddec` plays, it knows the quantiser, the standard and the scale from the stream; in others
  * it judges by what it sees, or `quality` and `base` say.
  *
- * The built-in net is at the start of its training and changes next to nothing; `model-location`
- * takes a better one.
+ * What was coded at its full size, by a known standard and at a known quality, goes through filters that were fitted to
+ * it; the rest through the built-in net. `model-location` takes another net, which then sees all.
  *
  * With `look-ahead` frames wait for one or two after them and are filtered with their help, where they were coded at
  * their full size; that is told as latency.

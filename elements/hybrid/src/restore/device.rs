@@ -14,52 +14,35 @@ use aivideo_core::{
 use aivideo_cuda::{
     Area, LaunchError, Memory,
     device::{DeviceError, Gpu},
-    restore::{Component, Samples},
+    picture::Frame,
+    restore::Component,
 };
 
-use super::{Condition, Depth, MULTIPLE, RestoreError};
+use super::{Condition, MULTIPLE, RestoreError};
 
 /// The kernels that this starts.
 pub const KERNELS: [&str; 2] = ["restore_read", "restore_change"];
 
-/// A picture of 4:2:0 in the GPU's memory: planes of luma and chroma, the latter apart or interleaved.
-#[derive(Debug, Clone)]
-pub struct DevicePicture {
-    pub planes: Vec<Area>,
-    pub depth: Depth,
-    pub width: u32,
-    pub height: u32,
-}
-
-impl DevicePicture {
-    /// Luma, or one of chroma, with its plane. `padded` is the size of the net's luma.
-    fn component(
-        &self,
-        number: usize,
-        padded: (u32, u32),
-    ) -> Result<(Area, Component), RestoreError> {
-        let apart = self.planes.len() >= 3;
-        let plane = if apart { number } else { number.min(1) };
-        let area = self.planes.get(plane).ok_or_else(|| {
-            RestoreError::Device(format!("the picture has {} planes", self.planes.len()))
-        })?;
-        let chroma = u32::from(number > 0);
-        let interleaved = number > 0 && !apart;
-        let component = Component {
-            width: (self.width + chroma) >> chroma,
-            height: (self.height + chroma) >> chroma,
-            samples: match self.depth {
-                Depth::Eight => Samples::Eight,
-                Depth::Ten { upper: false } => Samples::TenLower,
-                Depth::Ten { upper: true } => Samples::TenUpper,
-            },
-            step: if interleaved { 2 } else { 1 },
-            first: u32::from(interleaved && number == 2),
-            plane_width: padded.0 >> chroma,
-            plane_height: padded.1 >> chroma,
-        };
-        Ok((*area, component))
-    }
+/// Luma, or one of chroma, with its plane. `padded` is the size of the net's luma.
+fn component(
+    picture: &Frame,
+    number: usize,
+    padded: (u32, u32),
+) -> Result<(Area, Component), RestoreError> {
+    let own = picture.component(number).ok_or_else(|| {
+        RestoreError::Device(format!("the picture has {} planes", picture.planes.len()))
+    })?;
+    let chroma = u32::from(number > 0);
+    let component = Component {
+        width: own.width,
+        height: own.height,
+        samples: own.samples,
+        step: own.step,
+        first: own.first,
+        plane_width: padded.0 >> chroma,
+        plane_height: padded.1 >> chroma,
+    };
+    Ok((own.area, component))
 }
 
 /// Luma and both planes of chroma, padded.
@@ -139,7 +122,7 @@ impl Device {
     pub(super) fn of(
         kept: Option<Self>,
         engine: &Engine,
-        picture: &DevicePicture,
+        picture: &Frame,
     ) -> Result<Self, RestoreError> {
         let padded = |side: u32| side.next_multiple_of(MULTIPLE as u32);
         let size = (padded(picture.width), padded(picture.height));
@@ -160,12 +143,12 @@ impl Device {
     pub(super) unsafe fn run(
         &mut self,
         gpu: &Gpu,
-        picture: &DevicePicture,
+        picture: &Frame,
         condition: Condition,
         share: u32,
     ) -> Result<(), RestoreError> {
         for number in 0..3 {
-            let (area, component) = picture.component(number, self.size)?;
+            let (area, component) = component(picture, number, self.size)?;
             let launch = component.read(area, self.now.memory(number))?;
             // SAFETY: the picture's planes are the caller's promise; those of the net are freed, when
             // they are, in the order of the stream.
@@ -198,7 +181,7 @@ impl Device {
         self.runs[before].run()?;
         let after = &self.state[1 - before];
         for number in 0..3 {
-            let (area, component) = picture.component(number, self.size)?;
+            let (area, component) = component(picture, number, self.size)?;
             let (old, new) = (self.now.memory(number), after.memory(number));
             let launch = component.change(area, old, new, share)?;
             // SAFETY: as above.
