@@ -12,7 +12,7 @@ static TABLES: LazyLock<Tables> =
     LazyLock::new(|| Tables::parse(&synthetic::file(32, 20, 12)).expect("sound tables"));
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    let Some((&[quality, width, height, cut], data)) = data.split_first_chunk::<4>() else {
+    let Some((&[width, height, cut], data)) = data.split_first_chunk::<3>() else {
         return;
     };
     let shape = TileShape {
@@ -26,14 +26,11 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let skip: Vec<bool> = (0..shape.blocks())
         .map(|i| i % 7 == usize::from(cut % 7) || cut > 200)
         .collect();
-    let Ok(z) = decode_z(&TABLES, quality % 64, &shape, &skip, z_data) else {
+    let Ok(z) = decode_z(&TABLES, &shape, &skip, z_data) else {
         return;
     };
-    let again = encode_z(&TABLES, quality % 64, &shape, &skip, &z);
-    assert_eq!(
-        decode_z(&TABLES, quality % 64, &shape, &skip, &again),
-        Ok(z.clone())
-    );
+    let again = encode_z(&TABLES, &shape, &skip, &z);
+    assert_eq!(decode_z(&TABLES, &shape, &skip, &again), Ok(z.clone()));
     if let Ok(y) = decode_y(
         &TABLES,
         &shape,

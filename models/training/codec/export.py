@@ -479,74 +479,127 @@ def laplace_row(scale, top, idx):
     return np.maximum(row, 1e-9)
 
 
+# Largest number that a channel adds to its scale index, or takes from it.
+LARGEST_OFFSET = 8
+# Rows of 1/16 in a tile: all rows of the pictures that are counted, as in streams.
+TILE_ROWS = 24
+
+
 class Counts:
     """Symbol counts of real coded frames, in the contexts of the bitstream."""
 
     def __init__(self, tier):
-        self.z = np.zeros((codec.GROUPS, tier.z, 2 * codec.Z_MAX + 2))
-        self.y = np.zeros((codec.IDX_MAX, codec.LEVELS * codec.CTX, 2 * Y_MAX + 2))
+        self.z = np.zeros((tier.z, codec.Z_CTX, 2 * codec.Z_MAX + 2))
+        self.z_by_quality = np.zeros((codec.GROUPS, tier.z, 2 * codec.Z_MAX + 2))
+        # By channel, so that each may have its own offset of the scale index.
+        self.y = np.zeros((tier.y, codec.IDX_MAX, codec.LEVELS * codec.CTX, 2 * Y_MAX + 2))
 
-    def add(self, net, z, sym, skip, last, q, tile_rows=8):
+    def add(self, net, z, sym, skip, last, q):
         n = net.n_idx
         idx = z[..., :n].abs().repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3).long()
         coded = idx > 0
         if skip is not None:
             coded = coded & (skip == 0).expand_as(coded)
-        ctx = codec.activity_levels(sym) * codec.CTX + codec.contexts(sym, last, tile_rows)
+        ctx = codec.activity_levels(sym) * codec.CTX + codec.contexts(sym, last, TILE_ROWS)
         s = sym.long()
         s = torch.where(s.abs() > Y_MAX, Y_MAX + 1, s) + Y_MAX
-        width = 2 * Y_MAX + 2
-        flat = (((idx - 1) * self.y.shape[1] + ctx) * width + s)[coded]
-        self.y += np.bincount(flat.numpy(), minlength=self.y.size).reshape(self.y.shape)
-        zc = z.reshape(z.shape[0], -1, z.shape[-1]).long() + codec.Z_MAX
-        for b in range(z.shape[0]):
-            g = int(q[b]) // codec.GROUPS
-            flat = torch.arange(z.shape[-1])[None] * self.z.shape[2] + zc[b]
-            self.z[g] += np.bincount(flat.reshape(-1).numpy(), minlength=self.z[g].size).reshape(self.z[g].shape)
+        channel = torch.arange(sym.shape[-1]).expand_as(s)
+        _, _, contexts, width = self.y.shape
+        flat = (((channel * codec.IDX_MAX + idx - 1) * contexts + ctx) * width + s)[coded]
+        np.add.at(self.y.reshape(-1), flat.numpy(), 1)
+        # Where all blocks are skipped, z is not coded.
+        live = torch.ones(z.shape[:-1], dtype=torch.bool)
+        if skip is not None:
+            b, h, w, _ = skip.shape
+            live = (skip == 0).reshape(b, h // 4, 4, w // 4, 4).any(4).any(2)
+        z = torch.where(live[..., None], z, torch.zeros_like(z)).long()
+        width = self.z.shape[-1]
+        channel = torch.arange(z.shape[-1]).expand_as(z)
+        value = z + codec.Z_MAX
+        flat = ((channel * codec.Z_CTX + codec.z_contexts(z, TILE_ROWS)) * width + value)[live]
+        np.add.at(self.z.reshape(-1), flat.reshape(-1).numpy(), 1)
+        group = (q // codec.GROUPS).long()[:, None, None, None].expand_as(z)
+        flat = (group * z.shape[-1] + channel) * width + value
+        np.add.at(self.z_by_quality.reshape(-1), flat.reshape(-1).numpy(), 1)
 
-    def tables(self):
-        """Smoothed: each context leans on its index, each index on a Laplace ladder; z leans on its neighbours in quality."""
-        y = np.zeros(self.y.shape, np.uint16)
-        sym = self.y.copy()
-        # No sign is more likely than the other.
+    def moved(self, offsets):
+        """Counts by scale index, context and symbol, every channel's index moved by its offset; no sign is more
+        likely than the other."""
+        sym = np.zeros(self.y.shape[1:])
+        for channel, offset in enumerate(offsets):
+            np.add.at(sym, self.index(offset), self.y[channel])
         sym[..., :-1] = (sym[..., :-1] + sym[..., -2::-1]) / 2
+        return sym
+
+    @staticmethod
+    def index(offset):
+        return np.clip(np.arange(codec.IDX_MAX) + offset, 0, codec.IDX_MAX - 1)
+
+    def y_tables(self, offsets):
+        """Smoothed: each context leans on its index, each index on a Laplace ladder."""
+        sym = self.moved(offsets)
+        y = np.zeros(sym.shape, np.uint16)
         scales = codec.laplace_scales().numpy()[1:]
         for i in range(codec.IDX_MAX):
             near = sym[max(0, i - 1) : i + 2].sum((0, 1))
             base = laplace_row(float(scales[i]), Y_MAX, i + 1)
             whole = sym[i].sum(0) + 0.1 * near + 60 * base / base.sum()
-            for c in range(self.y.shape[1]):
+            for c in range(sym.shape[1]):
                 # A rare level leans on the same neighbours at the levels beside it.
-                beside = sym[i, [k for k in (c - codec.CTX, c + codec.CTX) if 0 <= k < self.y.shape[1]]].sum(0)
+                beside = sym[i, [k for k in (c - codec.CTX, c + codec.CTX) if 0 <= k < sym.shape[1]]].sum(0)
                 lean = 0.7 * beside / max(beside.sum(), 1) + 0.3 * whole / whole.sum()
                 y[i, c] = normalise(sym[i, c] + 25 * lean)
+        return y
+
+    def offsets(self, rounds=3):
+        """What each channel adds to its scale index: what makes its symbols cheapest, in turns with the tables."""
+        offsets = np.zeros(len(self.y), np.int64)
+        choices = np.arange(-LARGEST_OFFSET, LARGEST_OFFSET + 1)
+        for _ in range(rounds):
+            bits = PROB_BITS - np.log2(self.y_tables(offsets).astype(float))
+            # A little against moving channels that are hardly ever coded.
+            cost = np.stack([(self.y * bits[self.index(o)]).sum((1, 2, 3)) + abs(o) for o in choices], 1)
+            offsets = choices[cost.argmin(1)]
+        return offsets
+
+    def z_tables(self):
+        """Smoothed: each context leans on its channel, on the channels beside it and on all of them."""
+        part = lambda counts: (counts + 0.01) / (counts + 0.01).sum(-1, keepdims=True)
+        k = np.arange(-codec.Z_MAX, codec.Z_MAX + 2)
         z = np.zeros(self.z.shape, np.uint16)
-        for g in range(codec.GROUPS):
-            for c in range(self.z.shape[1]):
-                near = self.z[max(0, g - 1) : g + 2, c].sum(0) + 0.2 * self.z[:, c].sum(0)
-                k = np.arange(-codec.Z_MAX, codec.Z_MAX + 2)
-                broad = near.sum() and np.convolve(near, [0.05, 0.1, 0.7, 0.1, 0.05], "same")
-                row = self.z[g, c] + 12 * (broad / max(near.sum(), 1)) + 0.6 * np.exp(-np.abs(k) / 6.0)
-                row[-1] = 0.01
-                z[g, c] = normalise(row)
-        return z, y
+        own, every = part(self.z.sum(1)), part(self.z.sum(0))
+        for c, context in np.ndindex(self.z.shape[:2]):
+            beside = part(self.z[[i for i in (c - 1, c + 1) if 0 <= i < len(self.z)], context].sum(0))
+            lean = 0.4 * own[c] + 0.3 * every[context] + 0.3 * beside
+            row = self.z[c, context] + 8 * lean + 0.3 * np.exp(-np.abs(k) / 6.0)
+            row[-1] = 0.01
+            z[c, context] = normalise(row)
+        return z
+
+    def tables(self):
+        """z, y, and the channels' offsets."""
+        offsets = self.offsets()
+        return self.z_tables(), self.y_tables(offsets), offsets
 
 
-def table_bytes(z, y, sets=None):
+def table_bytes(z, y, offsets, sets=None):
     head = struct.pack(
-        "<4s8H", b"AICT", 2 if sets is None else 3, PROB_BITS, z.shape[1], z.shape[0], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
+        "<4s8H", b"AICT", 4 if sets is None else 5, PROB_BITS, z.shape[0], z.shape[1], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
     )
+    # For four times as many channels as z has.
+    offsets = np.pad(offsets.astype(np.int8), (0, 4 * len(z) - len(offsets)))
     filters = b"" if sets is None else loop_filter.numbers(sets).tobytes()
-    return head + z.astype("<u2").tobytes() + y.astype("<u2").tobytes() + filters
+    return head + z.astype("<u2").tobytes() + y.astype("<u2").tobytes() + offsets.tobytes() + filters
 
 
 def read_tables(raw):
-    magic, version, bits, zc, groups, z_max, idx, ctx, y_max = struct.unpack_from("<4s8H", raw)
-    assert magic == b"AICT" and version in (2, 3) and bits == PROB_BITS
-    body = np.frombuffer(raw, "<u2", offset=20)
-    n = groups * zc * (2 * z_max + 2)
+    magic, version, bits, zc, z_contexts, z_max, idx, ctx, y_max = struct.unpack_from("<4s8H", raw)
+    assert magic == b"AICT" and version in (4, 5) and bits == PROB_BITS
+    n = z_contexts * zc * (2 * z_max + 2)
     m = n + idx * ctx * (2 * y_max + 2)
-    return body[:n].reshape(groups, zc, -1), body[n:m].reshape(idx, ctx, 2 * y_max + 2)
+    body = np.frombuffer(raw, "<u2", m, offset=20)
+    offsets = np.frombuffer(raw, np.int8, 4 * zc, offset=20 + 2 * m)
+    return body[:n].reshape(zc, z_contexts, -1), body[n:m].reshape(idx, ctx, 2 * y_max + 2), offsets
 
 
 def decide_skip(y, py, q):
@@ -657,14 +710,14 @@ def calibrate(net, segments, batches=4):
     """Sets the rate models of training from real symbols: quicker than waiting for gradients."""
     counts = fit_tables(net, segments, batches, frames=8, seed=17)
     # Smooth: a jagged table has slopes that mean nothing.
-    z = counts.z[..., :-1] + 0.2 * counts.z[..., :-1].sum(0)
+    z = counts.z_by_quality[..., :-1] + 0.2 * counts.z_by_quality[..., :-1].sum(0)
     z = z / np.maximum(z.sum(-1, keepdims=True), 1)
     for _ in range(2):
         wide = np.pad(z, ((0, 0), (0, 0), (1, 1)), mode="edge")
         z = 0.25 * wide[..., :-2] + 0.5 * wide[..., 1:-1] + 0.25 * wide[..., 2:]
     net.z_logits.copy_(torch.log(torch.from_numpy(z) + 2e-3).float())
     k = np.abs(np.arange(-Y_MAX, Y_MAX + 2))
-    y = counts.y.reshape(codec.IDX_MAX, codec.LEVELS, codec.CTX, -1).sum(1)
+    y = counts.y.sum(0).reshape(codec.IDX_MAX, codec.LEVELS, codec.CTX, -1).sum(1)
     total = y.sum(-1)
     seen = torch.from_numpy(total > 300)
     mean = torch.from_numpy((y * k).sum(-1) / np.maximum(total, 1)).clamp(min=0.002)

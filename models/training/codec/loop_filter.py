@@ -140,7 +140,7 @@ def read(path):
     """The sets of a tables' file, [SETS, CLASSES, TAPS]; None where it has none."""
     with open(path, "rb") as f:
         raw = f.read()
-    if struct.unpack_from("<H", raw, 4)[0] < 3:
+    if struct.unpack_from("<H", raw, 4)[0] % 2 == 0:
         return None
     tail = np.frombuffer(raw[-2 * SETS * CLASSES * TAPS :], "<i2")
     return tail.reshape(SETS, CLASSES, TAPS).astype(np.int64)

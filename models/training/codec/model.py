@@ -42,6 +42,7 @@ GROUP = 4  # channels that share a scale index
 RECENT = 4  # groups whose magnitudes make a block's activity
 LEVELS = 5
 Z_MAX = 31
+Z_CTX = 16
 STATE_SCALE = 16.0
 PIXEL_SCALE = 1 / 32.0
 # |v| is rounded down below k + 1 - d. d of the encoder's guess at a group's level:
@@ -232,15 +233,32 @@ def contexts(sym, last, tile_rows):
     """Neighbour context of every symbol: 0..5. Causal, inside one tile, exact."""
     a = sym.abs()
     h = a.shape[1]
-    pad = F.pad(a, (0, 0, 1, 1, 1, 0))
-    north, nw, ne = pad[:, :-1, 1:-1], pad[:, :-1, :-2], pad[:, :-1, 2:]
-    top = (torch.arange(h, device=a.device) % tile_rows == 0)[None, :, None, None]
-    up = torch.where(top, torch.zeros_like(north), 2 * north + nw + ne)
-    m = 2 * pad[:, 1:, :-2] + up
+    pad = F.pad(a, (0, 0, 2, 1, 2, 0))
+    in_tile = torch.arange(h, device=a.device)[None, :, None, None] % tile_rows
+    north, nw, ne = pad[:, 1:-1, 2:-1], pad[:, 1:-1, 1:-2], pad[:, 1:-1, 3:]
+    up = (2 * north + nw + ne) * (in_tile > 0) + pad[:, :-2, 2:-1] * (in_tile > 1)
+    m = 2 * pad[:, 2:, 1:-2] + pad[:, 2:, :-3] + up
     if last is not None:
         m = m + 2 * last.abs()
     bounds = torch.tensor([0.5, 2.5, 4.5, 8.5, 16.5], device=a.device)
     return torch.bucketize(m, bounds)
+
+
+def z_contexts(z, tile_rows):
+    """Context of every hyper-latent: 0..15. Of tiles of `tile_rows` rows of 1/16.
+
+    The shipped tables have it; the trainer's rate model goes by the quality.
+    """
+    a = z.abs().long()
+    b, h, w, c = a.shape
+    pad = F.pad(a, (2, 0, 1, 0, 1, 0))
+    west, north = pad[:, 1:, :-1, 2:], pad[:, :-1, 1:, 2:]
+    before = pad[:, 1:, 1:, 1:-1] + pad[:, 1:, 1:, :-2]
+    left = (torch.arange(w, device=a.device) > 0)[None, None, :, None].expand_as(a)
+    above = (torch.arange(h, device=a.device) % (tile_rows // 4) > 0)[None, :, None, None].expand_as(a)
+    around = (left * west + above * north) * (2 - (left & above).long())
+    m = torch.where(left | above, (around + 2 * before + 1) // 3, before)
+    return m.clamp(max=Z_CTX - 1)
 
 
 def activity_levels(sym):

@@ -118,7 +118,7 @@ class Entropy(unittest.TestCase):
                     at = lambda dy, dx: (
                         abs(s[0, y + dy, x + dx, c]) if 0 <= x + dx < 4 and y + dy >= y // 8 * 8 else 0
                     )
-                    m = 2 * at(0, -1) + 2 * at(-1, 0) + at(-1, -1) + at(-1, 1) + 2 * abs(p[0, y, x, c])
+                    m = 2 * at(0, -1) + 2 * at(-1, 0) + at(-1, -1) + at(-1, 1) + at(0, -2) + at(-2, 0) + 2 * abs(p[0, y, x, c])
                     want = next((i for i, top in enumerate((0, 2, 4, 8, 16)) if m <= top), 5)
                     self.assertEqual(got[0, y, x, c], want)
 
@@ -131,14 +131,32 @@ class Entropy(unittest.TestCase):
             total = np.abs(s[0, y, x, max(0, first - 16) : first]).sum()
             self.assertEqual(got[0, y, x, c], next((i for i, top in enumerate((0, 2, 6, 15)) if total <= top), 4))
 
+    def test_z_contexts(self):
+        z = np.random.default_rng(5).integers(-9, 10, (1, 4, 3, 5))
+        got = codec.z_contexts(torch.from_numpy(z), 8).numpy()
+        for y, x, c in np.ndindex(4, 3, 5):
+            at = lambda dy, dx, dc: abs(z[0, y + dy, x + dx, c + dc]) if c + dc >= 0 else 0
+            before = at(0, 0, -1) + at(0, 0, -2)
+            around = [at(dy, dx, 0) for dy, dx, there in ((0, -1, x > 0), (-1, 0, y % 2 > 0)) if there]
+            want = (2 * sum(around) // len(around) + 2 * before + 1) // 3 if around else before
+            self.assertEqual(got[0, y, x, c], min(want, 15))
+
     def test_tables(self):
         counts = export.Counts(codec.TIERS["S"])
-        counts.y[3, 1, 17] = 1e6
-        z, y = counts.tables()
-        raw = export.table_bytes(z, y)
-        z2, y2 = export.read_tables(raw)
+        # One channel's symbols at index 4 (3 here) are those of others at 6.
+        k = np.abs(np.arange(-export.Y_MAX, export.Y_MAX + 2))
+        for channel in range(128):
+            for i in range(3, 8):
+                strength = i + (2 if channel == 7 else 0)
+                counts.y[channel, i, 1] = 1e4 * np.exp(-k / strength) / strength
+        z, y, offsets = counts.tables()
+        self.assertEqual(offsets[7], 2)
+        self.assertEqual(np.count_nonzero(offsets), 1)
+        raw = export.table_bytes(z, y, offsets)
+        z2, y2, offsets2 = export.read_tables(raw)
         np.testing.assert_array_equal(z, z2)
         np.testing.assert_array_equal(y, y2)
+        np.testing.assert_array_equal(offsets, offsets2[:128])
         for t in (z, y):
             self.assertTrue((t.astype(int).sum(-1) == 1 << export.PROB_BITS).all() and t.min() >= 1)
 

@@ -543,7 +543,7 @@ impl Stream {
                 });
                 let state = apart.as_mut().unwrap_or(state);
                 let decoded =
-                    sent.and_then(|sent| read_tile(tables, quality, width, tile, sent, key, state));
+                    sent.and_then(|sent| read_tile(tables, width, tile, sent, key, state));
                 decoded.unwrap_or_else(|| {
                     state.sound = false;
                     TileSymbols::concealed(tile, before[tile.parts()].to_vec(), key)
@@ -616,7 +616,6 @@ impl Stream {
 /// Decodes a tile's parts; `None` where any of them is damaged.
 fn read_tile(
     tables: &entropy::Tables,
-    quality: u8,
     width: usize,
     tile: &Tile,
     sent: &bitstream::Tile<'_>,
@@ -629,7 +628,7 @@ fn read_tile(
     if !key {
         code::decode_tile(width, sent.motion, &mut vectors, &mut skip).ok()?;
     }
-    let z = entropy::decode_z(tables, quality, &tile.shape, &skip, sent.z).ok()?;
+    let z = entropy::decode_z(tables, &tile.shape, &skip, sent.z).ok()?;
     let y = if state.sound {
         entropy::decode_y(tables, &tile.shape, &z, &skip, sent.y, &mut state.history).ok()?
     } else {

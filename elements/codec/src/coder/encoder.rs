@@ -598,7 +598,7 @@ impl<S: Depth> Encoder<S> {
             } else {
                 code::encode_tile(layout.blocks_wide(), vectors, skip)
             },
-            z: entropy::encode_z(tables, header.quality, &tile.shape, skip, &z),
+            z: entropy::encode_z(tables, &tile.shape, skip, &z),
             y: entropy::encode_y_counting(tables, &tile.shape, &z, skip, &y, history, &mut costs),
             costs,
         }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The exact entropy coder: integers in, integers out, and no float anywhere.
 //!
-//! A tile has two streams. `z` (the hyper-latents) is coded with static tables chosen by quality
-//! group and channel. `y` (the latents) is coded with static tables chosen by a scale index, which
-//! is a part of `z` itself, and by a context of already coded neighbours. Both sides therefore pick
+//! A tile has two streams. `z` (the hyper-latents) is coded with static tables chosen by channel and by a context
+//! of what is already coded. `y` (the latents) is coded with static tables chosen by a scale index, which
+//! is a part of `z` itself, moved by a number of the channel's own, and by a context of already coded neighbours. Both sides therefore pick
 //! the same table on every device: nothing depends on how a network's floats were rounded.
 //!
 //! - [`tables`]: the tables' file, parsed with hostile input in mind;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Order, contexts and escapes of a tile's two symbol streams.
 //!
-//! z: channel by channel, row by row; one lane; the table is chosen by quality group and channel.
+//! z: channel by channel, row by row; one lane; the table is chosen by channel and by the magnitudes
+//! around: left and above in the same channel, and at the same position in the two channels before.
 //! Where all 16 blocks of a position are skipped, its z means nothing to the symbols. If there are
 //! such positions, the stream begins with one bit; 1 says that they are not coded, and are zero.
 //!
 //! y: channels in groups of four (the four that share a scale index), then row by row, position by
 //! position, then the four channels of the group on lanes 0, 1, 0, 1. The order keeps four
 //! independent context chains in flight. Nothing is coded where the index is 0 or the block is
-//! skipped. The context has two parts: a sum of neighbouring magnitudes in the same channel,
-//! `2|W| + 2|N| + |NW| + |NE| + 2|P|`, P being the symbol at the same place in the frame before; and
-//! the activity of the block, the sum of its magnitudes in the four groups coded before this one.
+//! skipped. The table is chosen by the scale index, moved by the channel's own offset, and by a context of two parts:
+//! a sum of neighbouring magnitudes in the same channel, `2|W| + 2|N| + |NW| + |NE| + |WW| + |NN| + 2|P|`, P being the
+//! symbol at the same place in the frame before; and the activity of the block, the sum of its magnitudes in the four groups coded before this one.
 //!
 //! An escape is the last symbol of a table, followed by equally likely bits: the sign, then
 //! `|v| - max - 1` as an Exp-Golomb number of at most 16 prefix bits.
@@ -18,10 +19,9 @@
 //! A stream without symbols is empty, and so is a z stream of zeros only.
 
 use super::rans::{self, Decoder, Op, push_bits};
+use super::tables::{GROUP, Z_CONTEXT_COUNT};
 use super::{EntropyError, Table, Tables};
 
-/// Channels that share one scale index.
-pub const GROUP: usize = 4;
 /// Largest scale index.
 const MAX_INDEX: u32 = 31;
 /// Magnitudes are kept up to this: a sum above 16 is the last context anyway.
@@ -29,7 +29,7 @@ const MAGNITUDE_CAP: u32 = 17;
 /// Longest Exp-Golomb prefix.
 const MAX_PREFIX: u32 = 16;
 
-/// Context of a sum of magnitudes, at most 8 times the cap.
+/// Context of a sum of magnitudes, at most 10 times the cap.
 const CONTEXT: [u8; 256] = {
     let mut table = [5u8; 256];
     let mut m = 0;
@@ -125,7 +125,8 @@ impl TileShape {
     }
 }
 
-/// Magnitudes of a tile's last coded y, capped, with a border of zeros above and at the sides.
+/// Magnitudes of a tile's last coded y, capped, with a border of zeros: two rows above, two positions on the left,
+/// one on the right.
 ///
 /// Coding a frame replaces them in place: above and left of the current position they belong to the
 /// current frame, elsewhere to the one before.
@@ -139,8 +140,8 @@ pub struct TileHistory {
 impl TileHistory {
     /// All zero, as at a key frame.
     pub fn new(shape: &TileShape) -> Self {
-        let stride = shape.width16() + 2;
-        let rows = shape.height16() + 1;
+        let stride = LEFT + shape.width16() + 1;
+        let rows = ABOVE + shape.height16();
         Self {
             magnitudes: vec![[0; GROUP]; shape.channels.div_ceil(GROUP) * rows * stride],
             stride,
@@ -159,15 +160,55 @@ impl TileHistory {
     }
 }
 
-/// The row above `row` of a group's magnitudes, and `row` itself, with their borders.
-#[inline(always)]
-fn rows(
-    history: &mut [[u8; GROUP]],
-    row: usize,
-    stride: usize,
-) -> (&[[u8; GROUP]], &mut [[u8; GROUP]]) {
-    let (before, after) = history.split_at_mut((row + 1) * stride);
-    (&before[row * stride..], &mut after[..stride])
+/// Widths of a history's border above and on the left.
+const ABOVE: usize = 2;
+const LEFT: usize = 2;
+
+/// A row of a group's magnitudes and the two above it, with their borders.
+struct Rows<'a> {
+    two_above: &'a [[u8; GROUP]],
+    above: &'a [[u8; GROUP]],
+    current: &'a mut [[u8; GROUP]],
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    fn new(history: &'a mut [[u8; GROUP]], row: usize, stride: usize) -> Self {
+        let (before, after) = history.split_at_mut((row + ABOVE) * stride);
+        let (two_above, above) = before[row * stride..].split_at(stride);
+        Self {
+            two_above,
+            above,
+            current: &mut after[..stride],
+        }
+    }
+
+    /// Contexts of the four channels at a position of the row.
+    #[inline(always)]
+    fn contexts(&self, x: usize) -> [usize; GROUP] {
+        let four = |at: &[u8; GROUP]| u32::from_le_bytes(*at);
+        let at = x + LEFT;
+        let (nw, n, ne) = (
+            four(&self.above[at - 1]),
+            four(&self.above[at]),
+            four(&self.above[at + 1]),
+        );
+        let (ww, w, p) = (
+            four(&self.current[at - 2]),
+            four(&self.current[at - 1]),
+            four(&self.current[at]),
+        );
+        let nn = four(&self.two_above[at]);
+        // All four at once: ten times the cap fits a byte, so nothing carries over.
+        let sums = 2 * (w + n + p) + nw + ne + ww + nn;
+        sums.to_le_bytes()
+            .map(|m| usize::from(CONTEXT[usize::from(m)]))
+    }
+
+    #[inline(always)]
+    fn set(&mut self, x: usize, magnitudes: [u8; GROUP]) {
+        self.current[x + LEFT] = magnitudes;
+    }
 }
 
 #[inline(always)]
@@ -178,19 +219,6 @@ fn scale_index(z: i8) -> usize {
 #[inline(always)]
 fn magnitude(v: i32) -> u8 {
     v.unsigned_abs().min(MAGNITUDE_CAP) as u8
-}
-
-/// Contexts of the four channels at position `x` of a row (without its border), whose magnitudes and
-/// those of the row above are given with their borders.
-#[inline(always)]
-fn contexts(above: &[[u8; GROUP]], current: &[[u8; GROUP]], x: usize) -> [usize; GROUP] {
-    let four = |at: &[u8; GROUP]| u32::from_le_bytes(*at);
-    let (nw, n, ne) = (four(&above[x]), four(&above[x + 1]), four(&above[x + 2]));
-    let (w, p) = (four(&current[x]), four(&current[x + 1]));
-    // All four at once: eight times the cap fits a byte, so nothing carries over.
-    let sums = 2 * (w + n + p) + nw + ne;
-    sums.to_le_bytes()
-        .map(|m| usize::from(CONTEXT[usize::from(m)]))
 }
 
 /// Appends a value: a table's symbol, or an escape and its bits.
@@ -263,14 +291,28 @@ fn live_positions(shape: &TileShape, skip: &[bool]) -> Vec<bool> {
     live
 }
 
+/// Context of z at a position of a channel, from what is coded before it.
+#[inline(always)]
+fn z_context(shape: &TileShape, z: &[i8], channel: usize, at: usize) -> usize {
+    let size = shape.width64 * shape.height64;
+    let magnitude = |channel: usize, at: usize| u32::from(z[channel * size + at].unsigned_abs());
+    let back = |by: usize| match channel >= by {
+        true => magnitude(channel - by, at),
+        false => 0,
+    };
+    let before = back(1) + back(2);
+    let left = (at % shape.width64 > 0).then(|| magnitude(channel, at - 1));
+    let above = (at >= shape.width64).then(|| magnitude(channel, at - shape.width64));
+    let context = match (left, above) {
+        (Some(left), Some(above)) => (left + above + 2 * before + 1) / 3,
+        (Some(one), None) | (None, Some(one)) => (2 * one + 2 * before + 1) / 3,
+        (None, None) => before,
+    };
+    (context as usize).min(Z_CONTEXT_COUNT - 1)
+}
+
 /// Codes a tile's z (`z_channels` planes of `height64 * width64`); `skip` has one flag a block.
-pub fn encode_z(
-    tables: &Tables,
-    quality: u8,
-    shape: &TileShape,
-    skip: &[bool],
-    z: &[i8],
-) -> Vec<u8> {
+pub fn encode_z(tables: &Tables, shape: &TileShape, skip: &[bool], z: &[i8]) -> Vec<u8> {
     assert_eq!(z.len(), shape.z_len());
     if z.iter().all(|&v| v == 0) {
         return Vec::new();
@@ -285,8 +327,10 @@ pub fn encode_z(
             live.fill(true);
         }
     }
-    for (plane, table) in planes().zip(tables.z_tables(quality)) {
-        for (&v, _) in plane.iter().zip(&live).filter(|(_, live)| **live) {
+    for (channel, plane) in planes().enumerate() {
+        let candidates = tables.z_tables(channel);
+        for (at, &v) in plane.iter().enumerate().filter(|(at, _)| live[*at]) {
+            let table = &candidates[z_context(shape, z, channel, at)];
             push_value(&mut ops, 0, table, i32::from(v), tables.z_max());
         }
     }
@@ -296,7 +340,6 @@ pub fn encode_z(
 /// Decodes what [`encode_z`] made.
 pub fn decode_z(
     tables: &Tables,
-    quality: u8,
     shape: &TileShape,
     skip: &[bool],
     data: &[u8],
@@ -311,11 +354,13 @@ pub fn decode_z(
     if live.contains(&false) && decoder.bits(0, 1) == 0 {
         live.fill(true);
     }
-    let planes = z.chunks_exact_mut(shape.width64 * shape.height64);
-    for (plane, table) in planes.zip(tables.z_tables(quality)) {
-        for (v, _) in plane.iter_mut().zip(&live).filter(|(_, live)| **live) {
+    let size = shape.width64 * shape.height64;
+    for channel in 0..shape.z_channels {
+        let candidates = tables.z_tables(channel);
+        for at in (0..size).filter(|at| live[*at]) {
+            let table = &candidates[z_context(shape, &z, channel, at)];
             let symbol = decoder.symbol(0, table) as i32;
-            *v = if symbol <= 2 * max {
+            z[channel * size + at] = if symbol <= 2 * max {
                 (symbol - max) as i8
             } else {
                 let (lowest, highest) = (i32::from(i8::MIN), i32::from(i8::MAX));
@@ -391,24 +436,27 @@ fn walk_y<'a>(
         let stride = history.stride;
         let history = history.group(group);
         for row in 0..height {
-            let (above, current) = rows(history, row, stride);
+            let mut rows = Rows::new(history, row, stride);
             for x in 0..width {
                 let index = scale_index(indices[(row / 4) * shape.width64 + x / 4]);
                 let block = row * width + x;
                 if index == 0 || skip[block] {
                     debug_assert!((0..GROUP).all(|c| planes[c * blocks + block] == 0));
-                    current[x + 1] = [0; GROUP];
+                    rows.set(x, [0; GROUP]);
                     activity[block][group % RECENT] = 0;
                     continue;
                 }
-                let candidates = tables.y_tables(index, level(activity[block]));
-                let contexts = contexts(above, current, x);
+                let candidates = tables.y_tables_of(group, index);
+                let level = level(activity[block]);
+                let contexts = rows.contexts(x);
+                let values: [i32; GROUP] =
+                    std::array::from_fn(|c| i32::from(planes[c * blocks + block]));
                 for c in 0..GROUP {
-                    let value = i32::from(planes[c * blocks + block]);
-                    code(block, c, &candidates[contexts[c]], value);
-                    current[x + 1][c] = magnitude(value);
+                    code(block, c, candidates.get(c, level, contexts[c]), values[c]);
                 }
-                activity[block][group % RECENT] = recent(current[x + 1]);
+                let magnitudes = values.map(magnitude);
+                rows.set(x, magnitudes);
+                activity[block][group % RECENT] = recent(magnitudes);
             }
         }
     }
@@ -485,24 +533,26 @@ pub fn decode_y(
                 return Err(EntropyError::Truncated);
             }
             let indices = &indices[row / 4 * shape.width64..][..shape.width64];
-            let (above, current) = rows(history, row, stride);
+            let mut rows = Rows::new(history, row, stride);
             let line = row * width..(row + 1) * width;
             let skip = &skip[line.clone()];
             let activity = &mut activity[line.clone()];
             let mut planes = [&mut *p0, &mut *p1, &mut *p2, &mut *p3].map(|p| &mut p[line.clone()]);
             for (x64, &index) in indices.iter().enumerate() {
                 let index = scale_index(index);
+                let candidates = tables.y_tables_of(group, index);
                 for x in 4 * x64..4 * x64 + 4 {
                     if index == 0 || skip[x] {
-                        current[x + 1] = [0; GROUP];
+                        rows.set(x, [0; GROUP]);
                         activity[x][group % RECENT] = 0;
                         continue;
                     }
-                    let candidates = tables.y_tables(index, level(activity[x]));
-                    let contexts = contexts(above, current, x);
+                    let level = level(activity[x]);
+                    let contexts = rows.contexts(x);
                     let mut values = [0i32; GROUP];
                     for c in 0..GROUP {
-                        let symbol = decoder.symbol(c & 1, &candidates[contexts[c]]) as i32;
+                        let symbol =
+                            decoder.symbol(c & 1, candidates.get(c, level, contexts[c])) as i32;
                         values[c] = if symbol <= 2 * max {
                             symbol - max
                         } else {
@@ -511,7 +561,7 @@ pub fn decode_y(
                         };
                     }
                     let magnitudes = values.map(magnitude);
-                    current[x + 1] = magnitudes;
+                    rows.set(x, magnitudes);
                     activity[x][group % RECENT] = recent(magnitudes);
                     for (plane, value) in planes.iter_mut().zip(values) {
                         plane[x] = value as i16;
@@ -592,16 +642,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn frames_round_trip(seed in any::<u64>(), spread in 0u32..300, skips in 0u32..101, quality in 0u8..64) {
+        fn frames_round_trip(seed in any::<u64>(), spread in 0u32..300, skips in 0u32..101) {
             let tables = tables();
             let mut noise = Noise(seed);
             let mut sent = TileHistory::new(&SHAPE);
             let mut got = TileHistory::new(&SHAPE);
             for _ in 0..3 {
                 let (z, skip, y) = frame(&mut noise, spread, skips);
-                let z_bytes = encode_z(&tables, quality, &SHAPE, &skip, &z);
+                let z_bytes = encode_z(&tables, &SHAPE, &skip, &z);
                 let y_bytes = encode_y(&tables, &SHAPE, &z, &skip, &y, &mut sent);
-                prop_assert_eq!(&decode_z(&tables, quality, &SHAPE, &skip, &z_bytes).unwrap(), &z);
+                prop_assert_eq!(&decode_z(&tables, &SHAPE, &skip, &z_bytes).unwrap(), &z);
                 prop_assert_eq!(&decode_y(&tables, &SHAPE, &z, &skip, &y_bytes, &mut got).unwrap(), &y);
                 prop_assert_eq!(&sent.magnitudes, &got.magnitudes);
             }
@@ -611,7 +661,7 @@ mod tests {
         fn random_bytes_are_safe(seed in any::<u64>(), bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let tables = tables();
             let (z, skip, _) = frame(&mut Noise(seed), 40, 10);
-            let _ = decode_z(&tables, 0, &SHAPE, &skip, &bytes);
+            let _ = decode_z(&tables, &SHAPE, &skip, &bytes);
             let _ = decode_y(&tables, &SHAPE, &z, &skip, &bytes, &mut TileHistory::new(&SHAPE));
         }
 
@@ -633,16 +683,13 @@ mod tests {
         // All blocks of the first two rows of positions but one are skipped.
         let mut skip = vec![true; SHAPE.blocks()];
         skip[0] = false;
-        let whole = encode_z(&tables, 30, &SHAPE, &skip, &z);
-        assert_eq!(
-            decode_z(&tables, 30, &SHAPE, &skip, &whole).as_ref(),
-            Ok(&z)
-        );
+        let whole = encode_z(&tables, &SHAPE, &skip, &z);
+        assert_eq!(decode_z(&tables, &SHAPE, &skip, &whole).as_ref(), Ok(&z));
         for plane in z.chunks_exact_mut(SHAPE.width64 * SHAPE.height64) {
             plane[1..].fill(0);
         }
-        let few = encode_z(&tables, 30, &SHAPE, &skip, &z);
-        assert_eq!(decode_z(&tables, 30, &SHAPE, &skip, &few).as_ref(), Ok(&z));
+        let few = encode_z(&tables, &SHAPE, &skip, &z);
+        assert_eq!(decode_z(&tables, &SHAPE, &skip, &few).as_ref(), Ok(&z));
         assert!(
             few.len() * 4 < whole.len(),
             "{} and {}",
@@ -657,7 +704,7 @@ mod tests {
         let z = vec![0i8; SHAPE.z_len()];
         let y = vec![0i16; SHAPE.y_len()];
         let skip = vec![false; SHAPE.blocks()];
-        assert!(encode_z(&tables, 30, &SHAPE, &skip, &z).is_empty());
+        assert!(encode_z(&tables, &SHAPE, &skip, &z).is_empty());
         assert!(
             encode_y(
                 &tables,
@@ -697,20 +744,51 @@ mod tests {
     #[test]
     fn contexts_of_four_channels_are_those_of_each() {
         let mut noise = Noise(3);
+        let (width, stride) = (3, LEFT + 3 + 1);
         for _ in 0..1000 {
-            let mut row = || -> Vec<[u8; GROUP]> {
-                let mut any = || (noise.next() % (MAGNITUDE_CAP + 1)) as u8;
-                (0..5).map(|_| std::array::from_fn(|_| any())).collect()
-            };
-            let (above, current) = (row(), row());
-            for x in 0..3 {
+            let mut any = || (noise.next() % (MAGNITUDE_CAP + 1)) as u8;
+            let mut history: Vec<[u8; GROUP]> = (0..4 * stride)
+                .map(|_| std::array::from_fn(|_| any()))
+                .collect();
+            let at = history.clone();
+            let rows = Rows::new(&mut history, 1, stride);
+            for x in 0..width {
                 let expected: [usize; GROUP] = std::array::from_fn(|c| {
-                    let [nw, n, ne] = [0, 1, 2].map(|i| usize::from(above[x + i][c]));
-                    let [w, p] = [0, 1].map(|i| usize::from(current[x + i][c]));
-                    usize::from(CONTEXT[2 * (w + n + p) + nw + ne])
+                    let [nn, nw, n, ne, ww, w, p] =
+                        [(1, 2), (2, 1), (2, 2), (2, 3), (3, 0), (3, 1), (3, 2)]
+                            .map(|(row, i)| usize::from(at[row * stride + x + i][c]));
+                    usize::from(CONTEXT[2 * (w + n + p) + nw + ne + ww + nn])
                 });
-                assert_eq!(contexts(&above, &current, x), expected);
+                assert_eq!(rows.contexts(x), expected);
             }
+        }
+    }
+
+    #[test]
+    fn contexts_of_z() {
+        let shape = TileShape {
+            channels: 12,
+            z_channels: 3,
+            width64: 2,
+            height64: 2,
+        };
+        let z = [3, -5, 7, 0, 1, 2, -4, 9, 0, 6, 30, -128];
+        // Neighbours left and above, twice the one there is, or none; the channels before count twice.
+        for (channel, at, expected) in [
+            (0, 0, 0),
+            (0, 1, (2 * 3 + 1) / 3),
+            (0, 2, (2 * 3 + 1) / 3),
+            (0, 3, (7 + 5 + 1) / 3),
+            (1, 0, 3),
+            (1, 3, (4 + 2 + 1) / 3),
+            (2, 1, (2 * (2 + 5) + 1) / 3),
+            (2, 3, 15),
+        ] {
+            assert_eq!(
+                z_context(&shape, &z, channel, at),
+                expected,
+                "{channel}, {at}"
+            );
         }
     }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The tables' file: static frequencies, fitted by the trainer and shipped as integers.
 //!
-//! Little endian: `AICT`, `u16` version (2), probability bits (14), z channels, z quality groups,
-//! z maximum, y index count, y context count, y maximum; then for each z table (group major, channel
+//! Little endian: `AICT`, `u16` version (4), probability bits (14), z channels, z context count,
+//! z maximum, y index count, y context count, y maximum; then for each z table (channel major, context
 //! minor) and each y table (index major, then activity level, context minor) `2 * max + 2` frequencies: the symbols
-//! `-max..=max` and the escape. Every frequency is at least 1 and a table's sum is `1 << 14`.
-//! Version 3 goes on with the numbers of the [loop filter](crate::loop_filter), weights as two's complement.
+//! `-max..=max` and the escape. Every frequency is at least 1 and a table's sum is `1 << 14`. Then, for four times
+//! as many channels of y as z has, what is added to the scale index: signed bytes.
+//! Version 5 goes on with the numbers of the [loop filter](crate::loop_filter), weights as two's complement.
 //! The SHA-256 of the whole file is the tables' hash, which streams carry.
 
 use super::rans::{Op, PROB_BITS};
@@ -14,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 const MAGIC: &[u8; 4] = b"AICT";
 /// Without filters and with them.
-const VERSIONS: [u16; 2] = [2, 3];
+const VERSIONS: [u16; 2] = [4, 5];
 const HEADER: usize = 4 + 8 * 2;
 /// Slots of the coarse look-up: the decoder starts its search here.
 const COARSE: usize = 512;
@@ -23,21 +24,25 @@ const COARSE_SHIFT: u32 = PROB_BITS - 9;
 const MAX_LIMIT: u16 = 127;
 /// Scale indices that are coded (1 to 31; index 0 means a zero that is not coded).
 pub const Y_INDEX_COUNT: usize = 31;
+/// Contexts of z.
+pub const Z_CONTEXT_COUNT: usize = 16;
 /// Contexts of y by its neighbours.
 pub const Y_NEIGHBOUR_COUNT: usize = 6;
 /// Levels of activity in what was coded of the block before.
 pub const Y_LEVEL_COUNT: usize = 5;
 /// All contexts of y: level major, neighbours minor.
 pub const Y_CONTEXT_COUNT: usize = Y_LEVEL_COUNT * Y_NEIGHBOUR_COUNT;
-/// Qualities in one group of z tables.
-pub const QUALITIES: usize = 64;
+/// Channels of y that share one scale index.
+pub const GROUP: usize = 4;
+/// Largest number that a channel adds to its scale index, or takes from it.
+const LARGEST_OFFSET: i8 = 30;
 
 /// Why a tables file was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TablesError {
     #[error("not an entropy tables file: it does not begin with \"AICT\"")]
     Magic,
-    #[error("entropy tables of version {0}; this build reads versions 2 and 3")]
+    #[error("entropy tables of version {0}; this build reads versions 4 and 5")]
     Version(u16),
     #[error("entropy tables: {field} is {value}, expected {expected}")]
     Field {
@@ -49,6 +54,10 @@ pub enum TablesError {
     Size { actual: usize, expected: usize },
     #[error("entropy table {table}: {reason}")]
     Frequencies { table: usize, reason: &'static str },
+    #[error(
+        "entropy tables: channel {channel} moves its scale index by {offset}, but by 30 at most is possible"
+    )]
+    Offset { channel: usize, offset: i8 },
     #[error("loop filters in the entropy tables: {0}")]
     Filters(&'static str),
 }
@@ -167,8 +176,9 @@ impl std::fmt::Debug for Table {
 pub struct Tables {
     z: Vec<Table>,
     y: Vec<Table>,
+    /// What the channels of each group add to its scale index.
+    offsets: Vec<[i8; GROUP]>,
     z_channels: usize,
-    z_groups: usize,
     z_max: i32,
     y_max: i32,
     filters: Option<Filters>,
@@ -191,7 +201,7 @@ impl Tables {
             .map(|b| u16::from_le_bytes([b[0], b[1]]));
         let mut next = || fields.next().unwrap_or_default();
         let (version, prob_bits) = (next(), next());
-        let (z_channels, z_groups, z_max) = (next(), next(), next());
+        let (z_channels, z_context_count, z_max) = (next(), next(), next());
         let (y_index_count, y_context_count, y_max) = (next(), next(), next());
         if !VERSIONS.contains(&version) {
             return Err(TablesError::Version(version));
@@ -214,13 +224,8 @@ impl Tables {
             z_channels,
             "1 to 256",
         )?;
-        let groups_ok = matches!(z_groups, 1 | 2 | 4 | 8 | 16 | 32 | 64);
-        check(
-            groups_ok,
-            "z quality groups",
-            z_groups,
-            "a power of two up to 64",
-        )?;
+        let z_contexts_ok = usize::from(z_context_count) == Z_CONTEXT_COUNT;
+        check(z_contexts_ok, "z context count", z_context_count, "16")?;
         let maximum = 1..=MAX_LIMIT;
         check(maximum.contains(&z_max), "z maximum", z_max, "1 to 127")?;
         check(maximum.contains(&y_max), "y maximum", y_max, "1 to 127")?;
@@ -229,20 +234,29 @@ impl Tables {
         let y_contexts_ok = usize::from(y_context_count) == Y_CONTEXT_COUNT;
         check(y_contexts_ok, "y context count", y_context_count, "30")?;
 
-        let z_tables = usize::from(z_groups) * usize::from(z_channels);
+        let z_tables = Z_CONTEXT_COUNT * usize::from(z_channels);
         let y_tables = Y_INDEX_COUNT * Y_CONTEXT_COUNT;
         let z_symbols = 2 * usize::from(z_max) + 2;
         let y_symbols = 2 * usize::from(y_max) + 2;
         let tables = 2 * (z_tables * z_symbols + y_tables * y_symbols);
         let filtered = version == VERSIONS[1];
-        let expected = HEADER + tables + if filtered { 2 * Filters::LEN } else { 0 };
+        let offsets = GROUP * usize::from(z_channels);
+        let filters = if filtered { 2 * Filters::LEN } else { 0 };
+        let expected = HEADER + tables + offsets + filters;
         if data.len() != expected {
             return Err(TablesError::Size {
                 actual: data.len(),
                 expected,
             });
         }
-        let (body, filters) = body.split_at(tables);
+        let (body, rest) = body.split_at(tables);
+        let (offsets, filters) = rest.split_at(offsets);
+        let offsets: Vec<i8> = offsets.iter().map(|b| *b as i8).collect();
+        if let Some((channel, &offset)) = (offsets.iter().enumerate())
+            .find(|(_, o)| o.unsigned_abs() > LARGEST_OFFSET.unsigned_abs())
+        {
+            return Err(TablesError::Offset { channel, offset });
+        }
         let (z_body, y_body) = body.split_at(2 * z_tables * z_symbols);
         let numbers: Vec<u16> = filters
             .chunks_exact(2)
@@ -267,8 +281,8 @@ impl Tables {
         Ok(Self {
             z: read(z_body, z_symbols, 0)?,
             y: read(y_body, y_symbols, z_tables)?,
+            offsets: offsets.as_chunks().0.to_vec(),
             z_channels: usize::from(z_channels),
-            z_groups: usize::from(z_groups),
             z_max: i32::from(z_max),
             y_max: i32::from(y_max),
             filters: match filtered {
@@ -308,22 +322,37 @@ impl Tables {
         self.y_max
     }
 
-    /// The z tables of one quality (0 to 63), one a channel.
-    pub fn z_tables(&self, quality: u8) -> &[Table] {
-        let quality = usize::from(quality).min(QUALITIES - 1);
-        let group = quality * self.z_groups / QUALITIES;
-        &self.z[group * self.z_channels..][..self.z_channels]
+    /// The z tables of a channel, one a context.
+    pub fn z_tables(&self, channel: usize) -> &[Table] {
+        &self.z[channel * Z_CONTEXT_COUNT..][..Z_CONTEXT_COUNT]
     }
 
-    /// The y tables of one scale index (1 to 31) and level of activity (0 to 4), one a context of
-    /// the neighbours.
+    /// For the four channels of a group whose scale index (1 to 31) is coded, where their y tables begin.
     #[inline(always)]
-    pub fn y_tables(&self, index: usize, level: usize) -> &[Table; Y_NEIGHBOUR_COUNT] {
-        let index = index.clamp(1, Y_INDEX_COUNT) - 1;
-        let level = level.min(Y_LEVEL_COUNT - 1);
-        let first = (index * Y_LEVEL_COUNT + level) * Y_NEIGHBOUR_COUNT;
-        let tables = &self.y[first..][..Y_NEIGHBOUR_COUNT];
-        tables.first_chunk().expect("six contexts were parsed")
+    pub fn y_tables_of(&self, group: usize, index: usize) -> YTables<'_> {
+        let firsts = self.offsets[group].map(|offset| {
+            let index = (index as isize + isize::from(offset)).clamp(1, Y_INDEX_COUNT as isize);
+            (index as usize - 1) * Y_CONTEXT_COUNT
+        });
+        YTables {
+            tables: &self.y,
+            firsts,
+        }
+    }
+}
+
+/// The y tables of four channels that share a scale index.
+#[derive(Debug, Clone, Copy)]
+pub struct YTables<'a> {
+    tables: &'a [Table],
+    firsts: [usize; GROUP],
+}
+
+impl<'a> YTables<'a> {
+    /// That of one of the four channels, for a level of activity and a context of the neighbours.
+    #[inline(always)]
+    pub fn get(&self, channel: usize, level: usize, context: usize) -> &'a Table {
+        &self.tables[self.firsts[channel] + level * Y_NEIGHBOUR_COUNT + context]
     }
 }
 
@@ -333,7 +362,7 @@ pub mod synthetic {
     /// The bytes of a tables file.
     pub fn file(z_channels: u16, z_max: u16, y_max: u16) -> Vec<u8> {
         let mut out = b"AICT".to_vec();
-        for v in [2, 14, z_channels, 8, z_max, 31, 30, y_max] {
+        for v in [4, 14, z_channels, 16, z_max, 31, 30, y_max] {
             out.extend_from_slice(&u16::to_le_bytes(v));
         }
         let mut push = |max: u16, spread: f64| {
@@ -352,7 +381,7 @@ pub mod synthetic {
                 out.extend_from_slice(&f.to_le_bytes());
             }
         };
-        for table in 0..8 * z_channels {
+        for table in 0..16 * z_channels {
             push(z_max, 0.5 + f64::from(table % 5));
         }
         for index in 1..=31u16 {
@@ -363,6 +392,7 @@ pub mod synthetic {
                 );
             }
         }
+        out.extend((0..4 * z_channels).map(|channel| (channel % 7) as u8 ^ 255));
         out
     }
 }
@@ -377,12 +407,13 @@ mod tests {
         let file = synthetic::file(32, 20, 40);
         let tables = Tables::parse(&file).unwrap();
         assert_eq!(tables.z_channels(), 32);
-        assert_eq!(tables.z_tables(0).len(), 32);
-        assert_eq!(tables.z_tables(63)[31].len(), 42);
-        assert_eq!(tables.y_tables(31, 4)[5].len(), 82);
+        assert_eq!(tables.z_tables(31).len(), 16);
+        assert_eq!(tables.z_tables(31)[15].len(), 42);
+        assert_eq!(tables.y_tables_of(31, 31).get(3, 4, 5).len(), 82);
         assert_eq!(tables.hash()[..8], tables.id());
         for index in 1..=31 {
-            for table in (0..5).flat_map(|level| tables.y_tables(index, level)) {
+            let four = tables.y_tables_of(0, index);
+            for table in (0..120).map(|i| four.get(i % 4, i / 4 % 5, i / 20)) {
                 for slot in 0..1u16 << 14 {
                     let (symbol, start, freq) = table.find(slot);
                     assert!(symbol < table.len() && start <= slot && slot < start + freq);
@@ -413,7 +444,7 @@ mod tests {
         for (at, value) in [
             (6, 12u16),
             (8, 0),
-            (10, 3),
+            (10, 8),
             (12, 0),
             (14, 30),
             (16, 7),
@@ -432,6 +463,31 @@ mod tests {
             Tables::parse(&sum),
             Err(TablesError::Frequencies { table: 0, .. })
         ));
+    }
+
+    #[test]
+    fn offsets_move_the_index_within_its_range() {
+        let mut file = synthetic::file(32, 20, 40);
+        let end = file.len();
+        file[end - 4..].copy_from_slice(&[0, 2, (-3i8) as u8, 30]);
+        let tables = Tables::parse(&file).unwrap();
+        let first = |index: usize| &tables.y[(index - 1) * Y_CONTEXT_COUNT];
+        for (index, expected) in [
+            (1, [1, 3, 1, 31]),
+            (12, [12, 14, 9, 31]),
+            (31, [31, 31, 28, 31]),
+        ] {
+            let four = tables.y_tables_of(31, index);
+            for (channel, expected) in expected.into_iter().enumerate() {
+                assert!(std::ptr::eq(four.get(channel, 0, 0), first(expected)));
+            }
+        }
+        file[end - 1] = 31;
+        let error = Tables::parse(&file).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "entropy tables: channel 127 moves its scale index by 31, but by 30 at most is possible"
+        );
     }
 
     proptest! {

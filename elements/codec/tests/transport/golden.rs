@@ -68,7 +68,7 @@ fn tables() -> Vec<u8> {
     let mut out = b"AICT".to_vec();
     let levels = aivideo_codec::entropy::tables::Y_LEVEL_COUNT as u16;
     let contexts = 6 * levels;
-    for v in [2, 14, 16, 8, 12, 31, contexts, 9] {
+    for v in [4, 14, 16, 16, 12, 31, contexts, 9] {
         out.extend_from_slice(&u16::to_le_bytes(v));
     }
     let mut push = |max: i64, spread: i64| {
@@ -82,10 +82,12 @@ fn tables() -> Vec<u8> {
             out.extend_from_slice(&(f as u16).to_le_bytes());
         }
     };
-    (0..8 * 16).for_each(|t| push(12, 2 + t % 5));
+    (0..16 * 16).for_each(|t| push(12, 2 + t % 5));
     for index in 1..=31 {
         (0..i64::from(contexts)).for_each(|context| push(9, index + context % 7));
     }
+    // Offsets of scale indices from -3 to 3.
+    out.extend((0..4 * 16).map(|channel: i8| (channel % 7 - 3) as u8));
     out
 }
 
@@ -237,7 +239,7 @@ fn make(name: &str) -> (Vec<u8>, String) {
                 false => code::encode_tile(shape.width16(), &symbols.vectors, &symbols.skip),
             };
             let Symbols { skip, z, y, .. } = &symbols;
-            let coded_z = encode_z(&tables, quality, shape, skip, z);
+            let coded_z = encode_z(&tables, shape, skip, z);
             let coded_y = encode_y(&tables, shape, z, skip, y, history);
             writer.push_tile(index as u16, &motion, &coded_z, &coded_y);
         }
@@ -279,7 +281,7 @@ fn decode(name: &str, file: &[u8]) -> String {
             } else {
                 code::decode_tile(shape.width16(), tile.motion, &mut vectors, &mut skip).unwrap();
             }
-            let z = decode_z(&tables, unit.header.quality, shape, &skip, tile.z).unwrap();
+            let z = decode_z(&tables, shape, &skip, tile.z).unwrap();
             let y = decode_y(&tables, shape, &z, &skip, tile.y, history).unwrap();
             all_vectors.extend_from_slice(&vectors);
             Symbols {
