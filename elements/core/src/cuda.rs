@@ -27,7 +27,7 @@ use aivideo_cuda::{
     Area, Memory,
     device::{Buffer, DeviceError, Gpu, Owner},
     gstcuda::{GstCuda, GstCudaError, MAP_CUDA, Object},
-    picture::{Frame, Samples},
+    picture::{Component, Frame, Picture, Samples},
 };
 use glib::translate::from_glib_full;
 use gst::prelude::*;
@@ -281,6 +281,7 @@ pub struct Frames {
     card: Option<&'static Card>,
     gpu: Arc<Gpu>,
     index: u32,
+    nvmm: bool,
     /// A copy of a frame of another context.
     border: Option<Arc<Buffer>>,
 }
@@ -302,7 +303,16 @@ impl Frames {
         engine: &Engine,
         kernels: &[&'static str],
     ) -> Option<Self> {
-        let gpu = engine.gpu()?.clone();
+        Self::of_gpu(element, engine.gpu()?.clone(), engine.gpu_index()?, kernels)
+    }
+
+    /// The same for work that goes to this stream of GPU number `index`.
+    pub fn of_gpu(
+        element: &impl IsA<gst::Element>,
+        gpu: Arc<Gpu>,
+        index: u32,
+        kernels: &[&'static str],
+    ) -> Option<Self> {
         if let Err(err) = gpu.prepare(kernels) {
             gst::warning!(
                 CAT,
@@ -311,7 +321,6 @@ impl Frames {
             );
             return None;
         }
-        let index = engine.gpu_index()?;
         let card = Card::of(index);
         match &card {
             Ok(card) => card.publish(element),
@@ -327,8 +336,19 @@ impl Frames {
             card: card.ok(),
             gpu,
             index,
+            nvmm: true,
             border: None,
         })
+    }
+
+    /// The same without frames in NVMM: they cannot become others of another size or depth, as nobody
+    /// but DeepStream makes them.
+    #[must_use]
+    pub fn without_nvmm(self) -> Self {
+        Self {
+            nvmm: false,
+            ..self
+        }
     }
 
     /// The number of the GPU.
@@ -342,6 +362,7 @@ impl Frames {
             card: self.card,
             gpu: self.gpu.clone(),
             index: self.index,
+            nvmm: self.nvmm,
             border: None,
         }
     }
@@ -360,7 +381,10 @@ impl Frames {
 
     /// Whether such frames can be had.
     pub fn takes(&self, place: Place) -> bool {
-        place == Place::Nvmm || self.card.is_some()
+        match place {
+            Place::Cuda => self.card.is_some(),
+            Place::Nvmm => self.nvmm,
+        }
     }
 
     pub fn gpu(&self) -> &Arc<Gpu> {
@@ -564,6 +588,35 @@ impl DeviceFrame<'_> {
             samples,
             width: info.width(),
             height: info.height(),
+        })
+    }
+
+    /// Its components, whatever their order; `None` for a format that is not 4:2:0 of eight or ten bits.
+    pub fn yuv(&self, info: &gst_video::VideoInfo) -> Option<Picture> {
+        use gst_video::VideoFormat as Format;
+        let samples = match info.format() {
+            Format::I420 | Format::Yv12 | Format::Nv12 | Format::Nv21 => Samples::Eight,
+            Format::I42010le => Samples::TenLower,
+            Format::P01010le => Samples::TenUpper,
+            _ => return None,
+        };
+        let format = info.format_info();
+        let component = |number: usize| {
+            let chroma = u32::from(number > 0);
+            Some(Component {
+                area: *self.planes.get(format.plane()[number] as usize)?,
+                width: (info.width() + chroma) >> chroma,
+                height: (info.height() + chroma) >> chroma,
+                samples,
+                step: u32::try_from(format.pixel_stride()[number]).ok()? / samples.bytes(),
+                // Bytes in formats of eight bits, samples in P010.
+                first: u32::from(format.poffset()[number] > 0),
+            })
+        };
+        Some(Picture {
+            y: component(0)?,
+            u: component(1)?,
+            v: component(2)?,
         })
     }
 

@@ -46,6 +46,30 @@ DEVICE float limit(float v, float low, float high) { return fminf(fmaxf(v, low),
 
 DEVICE i32 limit_int(i32 v, i32 low, i32 high) { return v < low ? low : v > high ? high : v; }
 
+// Whole numbers only: their sum is the same in every order.
+DEVICE void add_to(u32 *sum, u32 v) {
+#ifdef __CUDACC_RTC__
+  atomicAdd(sum, v);
+#else
+  *sum += v;
+#endif
+}
+
+// Samples of 8 bits (depth 8), of 10 in the lower bits of two bytes (10), of 10 in the upper ones (16).
+DEVICE i32 get_sample(const u8 *p, u32 depth) {
+  if (depth == 8) return *p;
+  u32 v = *(const u16 *)p;
+  if (depth == 16) v >>= 6;
+  return (i32)(v < 1023u ? v : 1023u);
+}
+
+DEVICE void put_sample(u8 *p, u32 depth, i32 v) {
+  if (depth == 8)
+    *p = (u8)v;
+  else
+    *(u16 *)p = (u16)(depth == 16 ? v << 6 : v);
+}
+
 // The nearest half, ties to even, as bits.
 DEVICE u16 to_half(float v) {
 #ifdef __CUDACC_RTC__

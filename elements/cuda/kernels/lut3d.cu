@@ -71,45 +71,41 @@ KERNEL(lut3d_rgba, Lut3dRgba) {
 // chroma with the mean luma of its four pixels. A position is two by two pixels. What goes in is kept:
 // a neighbour needs it.
 typedef struct {
-  const u8 *y, *u, *v;
+  const u8 *y, *u, *v; // first samples
   u8 *y_out, *u_out, *v_out;
   u32 width, height;
-  u32 y_stride, uv_stride, uv_step; // bytes, bytes, samples between those of one component
-  u32 cosited;                      // chroma lies on the left one of two columns
-  u32 shift_in, shift_out;          // codes lie above so many bits (P010: 6)
+  u32 y_stride, u_stride, v_stride, c_step; // bytes, also between the samples of a component
+  u32 y_stride_out, u_stride_out, v_stride_out, c_step_out;
+  u32 depth, depth_out; // as get_sample has them
+  u32 cosited;          // chroma lies on the left one of two columns
+  u32 unused;
   Table table;
 } Lut3dPlanes;
 
-#define LUT3D_PLANES(NAME, SAMPLE)                                             \
-  KERNEL(NAME, Lut3dPlanes) {                                                  \
-    u32 bx = AT_X, by = AT_Y, half = (a.width + 1) / 2;                        \
-    if (bx >= half || by >= (a.height + 1) / 2) return;                        \
-    u64 c_row = (u64)by * a.uv_stride, c_at = (u64)bx * a.uv_step;             \
-    u64 c_next = (u64)(bx + 1 < half ? bx + 1 : bx) * a.uv_step;               \
-    const SAMPLE *u = (const SAMPLE *)(a.u + c_row);                           \
-    const SAMPLE *v = (const SAMPLE *)(a.v + c_row);                           \
-    i32 u0 = u[c_at] >> a.shift_in, v0 = v[c_at] >> a.shift_in;                \
-    i32 u1 = u0, v1 = v0, sum = 0;                                             \
-    if (a.cosited) {                                                           \
-      u1 = (u0 + (u[c_next] >> a.shift_in) + 1) >> 1;                          \
-      v1 = (v0 + (v[c_next] >> a.shift_in) + 1) >> 1;                          \
-    }                                                                          \
-    for (u32 i = 0; i < 4; i++) {                                              \
-      u32 x = bx * 2 + (i & 1), y = by * 2 + (i >> 1);                         \
-      u32 in_x = x < a.width ? x : x - 1, in_y = y < a.height ? y : y - 1;     \
-      i32 l = ((const SAMPLE *)(a.y + (u64)in_y * a.y_stride))[in_x] >>        \
-              a.shift_in;                                                      \
-      sum += l;                                                                \
-      if (x < a.width && y < a.height) {                                       \
-        Colour3 c = lut3d(a.table, l, i & 1 ? u1 : u0, i & 1 ? v1 : v0);       \
-        ((SAMPLE *)(a.y_out + (u64)y * a.y_stride))[x] =                       \
-            (SAMPLE)(c.code[0] << a.shift_out);                                \
-      }                                                                        \
-    }                                                                          \
-    Colour3 c = lut3d(a.table, (sum + 2) >> 2, u0, v0);                        \
-    ((SAMPLE *)(a.u_out + c_row))[c_at] = (SAMPLE)(c.code[1] << a.shift_out);  \
-    ((SAMPLE *)(a.v_out + c_row))[c_at] = (SAMPLE)(c.code[2] << a.shift_out);  \
+KERNEL(lut3d_planes, Lut3dPlanes) {
+  u32 bx = AT_X, by = AT_Y, half = (a.width + 1) / 2;
+  if (bx >= half || by >= (a.height + 1) / 2) return;
+  u32 bytes = a.depth == 8 ? 1 : 2, bytes_out = a.depth_out == 8 ? 1 : 2;
+  const u8 *u = a.u + (u64)by * a.u_stride, *v = a.v + (u64)by * a.v_stride;
+  u64 here = (u64)bx * a.c_step, next = (u64)(bx + 1 < half ? bx + 1 : bx) * a.c_step;
+  i32 u0 = get_sample(u + here, a.depth), v0 = get_sample(v + here, a.depth);
+  i32 u1 = u0, v1 = v0, sum = 0;
+  if (a.cosited) {
+    u1 = (u0 + get_sample(u + next, a.depth) + 1) >> 1;
+    v1 = (v0 + get_sample(v + next, a.depth) + 1) >> 1;
   }
-
-LUT3D_PLANES(lut3d_planes_8, u8)
-LUT3D_PLANES(lut3d_planes_10, u16)
+  for (u32 i = 0; i < 4; i++) {
+    u32 x = bx * 2 + (i & 1), y = by * 2 + (i >> 1);
+    u32 in_x = x < a.width ? x : x - 1, in_y = y < a.height ? y : y - 1;
+    i32 l = get_sample(a.y + (u64)in_y * a.y_stride + (u64)in_x * bytes, a.depth);
+    sum += l;
+    if (x < a.width && y < a.height) {
+      Colour3 c = lut3d(a.table, l, i & 1 ? u1 : u0, i & 1 ? v1 : v0);
+      put_sample(a.y_out + (u64)y * a.y_stride_out + (u64)x * bytes_out, a.depth_out, c.code[0]);
+    }
+  }
+  Colour3 c = lut3d(a.table, (sum + 2) >> 2, u0, v0);
+  u64 to = (u64)bx * a.c_step_out;
+  put_sample(a.u_out + (u64)by * a.u_stride_out + to, a.depth_out, c.code[1]);
+  put_sample(a.v_out + (u64)by * a.v_stride_out + to, a.depth_out, c.code[2]);
+}

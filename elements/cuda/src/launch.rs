@@ -206,6 +206,13 @@ impl Args {
         values.iter().fold(self, |args, value| args.f32(*value))
     }
 
+    /// Each aligned to its size.
+    pub fn f64s(self, values: &[f64]) -> Self {
+        values
+            .iter()
+            .fold(self, |args, value| args.address(value.to_bits()))
+    }
+
     pub fn u32s(self, values: &[u32]) -> Self {
         values.iter().fold(self, |args, value| args.u32(*value))
     }

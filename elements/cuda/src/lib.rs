@@ -8,7 +8,8 @@
 //!   green and blue), [`classify`] (crop, resize, normalise), [`codec`] (shuffles and rounding), [`lut`]
 //!   (tables of three dimensions), [`point`] (tables of one);
 //! * a module for an element where its numbers are its own: [`restore`], [`detect`],
-//!   [`upscale`]; the codec's decoder has [`motion`] and [`loop_filter`];
+//!   [`upscale`], [`denoise`], [`clahe`], [`image`]; the codec's decoder has [`motion`] and [`loop_filter`];
+//! * [`measure`]: what can be said of a picture in a few numbers: thumbnails, noise, light;
 //! * [`picture`]: pictures of 4:2:0 as frames have them, and from planes to them;
 //! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
 //! * [`device`]: a GPU: memory, copies, launches;
@@ -16,16 +17,20 @@
 //!
 //! The kernels' arithmetic is that of the CPU, operation by operation, so results are equal, not close.
 
+pub mod clahe;
 pub mod classify;
 pub mod codec;
 pub mod compile;
 pub mod convert;
+pub mod denoise;
 pub mod detect;
 pub mod device;
 pub mod gstcuda;
+pub mod image;
 pub mod launch;
 pub mod loop_filter;
 pub mod lut;
+pub mod measure;
 pub mod motion;
 pub mod picture;
 pub mod point;

@@ -6,6 +6,7 @@
 use crate::{
     convert::check_order,
     launch::{Area, Args, Launch, LaunchError, Memory, in_range, picture, plane, tensor},
+    picture::{Picture, Samples},
 };
 
 /// A table as `aivideo_color::table::ColorTable` holds it, without its entries.
@@ -68,84 +69,52 @@ impl Table {
     }
 }
 
-/// Planes of 4:2:0; interleaved chroma is the same memory twice, the second from its second sample
-/// on, with `step` 2.
-#[derive(Debug, Clone, Copy)]
-pub struct Planes {
-    pub y: Area,
-    pub u: Area,
-    pub v: Area,
-}
-
 /// A table of luma and chroma over 4:2:0 pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Yuv {
-    pub width: u32,
-    pub height: u32,
     pub table: Table,
-    /// Ten bits in two bytes rather than eight in one.
-    pub deep: bool,
-    /// Codes lie in the upper bits of two bytes (P010).
-    pub upper: bool,
-    /// Samples between those of one chroma component: 1 for planes, 2 for interleaved chroma.
-    pub step: u32,
     /// Chroma lies on the left one of two columns.
     pub cosited: bool,
 }
 
 impl Yuv {
-    /// `to` must not be the memory of `from`, and have its strides.
+    /// From one picture to another of its size, which lies elsewhere and may have another depth: the one
+    /// that the table was made for.
     pub fn launch(
         &self,
         entries: Memory,
-        from: &Planes,
-        to: &Planes,
+        from: &Picture,
+        to: &Picture,
     ) -> Result<Launch, LaunchError> {
-        picture(self.width, self.height)?;
-        in_range("step of chroma", self.step, 1..=2)?;
-        self.table.check(if self.deep { 1023 } else { 255 })?;
+        let deep = to.samples() != Samples::Eight;
+        self.table.check(if deep { 1023 } else { 255 })?;
         let entries = tensor("the table", entries, self.table.entry_bytes(), 2)?;
-        let bytes = if self.deep { 2 } else { 1 };
-        let (cw, ch) = (self.width.div_ceil(2), self.height.div_ceil(2));
-        // The last sample of a component has none of the other behind it.
-        let chroma_row = (u64::from(cw - 1) * u64::from(self.step) + 1) * bytes;
-        let strides = |p: &Planes| [p.y.stride, p.u.stride, p.v.stride];
-        if strides(from) != strides(to) || from.u.stride != from.v.stride {
+        let (from_at, to_at) = (from.addresses()?, to.addresses()?);
+        let problem = match () {
+            () if from.size() != to.size() => "both pictures must have the same size",
+            () if from_at == to_at => "a picture cannot be looked up in place",
+            () => "",
+        };
+        if !problem.is_empty() {
             return Err(LaunchError::Table {
                 what: "planes",
-                problem: "both pictures, and both chroma components, must have the same strides",
+                problem,
             });
         }
-        let mut args = Args::default();
-        for planes in [from, to] {
-            let row = u64::from(self.width) * bytes;
-            let y = plane("luma", planes.y, row, self.height, bytes)?;
-            let u = plane("U", planes.u, chroma_row, ch, bytes)?;
-            let v = plane("V", planes.v, chroma_row, ch, bytes)?;
-            if std::ptr::eq(planes, to) && from.y.memory.address == y {
-                return Err(LaunchError::Table {
-                    what: "planes",
-                    problem: "a picture cannot be looked up in place",
-                });
-            }
-            args = args.address(y).address(u).address(v);
-        }
-        let shift = if self.deep && self.upper { 6 } else { 0 };
-        let args = args
-            .u32s(&[
-                self.width,
-                self.height,
-                from.y.stride,
-                from.u.stride,
-                self.step,
-            ])
-            .u32s(&[u32::from(self.cosited), shift, shift]);
-        let entry = if self.deep {
-            "lut3d_planes_10"
-        } else {
-            "lut3d_planes_8"
-        };
-        Ok(self.table.words(args, entries).launch(entry, [cw, ch]))
+        let (width, height) = from.size();
+        let addresses = from_at.into_iter().chain(to_at);
+        let args = addresses
+            .fold(Args::default(), Args::address)
+            .u32s(&[width, height])
+            .u32s(&from.strides())
+            .u32s(&to.strides())
+            .u32s(&[from.samples().code(), to.samples().code()])
+            .u32s(&[u32::from(self.cosited), 0]);
+        let chroma = [width.div_ceil(2), height.div_ceil(2)];
+        Ok(self
+            .table
+            .words(args, entries)
+            .launch("lut3d_planes", chroma))
     }
 }
 
@@ -176,36 +145,28 @@ mod tests {
         assert!(packed(Table { size: 130, ..table }, 1 << 30, 24).is_err());
         assert!(packed(Table { top: 1023, ..table }, 64, 24).is_err());
         let spec = Yuv {
-            width: 5,
-            height: 3,
             table,
-            deep: false,
-            upper: false,
-            step: 1,
             cosited: false,
         };
-        let planes = |base: u64, u_bytes| Planes {
-            y: area(base, 15, 5),
-            u: area(base + 32, u_bytes, 3),
-            v: area(base + 48, 6, 3),
+        let planar =
+            |address, bytes| Picture::planar(Memory { address, bytes }, (5, 3), Samples::Eight);
+        let launch = |from: &Picture, to: &Picture| spec.launch(memory(64), from, to);
+        assert!(launch(&planar(64, 27), &planar(256, 27)).is_ok());
+        assert!(launch(&planar(64, 26), &planar(256, 27)).is_err());
+        assert!(launch(&planar(64, 27), &planar(256, 26)).is_err());
+        assert!(launch(&planar(64, 27), &planar(64, 27)).is_err());
+        let mut odd = planar(256, 27);
+        odd.v.step = 2;
+        assert!(launch(&planar(64, 27), &odd).is_err());
+        let large = Picture::planar(memory(1 << 20), (6, 3), Samples::Eight);
+        assert!(launch(&planar(1 << 21, 27), &large).is_err());
+        // A table for eight bits may not be looked up for ten less than its largest code.
+        let deep = Yuv {
+            table: Table { top: 1023, ..table },
+            ..spec
         };
         assert!(
-            spec.launch(memory(64), &planes(64, 6), &planes(256, 6))
-                .is_ok()
-        );
-        assert!(
-            spec.launch(memory(64), &planes(64, 5), &planes(256, 6))
-                .is_err()
-        );
-        assert!(
-            spec.launch(memory(64), &planes(64, 6), &planes(256, 5))
-                .is_err()
-        );
-        let same = planes(64, 6);
-        assert!(spec.launch(memory(64), &same, &planes(64, 6)).is_err());
-        assert!(
-            Yuv { step: 3, ..spec }
-                .launch(memory(64), &same, &planes(256, 6))
+            deep.launch(memory(64), &planar(64, 27), &planar(256, 27))
                 .is_err()
         );
     }

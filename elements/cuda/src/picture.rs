@@ -79,6 +79,67 @@ impl Component {
         Ok(plane("the samples", self.area, row, self.height, bytes)? + first)
     }
 
+    /// Fails where it has more than eight bits.
+    pub(crate) fn check_eight(&self, what: &'static str) -> Result<(), LaunchError> {
+        match self.samples {
+            Samples::Eight => Ok(()),
+            _ => Err(LaunchError::Table {
+                what,
+                problem: "it has more than eight bits",
+            }),
+        }
+    }
+
+    /// Bytes from a row, and from a sample of the component, to the next.
+    pub(crate) fn steps(&self) -> [u32; 2] {
+        [self.area.stride, self.step_bytes()]
+    }
+
+    /// Copies it to another of its size and depth, which lies elsewhere.
+    pub fn copy(&self, to: &Self) -> Result<Launch, LaunchError> {
+        let (from_at, to_at) = (self.address()?, to.address()?);
+        if (self.width, self.height) != (to.width, to.height) || self.is_deep() != to.is_deep() {
+            return Err(LaunchError::Table {
+                what: "the copy of a component",
+                problem: "it has another size or depth",
+            });
+        }
+        Ok(Args::default()
+            .address(from_at)
+            .address(to_at)
+            .u32s(&[self.width, self.height])
+            .u32s(&self.steps())
+            .u32s(&to.steps())
+            .u32s(&[self.samples.code(), to.samples.code()])
+            .launch("picture_copy", [self.width, self.height]))
+    }
+
+    fn is_deep(&self) -> bool {
+        self.samples != Samples::Eight
+    }
+
+    /// The sample at a place, of memory that begins where the area does.
+    ///
+    /// # Panics
+    /// When there is too little of it.
+    pub fn get(&self, memory: &[u8], x: u32, y: u32) -> i32 {
+        self.samples.get(&memory[self.offset(x, y)..])
+    }
+
+    /// Sets the sample at a place.
+    ///
+    /// # Panics
+    /// When there is too little memory.
+    pub fn put(&self, memory: &mut [u8], x: u32, y: u32, value: i32) {
+        let at = self.offset(x, y);
+        self.samples.put(&mut memory[at..], value);
+    }
+
+    fn offset(&self, x: u32, y: u32) -> usize {
+        y as usize * self.area.stride as usize
+            + (x * self.step_bytes() + self.first * self.samples.bytes()) as usize
+    }
+
     /// Takes the upper left part of a plane, the first of `planes`, over.
     pub fn show(&self, planes: Planes, from: Memory) -> Result<Launch, LaunchError> {
         let at = self.address()?;
@@ -149,6 +210,82 @@ impl Frame {
             step: if interleaved { 2 } else { 1 },
             first: u32::from(interleaved && number == 2),
         })
+    }
+}
+
+/// A picture of 4:2:0: luma and both components of chroma, wherever they lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picture {
+    pub y: Component,
+    pub u: Component,
+    pub v: Component,
+}
+
+impl Picture {
+    /// Three planes one after the other with nothing between, in memory of
+    /// [`planar_bytes`](Self::planar_bytes).
+    pub fn planar(memory: Memory, (width, height): (u32, u32), samples: Samples) -> Self {
+        let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
+        let plane = |from: u64, width: u32, height: u32| Component {
+            area: Area {
+                memory: memory.from(from),
+                stride: width * samples.bytes(),
+            },
+            width,
+            height,
+            samples,
+            step: 1,
+            first: 0,
+        };
+        let bytes = u64::from(samples.bytes());
+        let luma = u64::from(width) * u64::from(height) * bytes;
+        let chroma = u64::from(cw) * u64::from(ch) * bytes;
+        Self {
+            y: plane(0, width, height),
+            u: plane(luma, cw, ch),
+            v: plane(luma + chroma, cw, ch),
+        }
+    }
+
+    pub fn planar_bytes((width, height): (u32, u32), samples: Samples) -> u64 {
+        let chroma = u64::from(width.div_ceil(2)) * u64::from(height.div_ceil(2));
+        (u64::from(width) * u64::from(height) + 2 * chroma) * u64::from(samples.bytes())
+    }
+
+    pub fn components(&self) -> [Component; 3] {
+        [self.y, self.u, self.v]
+    }
+
+    /// Width and height.
+    pub fn size(&self) -> (u32, u32) {
+        (self.y.width, self.y.height)
+    }
+
+    pub fn samples(&self) -> Samples {
+        self.y.samples
+    }
+
+    /// The components' addresses, where they fit together: chroma has half the sides, and the same step
+    /// and depth.
+    pub(crate) fn addresses(&self) -> Result<[u64; 3], LaunchError> {
+        let half = |c: &Component| {
+            (c.width, c.height) == (self.y.width.div_ceil(2), self.y.height.div_ceil(2))
+                && c.samples == self.y.samples
+                && c.step == self.u.step
+        };
+        if self.y.step != 1 || !half(&self.u) || !half(&self.v) {
+            return Err(LaunchError::Table {
+                what: "the picture",
+                problem: "its components do not fit together",
+            });
+        }
+        Ok([self.y.address()?, self.u.address()?, self.v.address()?])
+    }
+
+    /// Strides, and the step of chroma, in bytes.
+    pub(crate) fn strides(&self) -> [u32; 4] {
+        let [y, u, v] = self.components().map(|c| c.area.stride);
+        [y, u, v, self.u.step_bytes()]
     }
 }
 

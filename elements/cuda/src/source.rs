@@ -51,10 +51,17 @@ sources! {
     "codec_merge": "codec_merge_8", "codec_merge_10";
     "codec_filter": "codec_bend_8", "codec_bend_10", "codec_filter_8", "codec_filter_10";
     "codec_show": "codec_show";
-    "lut3d": "lut3d_rgba", "lut3d_planes_8", "lut3d_planes_10";
+    "lut3d": "lut3d_rgba", "lut3d_planes";
     "point": "point_8", "point_10";
     "detect": "detect_f32", "detect_u8";
     "upscale": "upscale_pad", "upscale_crop", "upscale_chroma";
+    "picture_copy": "picture_copy";
+    "picture_sums": "picture_sums";
+    "noise": "noise";
+    "temporal": "temporal";
+    "clahe": "clahe_count", "clahe_curves", "clahe_apply";
+    "light": "light";
+    "image": "image_cut_f32", "image_cut_u8", "image_paste_f32", "image_paste_u8", "image_luma", "image_colours", "image_enlarge";
     "restore_read": "restore_read";
     "restore_change": "restore_change";
 }

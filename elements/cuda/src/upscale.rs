@@ -2,8 +2,9 @@
 //! What the upscaler does around its net. The references are `aivideo_enhance`'s own: repeated samples
 //! around luma, and `chroma::double`.
 
-use crate::launch::{
-    Area, Args, Launch, LaunchError, MOST, Memory, in_range, picture, plane, tensor,
+use crate::{
+    launch::{Area, Args, Launch, LaunchError, MOST, Memory, in_range, picture, plane, tensor},
+    picture::Component,
 };
 
 /// Luma with repeated samples around it, for the net.
@@ -85,51 +86,38 @@ impl Crop {
     }
 }
 
-/// A component of chroma, alone in its plane or interleaved with the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Chroma {
-    pub area: Area,
-    pub width: u32,
-    pub height: u32,
-    /// Samples from one of the component to the next: 1 or 2.
-    pub step: u32,
-    /// Which of them is the component's.
-    pub first: u32,
-}
-
-impl Chroma {
-    fn check(&self, what: &'static str) -> Result<u64, LaunchError> {
-        picture(self.width, self.height)?;
-        in_range("step", self.step, 1..=2)?;
-        in_range("first", self.first, 0..=u64::from(self.step - 1))?;
-        let row = u64::from(self.width - 1) * u64::from(self.step) + u64::from(self.first) + 1;
-        Ok(plane(what, self.area, row, self.height, 1)? + u64::from(self.first))
+/// Doubles a component of chroma into another, whose sides are twice as long or one less, with these
+/// weights for even and odd columns.
+pub fn double(
+    from: &Component,
+    to: &Component,
+    even: [i32; 4],
+    odd: [i32; 4],
+) -> Result<Launch, LaunchError> {
+    let (from_at, to_at) = (from.address()?, to.address()?);
+    from.check_eight("chroma")?;
+    to.check_eight("doubled chroma")?;
+    for (side, doubled) in [(from.width, to.width), (from.height, to.height)] {
+        let twice = 2 * u64::from(side);
+        in_range("side of doubled chroma", doubled, twice - 1..=twice)?;
     }
-
-    /// Doubles it into another, whose sides are twice as long or one less, with these weights for even
-    /// and odd columns.
-    pub fn double(&self, to: &Self, even: [i32; 4], odd: [i32; 4]) -> Result<Launch, LaunchError> {
-        let from_at = self.check("chroma")?;
-        let to_at = to.check("doubled chroma")?;
-        for (side, doubled) in [(self.width, to.width), (self.height, to.height)] {
-            let twice = 2 * u64::from(side);
-            in_range("side of doubled chroma", doubled, twice - 1..=twice)?;
-        }
-        let taps = |taps: [i32; 4]| taps.map(|tap| tap as u32);
-        Ok(Args::default()
-            .address(from_at)
-            .address(to_at)
-            .u32s(&[self.width, self.height, self.area.stride, self.step])
-            .u32s(&[to.width, to.height, to.area.stride, to.step])
-            .u32s(&taps(even))
-            .u32s(&taps(odd))
-            .launch("upscale_chroma", [to.width, to.height]))
-    }
+    let taps = |taps: [i32; 4]| taps.map(|tap| tap as u32);
+    Ok(Args::default()
+        .address(from_at)
+        .address(to_at)
+        .u32s(&[from.width, from.height])
+        .u32s(&from.steps())
+        .u32s(&[to.width, to.height])
+        .u32s(&to.steps())
+        .u32s(&taps(even))
+        .u32s(&taps(odd))
+        .launch("upscale_chroma", [to.width, to.height]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::Samples;
 
     #[test]
     fn bad_sizes_are_errors() {
@@ -165,17 +153,19 @@ mod tests {
         assert!(crop.launch(memory(320), area(59, 10)).is_err());
         let wide = Crop { width: 17, ..crop };
         assert!(wide.launch(memory(999), area(999, 20)).is_err());
-        let chroma = |width, height, bytes| Chroma {
+        let chroma = |width, height, bytes| Component {
             area: area(bytes, 12),
             width,
             height,
+            samples: Samples::Eight,
             step: 2,
             first: 1,
         };
         let (from, to) = (chroma(3, 2, 18), chroma(6, 3, 36));
-        assert!(from.double(&to, [0; 4], [0; 4]).is_ok());
-        assert!(from.double(&chroma(6, 3, 35), [0; 4], [0; 4]).is_err());
-        assert!(chroma(3, 2, 17).double(&to, [0; 4], [0; 4]).is_err());
-        assert!(from.double(&chroma(4, 3, 99), [0; 4], [0; 4]).is_err());
+        let double = |from: &Component, to: &Component| double(from, to, [0; 4], [0; 4]);
+        assert!(double(&from, &to).is_ok());
+        assert!(double(&from, &chroma(6, 3, 35)).is_err());
+        assert!(double(&chroma(3, 2, 17), &to).is_err());
+        assert!(double(&from, &chroma(4, 3, 99)).is_err());
     }
 }

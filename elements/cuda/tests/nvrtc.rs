@@ -5,14 +5,14 @@
 use std::collections::HashMap;
 
 use aivideo_cuda::{
-    Area, Element, Launch, Memory, classify, codec,
+    Area, Element, Launch, Memory, clahe, classify, codec,
     compile::{Nvrtc, Target},
     convert::{Colour, Depth, Packed, SemiPlanar},
-    detect,
+    denoise, detect, image,
     loop_filter::LoopFilter,
-    lut,
+    lut, measure,
     motion::{self, Interpolation},
-    picture::{self, Frame},
+    picture::{self, Frame, Samples},
     point::Point,
     restore,
     source::SOURCES,
@@ -107,22 +107,19 @@ fn launches() -> HashMap<&'static str, usize> {
         top: 255,
     };
     all.push(table.packed(memory, (64, 64), [0, 1, 2], plane(1)).unwrap());
+    let eight = |at: u64| {
+        let memory = Memory {
+            address: at << 20,
+            ..memory
+        };
+        picture::Picture::planar(memory, (64, 64), Samples::Eight)
+    };
+    let spec = lut::Yuv {
+        table,
+        cosited: false,
+    };
+    all.push(spec.launch(memory, &eight(1), &eight(2)).unwrap());
     for deep in [false, true] {
-        let spec = lut::Yuv {
-            width: 64,
-            height: 64,
-            table,
-            deep,
-            upper: deep,
-            step: 1,
-            cosited: false,
-        };
-        let planes = |at| lut::Planes {
-            y: plane(at),
-            u: plane(at + 1),
-            v: plane(at + 2),
-        };
-        all.push(spec.launch(memory, &planes(1), &planes(4)).unwrap());
         let spec = Point {
             width: 64,
             height: 64,
@@ -152,8 +149,8 @@ fn launches() -> HashMap<&'static str, usize> {
         let to = memory.from(1 << 20);
         all.push(spec.filter(1, memory, [memory; 3], to).unwrap());
         let samples = match deep {
-            true => restore::Samples::TenUpper,
-            false => restore::Samples::Eight,
+            true => Samples::TenUpper,
+            false => Samples::Eight,
         };
         let frame = Frame {
             planes: vec![plane(1), plane(2)],
@@ -163,21 +160,15 @@ fn launches() -> HashMap<&'static str, usize> {
         };
         all.push(frame.component(2).unwrap().show(planes, memory).unwrap());
     }
-    let spec = restore::Component {
+    let spec = restore::Padded {
+        component: eight(1).y,
         width: 64,
         height: 64,
-        samples: restore::Samples::Eight,
-        step: 1,
-        first: 0,
-        plane_width: 64,
-        plane_height: 64,
     };
-    all.push(spec.read(plane(1), memory).unwrap());
-    all.push(spec.change(plane(1), memory, memory, 256).unwrap());
+    all.push(spec.read(memory).unwrap());
+    all.push(spec.change(memory, memory, 256).unwrap());
     for bytes in [false, true] {
         let spec = detect::Detect {
-            width: 64,
-            height: 64,
             out_width: 64,
             out_height: 64,
             inner_width: 64,
@@ -191,14 +182,7 @@ fn launches() -> HashMap<&'static str, usize> {
             std: [1.0; 3],
             bytes,
         };
-        let planes = detect::Planes {
-            y: plane(1),
-            u: plane(2),
-            v: plane(3),
-            step: 1,
-            first: [0, 0],
-        };
-        all.push(spec.launch(&planes, memory).unwrap());
+        all.push(spec.launch(&eight(1), memory).unwrap());
     }
     let pad = upscale::Pad {
         width: 64,
@@ -216,16 +200,81 @@ fn launches() -> HashMap<&'static str, usize> {
         height: 128,
     };
     all.push(crop.launch(memory, plane(1)).unwrap());
-    let chroma = |side| upscale::Chroma {
-        area: plane(1),
-        width: side,
-        height: side,
-        step: 1,
-        first: 0,
-    };
+    let (small, large) = (eight(1).u, eight(2).y);
     let taps = [0; 4];
-    all.push(chroma(32).double(&chroma(64), taps, taps).unwrap());
+    all.push(upscale::double(&small, &large, taps, taps).unwrap());
+    all.extend(enhance(memory, eight(1), eight(2)));
     all.into_iter().map(|l| (l.entry, l.args.len())).collect()
+}
+
+/// What the enhancement's operations start.
+fn enhance(memory: Memory, from: picture::Picture, to: picture::Picture) -> Vec<Launch> {
+    let mut all = vec![from.y.copy(&to.y)];
+    let sums = measure::Sums {
+        side: 32,
+        parts: 4,
+        first: 0,
+        every: 1,
+        count: 4,
+    };
+    all.push(sums.launch(&from.y, memory));
+    let noise = measure::Noise { every: 1, count: 2 };
+    all.push(noise.launch(&from.y, memory));
+    let deep = picture::Picture::planar(memory, (64, 64), Samples::TenLower);
+    all.push(measure::light(&deep, memory));
+    let planes = denoise::Planes {
+        now: memory,
+        now_width: 64,
+        before: None,
+        after: memory,
+        still: Some(memory),
+    };
+    let mix = denoise::Mix {
+        most: 1,
+        limit: 2,
+        slope: 1,
+    };
+    all.push(mix.launch(&planes, &to.y));
+    all.push(clahe::count(&from.y, memory));
+    let curves = clahe::Curves {
+        range: (16, 235),
+        clip: 2.5,
+        rate: 0.1,
+        amount: 1.0,
+        fresh: true,
+    };
+    all.push(curves.follow(&from.y, memory, memory, memory));
+    all.push(clahe::apply(&to.y, memory));
+    let colour = image::Colour {
+        black: 16.0,
+        span: 219.0,
+        grey: 128.0,
+        chroma: 224.0,
+        kr: 0.2126,
+        kb: 0.0722,
+    };
+    for bytes in [false, true] {
+        let channels = image::Channels {
+            count: 3,
+            last: false,
+            bytes,
+            white: 1.0,
+        };
+        let side = (64, 64);
+        all.push(image::cut(&from, &colour, (0, 0), side, channels, memory));
+        let paste = image::Paste {
+            from: side,
+            at: (0, 0),
+            size: side,
+            to: (0, 0),
+            planes: side,
+        };
+        all.push(paste.launch(channels, memory, memory));
+    }
+    all.push(image::luma(memory, &to.y));
+    all.push(image::colours(memory, &colour, &to));
+    all.push(image::enlarge(&from.u, &to.y, memory, memory));
+    all.into_iter().map(Result::unwrap).collect()
 }
 
 /// Entries of a PTX text with the size of their one parameter.

@@ -3,10 +3,16 @@
 
 use aivideo_core::{engine::Engine, settings::InferenceSettings};
 
+use aivideo_cuda::{
+    device::Buffer,
+    measure::Sums,
+    picture::{Picture as Picture420, Samples},
+};
+
 use crate::{
-    cuts::CutDetector,
-    device::DevicePicture,
-    frame::{Depth, Format, Frame, Picture},
+    cuts::{CutDetector, PLACES, QUARTERS, SIDE},
+    device::{COPY, OnDevice, Own, Stream},
+    frame::{Depth, Format, Frame, Picture, Sighting},
     operations::{Build, EnhanceError, Measurement, Operation, Spare},
     spec::OperationSpec,
 };
@@ -17,6 +23,43 @@ pub struct Chain {
     steps: Vec<Box<dyn Operation>>,
     cuts: Option<CutDetector>,
     spare: Spare,
+    /// Of what comes, from the start on.
+    format: Format,
+    /// Number of the GPU that is asked for by name.
+    gpu: Option<u32>,
+    /// In a GPU's memory: pictures between two steps, and the picture's thumbnail.
+    between: Vec<Own>,
+    thumbnail: Option<Buffer>,
+    /// Frames there that have not left.
+    held: usize,
+}
+
+/// What a chain needs for pictures in a GPU's memory.
+pub struct DeviceForm<'a> {
+    pub on: On<'a>,
+    pub kernels: Vec<&'static str>,
+}
+
+/// Whose GPU and stream a chain's work goes to.
+pub enum On<'a> {
+    /// That of the first model.
+    Engine(&'a Engine),
+    /// The GPU of this number, as there is no model.
+    Gpu(u32),
+}
+
+/// One of a chain's own pictures.
+fn own(
+    pictures: &mut Vec<Own>,
+    at: usize,
+    stream: &Stream,
+    format: &Format,
+) -> Result<Picture420, EnhanceError> {
+    if pictures.get(at).is_none_or(|own| !own.fits(format)) {
+        pictures.truncate(at);
+        pictures.push(Own::new(stream, format)?);
+    }
+    Ok(pictures[at].picture())
 }
 
 impl Chain {
@@ -51,7 +94,8 @@ impl Chain {
                 .any(|step| step.wants_cuts())
                 .then(CutDetector::default),
             steps,
-            spare: Spare::default(),
+            gpu: settings.gpu(),
+            ..Self::default()
         };
         // An order that no format can pass is wrong whatever comes.
         if chain.depths().is_empty() {
@@ -72,36 +116,159 @@ impl Chain {
         self.steps.iter().map(AsRef::as_ref)
     }
 
-    /// The engine and the kernels of a chain for pictures in the GPU's memory: one of a single step that
-    /// has a form for them, since each step has a stream of its own there.
-    pub fn device_form(&self) -> Option<(&Engine, &'static [&'static str])> {
-        match self.steps.as_slice() {
-            [step] if !step.device_kernels().is_empty() => {
-                Some((step.engine()?, step.device_kernels()))
+    /// What the chain needs for pictures in a GPU's memory, or why it does not work there.
+    pub fn device_form(&self) -> Result<DeviceForm<'_>, String> {
+        let mut kernels = vec![COPY];
+        if self.cuts.is_some() {
+            kernels.push("picture_sums");
+        }
+        for step in &self.steps {
+            match step.on_device() {
+                OnDevice::Makes(own) | OnDevice::Looks(own) => kernels.extend(own),
+                OnDevice::No(reason) => return Err(format!("\"{}\": {reason}", step.name())),
             }
-            _ => None,
+        }
+        let mut engines = self.engines().into_iter();
+        let on_the_cpu = engines.find(|(_, engine)| engine.gpu().is_none());
+        if let Some((name, engine)) = on_the_cpu {
+            let device = engine.device_in_use();
+            return Err(format!("\"{name}\": its model runs on {device}"));
+        }
+        kernels.sort();
+        kernels.dedup();
+        match self.steps.iter().find_map(|step| step.engine()) {
+            Some(engine) => Ok(DeviceForm {
+                on: On::Engine(engine),
+                kernels,
+            }),
+            None if self.is_empty() => Err("there are no operations".to_string()),
+            None => match self.gpu {
+                Some(gpu) => Ok(DeviceForm {
+                    on: On::Gpu(gpu),
+                    kernels,
+                }),
+                None => Err(
+                    "no operation has a model that tells which GPU is meant; set device=cuda"
+                        .to_string(),
+                ),
+            },
         }
     }
 
-    /// As [`Operation::process_on_device`].
+    /// Whether pictures keep size and depth, so that they can be changed where they are.
+    pub fn keeps_form(&self) -> bool {
+        self.scale() == 1 && self.depths().iter().all(|(from, to)| from == to)
+    }
+
+    /// Starts on the stream all that makes `output` of `input`, or, without one, changes `input` where it
+    /// is. The frame waits in the chain until [`leave_device`](Self::leave_device) lets the oldest go.
+    /// Answers the objects that were found.
     ///
     /// # Safety
-    /// The same.
+    /// The pictures' planes must be memory of the stream's GPU and live until it was waited for.
     #[allow(unsafe_code)] // passes the caller's promise on
     pub unsafe fn process_on_device(
         &mut self,
-        input: &DevicePicture,
-        output: &DevicePicture,
-    ) -> Result<(), EnhanceError> {
-        match self.steps.as_mut_slice() {
-            // SAFETY: the promise is the same.
-            [step] => unsafe { step.process_on_device(input, output) },
-            _ => Err(EnhanceError::Format {
-                operation: "a chain of several operations",
-                reason: "it does not work in the GPU's memory; put cudadownload before aienhance"
-                    .into(),
-            }),
+        stream: &Stream,
+        input: &Picture420,
+        output: Option<&Picture420>,
+    ) -> Result<Vec<Sighting>, EnhanceError> {
+        // SAFETY: the promise is the same, here and below.
+        let cut = unsafe { self.is_cut(stream, input) }?;
+        let makes = |step: &dyn Operation| matches!(step.on_device(), OnDevice::Makes(_));
+        let last = self.steps.iter().rposition(|step| makes(step.as_ref()));
+        let (mut from, mut format) = (*input, self.format);
+        let mut sightings = Vec::new();
+        let mut used = 0;
+        for at in 0..self.steps.len() {
+            let step = &mut self.steps[at];
+            let next = step
+                .output(&format)
+                .map_err(|reason| EnhanceError::Format {
+                    operation: step.name(),
+                    reason,
+                })?;
+            if !makes(step.as_ref()) {
+                // SAFETY: as above.
+                sightings = unsafe { step.look_on_device(stream, &from, cut) }?;
+                continue;
+            }
+            let to = match output {
+                Some(output) if last == Some(at) => *output,
+                _ => {
+                    used += 1;
+                    own(&mut self.between, used - 1, stream, &next)?
+                }
+            };
+            // SAFETY: as above; the chain's own pictures are freed, when they are, in the stream's order.
+            unsafe { step.process_on_device(stream, &from, &to, cut) }?;
+            (from, format) = (to, next);
         }
+        match (output, last) {
+            // SAFETY: as above.
+            (Some(output), None) => unsafe { stream.copy(&from, output) }?,
+            // SAFETY: as above.
+            (None, Some(_)) => unsafe { stream.copy(&from, input) }?,
+            _ => {}
+        }
+        self.held += 1;
+        Ok(sightings)
+    }
+
+    /// Whether a scene begins with a picture.
+    ///
+    /// # Safety
+    /// As [`Self::process_on_device`].
+    #[allow(unsafe_code)] // starting a kernel
+    unsafe fn is_cut(
+        &mut self,
+        stream: &Stream,
+        picture: &Picture420,
+    ) -> Result<bool, EnhanceError> {
+        let Some(cuts) = &mut self.cuts else {
+            return Ok(false);
+        };
+        if picture.samples() != Samples::Eight {
+            return Ok(false);
+        }
+        let spec = Sums {
+            side: SIDE as u32,
+            parts: QUARTERS as u32,
+            first: PLACES[0] as u32,
+            every: (PLACES[1] - PLACES[0]) as u32,
+            count: PLACES.len() as u32,
+        };
+        let thumbnail = match self.thumbnail.take() {
+            Some(thumbnail) => thumbnail,
+            None => stream.zeros(spec.bytes())?,
+        };
+        // SAFETY: the caller's promise; the thumbnail is freed, when it is, in the stream's order.
+        unsafe { stream.start(spec.launch(&picture.y, thumbnail.memory())) }?;
+        let bytes = stream.read(&thumbnail)?;
+        self.thumbnail = Some(thumbnail);
+        let sums: Vec<u16> = bytes
+            .chunks_exact(2)
+            .map(|b| u16::from_ne_bytes([b[0], b[1]]))
+            .collect();
+        Ok(cuts.is_cut_of_sums(&sums))
+    }
+
+    /// The stream was waited for: takes down what was measured on the latest picture.
+    pub fn collect_from_device(&mut self, stream: &Stream) -> Result<(), EnhanceError> {
+        self.steps
+            .iter_mut()
+            .try_for_each(|step| step.collect_from_device(stream))
+    }
+
+    /// Whether the oldest of the frames in a GPU's memory that wait may leave; with `drain`, it need not
+    /// wait for those that come. Each leaves once.
+    pub fn leave_device(&mut self, drain: bool) -> bool {
+        let leaves = self.held > if drain { 0 } else { self.look_ahead() };
+        if leaves {
+            self.held -= 1;
+            self.steps.iter_mut().for_each(|step| step.leaves_device());
+        }
+        leaves
     }
 
     /// By how much width and height grow.
@@ -172,6 +339,7 @@ impl Chain {
     /// A stream begins. Answers the format that comes out.
     pub fn start(&mut self, input: &Format) -> Result<Format, EnhanceError> {
         let output = self.output(input)?;
+        (self.format, self.held) = (*input, 0);
         let mut format = *input;
         for step in &mut self.steps {
             step.start(&format);
@@ -185,6 +353,7 @@ impl Chain {
 
     /// Forgets everything, held frames too.
     pub fn reset(&mut self) {
+        self.held = 0;
         for step in &mut self.steps {
             step.reset();
         }
@@ -311,7 +480,7 @@ mod tests {
         Chain {
             steps: delays.iter().map(late).collect(),
             cuts: Some(CutDetector::default()),
-            spare: Spare::default(),
+            ..Chain::default()
         }
     }
 

@@ -96,20 +96,7 @@ pub fn enlarge(
         }
         2 => double(source, from, target, to, siting, &mut Vec::new()),
         _ => {
-            let s = factor as f32;
-            // Of a target sample, in source samples: luma is between them, or on the left one.
-            let centred = |i: usize| ((2 * i + 1) as f32 / s - 1.0) / 2.0;
-            let left = |i: usize| ((2 * i) as f32 + 0.5) / s / 2.0 - 0.25;
-            let rows: Vec<_> = (0..to.1).map(|y| taps(centred(y), from.1)).collect();
-            let columns: Vec<_> = (0..to.0)
-                .map(|x| {
-                    let at = match siting {
-                        Siting::Left => left(x),
-                        Siting::Centre => centred(x),
-                    };
-                    taps(at, from.0)
-                })
-                .collect();
+            let [rows, columns] = places(from, to, factor, siting);
             for (out, rows) in target.chunks_exact_mut(to.0).zip(&rows) {
                 for (out, columns) in out.iter_mut().zip(&columns) {
                     let mut sum = 0.0;
@@ -125,8 +112,35 @@ pub fn enlarge(
     }
 }
 
+/// Four source samples and their weights.
+pub type Around = [(usize, f32); 4];
+
+/// What each row, and each column, of a plane enlarged a whole number of times is made of.
+pub fn places(
+    from: (usize, usize),
+    to: (usize, usize),
+    factor: usize,
+    siting: Siting,
+) -> [Vec<Around>; 2] {
+    let s = factor as f32;
+    // Of a target sample, in source samples: luma is between them, or on the left one.
+    let centred = |i: usize| ((2 * i + 1) as f32 / s - 1.0) / 2.0;
+    let left = |i: usize| ((2 * i) as f32 + 0.5) / s / 2.0 - 0.25;
+    let rows = (0..to.1).map(|y| taps(centred(y), from.1)).collect();
+    let columns = (0..to.0)
+        .map(|x| {
+            let at = match siting {
+                Siting::Left => left(x),
+                Siting::Centre => centred(x),
+            };
+            taps(at, from.0)
+        })
+        .collect();
+    [rows, columns]
+}
+
 /// The four source samples around a place, and their Catmull-Rom weights.
-fn taps(at: f32, length: usize) -> [(usize, f32); 4] {
+fn taps(at: f32, length: usize) -> Around {
     let base = at.floor();
     std::array::from_fn(|k| {
         let place = base + k as f32 - 1.0;

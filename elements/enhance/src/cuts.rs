@@ -10,7 +10,10 @@
 use aivideo_core::pixels::PlaneRef;
 
 /// Side of the thumbnail.
-const SIDE: usize = 32;
+pub const SIDE: usize = 32;
+/// Which of the quarters of a field its samples begin, along a side.
+pub const QUARTERS: usize = 4;
+pub const PLACES: [usize; 2] = [1, 3];
 const BINS: usize = 16;
 
 /// Share of samples that must have changed their histogram bin, and mean difference of samples.
@@ -34,7 +37,16 @@ impl CutDetector {
         if luma.width == 0 || luma.height == 0 {
             return false;
         }
-        let small = thumbnail(luma);
+        self.is_cut_of(thumbnail(luma))
+    }
+
+    /// The same of sums of [`PLACES`] squared samples of each of [`SIDE`] x [`SIDE`] fields.
+    pub fn is_cut_of_sums(&mut self, sums: &[u16]) -> bool {
+        let samples = (PLACES.len() * PLACES.len()) as u16;
+        self.is_cut_of(sums.iter().map(|sum| (sum / samples) as u8).collect())
+    }
+
+    fn is_cut_of(&mut self, small: Vec<u8>) -> bool {
         let mut histogram = [0i32; BINS];
         for v in &small {
             histogram[usize::from(*v) * BINS / 256] += 1;
@@ -77,10 +89,12 @@ impl CutDetector {
 fn thumbnail(luma: PlaneRef<'_>) -> Vec<u8> {
     let mut small = Vec::with_capacity(SIDE * SIDE);
     for y in 0..SIDE {
-        let rows = [1, 3].map(|q| ((4 * y + q) * luma.height / (4 * SIDE)).min(luma.height - 1));
+        let place = |field: usize, q: usize, length: usize| {
+            (QUARTERS * field + q) * length / (QUARTERS * SIDE)
+        };
+        let rows = PLACES.map(|q| place(y, q, luma.height));
         for x in 0..SIDE {
-            let columns =
-                [1, 3].map(|q| ((4 * x + q) * luma.width / (4 * SIDE)).min(luma.width - 1));
+            let columns = PLACES.map(|q| place(x, q, luma.width));
             let sum: u32 = rows
                 .iter()
                 .flat_map(|row| columns.iter().map(|x| u32::from(luma.row(*row)[*x])))

@@ -27,28 +27,91 @@ const MEAN_GAIN: f32 = 0.797_885 * 6.0;
 /// Variance of rounding to whole numbers.
 const ROUNDING: f32 = 1.0 / 12.0;
 
+/// What a block says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer {
+    /// Of the filter's answers, each without its sign.
+    pub sum: u32,
+    /// Samples that are black or white.
+    pub clipped: u32,
+    /// A line has no response at all.
+    pub flat: bool,
+}
+
+/// Which blocks of a plane are looked at: every so many-th, along the rows of blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocks {
+    /// In a row of them.
+    pub across: usize,
+    pub every: usize,
+    /// How many are looked at.
+    pub count: usize,
+}
+
+impl Blocks {
+    /// Of a plane; `None` where it has too few to say anything.
+    pub fn of(width: usize, height: usize) -> Option<Self> {
+        let (across, down) = (width / BLOCK, height / BLOCK);
+        if across * down < MIN_BLOCKS {
+            return None;
+        }
+        // A step prime to `across` wanders over columns.
+        let mut every = (across * down).div_ceil(MAX_BLOCKS);
+        while every > 1 && across.is_multiple_of(every) {
+            every += 1;
+        }
+        Some(Self {
+            across,
+            every,
+            count: (across * down).div_ceil(every),
+        })
+    }
+}
+
 /// Standard deviation of the noise in 8-bit steps; `None` when nothing can be said (too small,
 /// flat, or clipped everywhere).
 pub fn estimate(plane: PlaneRef<'_>) -> Option<f32> {
-    let (across, down) = (plane.width / BLOCK, plane.height / BLOCK);
-    if across * down < MIN_BLOCKS {
-        return None;
-    }
+    let blocks = Blocks::of(plane.width, plane.height)?;
     CLIPPED
         .into_iter()
-        .find_map(|clipped| quiet_block(&plane, across, down, clipped))
+        .find_map(|clipped| quiet(answers(&plane, blocks, clipped)))
 }
 
-/// The quietest tenth of the blocks with at most `clipped` black or white samples.
-fn quiet_block(plane: &PlaneRef<'_>, across: usize, down: usize, clipped: u8) -> Option<f32> {
-    // Every n-th block along the rows of blocks; a step prime to `across` wanders over columns.
-    let mut step = (across * down).div_ceil(MAX_BLOCKS);
-    while step > 1 && across.is_multiple_of(step) {
-        step += 1;
-    }
-    let mut found: Vec<f32> = (0..across * down)
-        .step_by(step)
-        .filter_map(|i| block(plane, i % across * BLOCK, i / across * BLOCK, clipped))
+/// The same of what all [`Blocks`] of a plane say.
+pub fn estimate_of(answers: &[Answer]) -> Option<f32> {
+    CLIPPED.into_iter().find_map(|clipped| {
+        let answers = answers.iter().copied();
+        quiet(answers.filter(move |answer| answer.clipped <= u32::from(clipped)))
+    })
+}
+
+/// What blocks with at most `clipped` black or white samples say.
+pub fn answers<'a>(
+    plane: &'a PlaneRef<'_>,
+    Blocks {
+        across,
+        every,
+        count,
+    }: Blocks,
+    clipped: u8,
+) -> impl Iterator<Item = Answer> + 'a {
+    (0..count).filter_map(move |i| {
+        let block_at = i * every;
+        block(
+            plane,
+            block_at % across * BLOCK,
+            block_at / across * BLOCK,
+            clipped,
+        )
+    })
+}
+
+/// The quietest tenth of blocks.
+fn quiet(answers: impl Iterator<Item = Answer>) -> Option<f32> {
+    let count = ((BLOCK - 2) * (BLOCK - 2)) as f32;
+    let mut found: Vec<f32> = answers
+        .filter(|answer| !answer.flat)
+        .map(|answer| answer.sum as f32 / count / MEAN_GAIN)
         .collect();
     if found.len() < MIN_BLOCKS {
         return None;
@@ -59,9 +122,8 @@ fn quiet_block(plane: &PlaneRef<'_>, across: usize, down: usize, clipped: u8) ->
     Some((sigma * sigma - ROUNDING).max(0.0).sqrt())
 }
 
-/// Deviation in one block, or `None` when more samples than `clipped` are black or white, or a line
-/// is flat.
-fn block(plane: &PlaneRef<'_>, x: usize, y: usize, clipped: u8) -> Option<f32> {
+/// What one block says, or `None` when more samples than `clipped` are black or white.
+fn block(plane: &PlaneRef<'_>, x: usize, y: usize, clipped: u8) -> Option<Answer> {
     let mut rows = [[0u8; BLOCK]; BLOCK];
     for (r, row) in rows.iter_mut().enumerate() {
         row.copy_from_slice(&plane.row(y + r)[x..x + BLOCK]);
@@ -70,8 +132,8 @@ fn block(plane: &PlaneRef<'_>, x: usize, y: usize, clipped: u8) -> Option<f32> {
     for row in &rows {
         ends = std::array::from_fn(|i| ends[i] + u8::from(row[i] == u8::MIN || row[i] == u8::MAX));
     }
-    // At most 256 in all, and a block of nothing else is refused for its flat lines.
-    if ends.iter().fold(0u8, |sum, n| sum.saturating_add(*n)) > clipped {
+    let ends = ends.iter().map(|n| u32::from(*n)).sum();
+    if ends > u32::from(clipped) {
         return None;
     }
     // Whole arrays at a time, as vector units like it. The two last columns have no answer.
@@ -91,11 +153,11 @@ fn block(plane: &PlaneRef<'_>, x: usize, y: usize, clipped: u8) -> Option<f32> {
         has_flat_line |= line == 0;
         sum += i32::from(line);
     }
-    if has_flat_line || columns[..BLOCK - 2].contains(&0) {
-        return None;
-    }
-    let count = ((BLOCK - 2) * (BLOCK - 2)) as f32;
-    Some(sum as f32 / count / MEAN_GAIN)
+    Some(Answer {
+        sum: sum as u32,
+        clipped: ends,
+        flat: has_flat_line || columns[..BLOCK - 2].contains(&0),
+    })
 }
 
 /// An estimate that follows the picture slowly, so that strength does not flicker.

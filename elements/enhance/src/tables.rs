@@ -6,11 +6,14 @@ use aivideo_color::{
     table::{ColorTable, TOP_8, TOP_10},
 };
 
+use aivideo_cuda::{device::Buffer, lut, picture::Picture as Picture420};
+
 use crate::{
     chroma::Siting,
     deep::Yuv420Deep,
+    device::Stream,
     frame::{Colour, Depth, Picture},
-    operations::Spare,
+    operations::{EnhanceError, Spare},
 };
 
 fn top(depth: Depth) -> u16 {
@@ -21,7 +24,7 @@ fn top(depth: Depth) -> u16 {
 }
 
 /// Offsets and spans of luma and colour differences in codes.
-fn spans(colour: Colour, depth: Depth) -> [f64; 4] {
+pub fn spans(colour: Colour, depth: Depth) -> [f64; 4] {
     let unit = f64::from(1u32 << (depth.bits() - 8));
     if colour.full_range {
         let top = f64::from(top(depth));
@@ -109,6 +112,72 @@ pub fn apply(
         (Picture::Eight(p), Depth::Ten) => Picture::Ten(run!(p, Yuv420Deep::new(w, h))),
         (Picture::Ten(p), Depth::Eight) => Picture::Eight(run!(p, spare.picture(w, h))),
         (Picture::Ten(p), Depth::Ten) => Picture::Ten(run!(p, Yuv420Deep::new(w, h))),
+    }
+}
+
+/// A table in a GPU's memory, and which of its owner's tables it is.
+pub struct DeviceTable {
+    entries: Buffer,
+    table: lut::Table,
+    version: u64,
+}
+
+/// The kernel that [`DeviceTable::apply`] starts.
+pub const KERNEL: &str = "lut3d_planes";
+
+impl DeviceTable {
+    /// The table there: `kept` where it is of this version, else one that is brought there now.
+    pub fn of(
+        kept: Option<Self>,
+        stream: &Stream,
+        table: &ColorTable,
+        version: u64,
+    ) -> Result<Self, EnhanceError> {
+        let parts = table.parts();
+        let form = lut::Table {
+            size: parts.size as u32,
+            scale: parts.scale,
+            offset: parts.offset,
+            fraction: parts.fraction,
+            top: parts.top as u32,
+        };
+        let entries = match kept {
+            Some(kept) if kept.version == version => return Ok(kept),
+            Some(kept) if kept.table.size == form.size => kept.entries,
+            _ => stream.zeros(form.entry_bytes())?,
+        };
+        let bytes: Vec<u8> = parts
+            .entries
+            .iter()
+            .flatten()
+            .flat_map(|v| v.to_ne_bytes())
+            .collect();
+        stream.write(&bytes, &entries)?;
+        Ok(Self {
+            entries,
+            table: form,
+            version,
+        })
+    }
+
+    /// Puts a picture through it.
+    ///
+    /// # Safety
+    /// The pictures' planes must be memory of the stream's GPU and live until it was waited for.
+    #[allow(unsafe_code)] // starting a kernel
+    pub unsafe fn apply(
+        &self,
+        stream: &Stream,
+        from: &Picture420,
+        to: &Picture420,
+        siting: Siting,
+    ) -> Result<(), EnhanceError> {
+        let spec = lut::Yuv {
+            table: self.table,
+            cosited: siting == Siting::Left,
+        };
+        // SAFETY: the promise is the same; the entries are freed, when they are, in the stream's order.
+        unsafe { stream.start(spec.launch(self.entries.memory(), from, to)) }
     }
 }
 

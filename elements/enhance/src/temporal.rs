@@ -41,21 +41,41 @@ impl Temporal {
             None => self.last = Some(picture.clone()),
             Some(last) => {
                 let (w, cw) = (picture.width, picture.chroma_width());
-                let most = (strength.min(0.9) * ONE as f32) as i32;
                 let sums = &mut self.sums;
-                let still = mix(&mut picture.y, &mut last.y, w, most, limit(sigma.0), sums);
+                let luma = Weights::new(strength, sigma.0);
+                let still = mix(&mut picture.y, &mut last.y, w, luma, sums);
                 self.still = still as f64 / picture.y.len().max(1) as f64;
-                let chroma = limit(sigma.1);
-                mix(&mut picture.u, &mut last.u, cw, most, chroma, sums);
-                mix(&mut picture.v, &mut last.v, cw, most, chroma, sums);
+                let chroma = Weights::new(strength, sigma.1);
+                mix(&mut picture.u, &mut last.u, cw, chroma, sums);
+                mix(&mut picture.v, &mut last.v, cw, chroma, sums);
             }
         }
     }
 }
 
-/// Sum of nine differences from which a sample has moved.
-fn limit(sigma: f32) -> i32 {
-    (9.0 * (MOVED * sigma + ROUNDING)) as i32
+/// How the weight of the last output follows from the sum of nine differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weights {
+    /// The largest, of 256.
+    pub most: i32,
+    /// Sum from which a sample has moved.
+    pub limit: i32,
+    /// From the largest weight at half of the limit down to nothing at the limit, in 1/256 a step.
+    pub slope: i32,
+}
+
+impl Weights {
+    /// For a largest weight of 0 to 0.9, and noise before cleaning.
+    pub fn new(strength: f32, sigma: f32) -> Self {
+        let most = (strength.min(0.9) * ONE as f32) as i32;
+        let limit = (9.0 * (MOVED * sigma + ROUNDING)) as i32;
+        let limit = limit.clamp(2, 9 * 255);
+        Self {
+            most,
+            limit,
+            slope: (most << 8) / (limit - limit / 2).max(1),
+        }
+    }
 }
 
 /// Mixes a plane and keeps the result in `last` too. Answers how many samples got half of the
@@ -64,8 +84,7 @@ fn mix(
     plane: &mut [u8],
     last: &mut [u8],
     width: usize,
-    most: i32,
-    limit: i32,
+    Weights { most, limit, slope }: Weights,
     sums: &mut Vec<u16>,
 ) -> usize {
     if width == 0 || plane.len() < width || plane.len() != last.len() {
@@ -85,9 +104,6 @@ fn mix(
     };
     difference(0, &mut differences[..width], plane, last);
     difference(0, &mut differences[width..2 * width], plane, last);
-    // From the largest weight at half of the limit down to nothing at the limit.
-    let limit = limit.clamp(2, 9 * 255);
-    let slope = (most << 8) / (limit - limit / 2).max(1);
     let mut still = 0;
     for y in 0..height {
         difference(

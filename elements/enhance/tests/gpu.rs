@@ -4,6 +4,7 @@
 
 #![allow(unsafe_code)] // libgstcuda's functions
 
+mod chains;
 #[path = "../../core/tests/cudaframes/mod.rs"]
 mod cudaframes;
 #[path = "../../core/tests/testmodel/mod.rs"]
@@ -38,7 +39,7 @@ const SIDE: i64 = 24;
 const VALUES: i64 = 3 * SIDE * SIDE;
 
 /// A detector in D-FINE's manner whose scores are its input, number by number.
-fn model(element: i64, with_size: bool) -> tempfile::TempDir {
+pub fn model(element: i64, with_size: bool) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let image = [
         Dim::Fixed(1),
@@ -212,7 +213,7 @@ fn frames_of_another_context_are_read_there() {
     }
 }
 
-fn enhancer(device: &str, operations: &str, caps: &gst::Caps) -> Harness {
+pub fn enhancer(device: &str, operations: &str, caps: &gst::Caps) -> Harness {
     init();
     let element = gst::ElementFactory::make("aienhance")
         .property("device", device)
@@ -220,6 +221,16 @@ fn enhancer(device: &str, operations: &str, caps: &gst::Caps) -> Harness {
         .property("operations", operations)
         .build()
         .unwrap();
+    // Said here, because a harness aborts the process when its element does not start.
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    if element.set_state(gst::State::Paused).is_err() {
+        let message = bus.pop_filtered(&[gst::MessageType::Error]);
+        match message.as_deref().map(gst::MessageRef::view) {
+            Some(gst::MessageView::Error(error)) => panic!("{operations}: {}", error.error()),
+            _ => panic!("{operations}: no reason"),
+        }
+    }
     let mut harness = Harness::with_element(&element, Some("sink"), Some("src"));
     harness.set_src_caps(caps.clone());
     harness
@@ -331,28 +342,30 @@ fn enlarged_between_gstreamers_own_elements() {
 #[ignore = "run by on_a_stand_in_for_a_gpu"]
 fn operations_without_a_form_for_the_card_are_refused_with_the_reason() {
     let (_, device) = caps("NV12", 64, 48);
-    for operations in ["denoise", "upscale,color"] {
+    for operations in ["stabilize", "denoise,stabilize"] {
         let mut harness = enhancer("cuda", operations, &device);
         assert_eq!(places(&harness.element().unwrap()), [None], "{operations}");
         let buffer = gst::Buffer::with_size(64 * 48 * 3 / 2).unwrap();
         assert_eq!(harness.push(buffer), Err(gst::FlowError::NotNegotiated));
     }
     // Nor does a chain take their place while frames lie there.
-    let mut harness = enhancer("cuda", "upscale", &device);
+    let mut harness = enhancer("cuda", "denoise", &device);
     let pool = own_pool(&device);
     harness.push_and_pull(from_pool(&pool, &device, 1)).unwrap();
     let bus = gst::Bus::new();
     let element = harness.element().unwrap();
     element.set_bus(Some(&bus));
-    element.set_property("operations", "denoise");
+    element.set_property("operations", "stabilize");
     harness.push_and_pull(from_pool(&pool, &device, 2)).unwrap();
     let message = bus.pop_filtered(&[gst::MessageType::Warning]).unwrap();
     let gst::MessageView::Warning(warning) = message.view() else {
         unreachable!("only warnings were asked for");
     };
     let text = warning.error().to_string();
-    assert!(text.contains("put cudadownload before aienhance"), "{text}");
-    assert_eq!(element.property::<String>("operations"), "upscale");
+    for part in ["\"stabilize\"", "put cudadownload before aienhance"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(element.property::<String>("operations"), "denoise");
 }
 
 #[test]

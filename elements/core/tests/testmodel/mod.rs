@@ -116,7 +116,7 @@ impl Model {
         for (name, values) in attributes {
             let mut attribute = Message::default().text(1, name);
             // Scalars in ONNX's operators that tests use have these names.
-            attribute = if matches!(*name, "to" | "axis" | "keepdims" | "group") {
+            attribute = if matches!(*name, "to" | "axis" | "keepdims" | "group" | "blocksize") {
                 attribute.int(3, values[0]).int(20, 2)
             } else {
                 values

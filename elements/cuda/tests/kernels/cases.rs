@@ -13,13 +13,13 @@ use aivideo_cuda::{
     classify::{Axis, AxisMemory, Components, Finish, Rows},
     codec::{self, Chroma, Rounding, Shuffle},
     convert::{Colour, Depth, Matrix, Packed, SemiPlanar, to_bytes},
-    detect::{self, Detect},
+    detect::Detect,
     loop_filter::{self, LoopFilter},
     lut::{self, Table},
     motion::{self, Interpolation},
-    picture::{self, Frame},
+    picture::{self, Component, Frame, Picture, Samples},
     point::Point,
-    restore::{Component, Samples},
+    restore::Padded,
     upscale::{self, Crop, Pad},
 };
 use aivideo_enhance::{
@@ -31,6 +31,9 @@ use aivideo_fx::effects::posterize;
 use aivideo_fx::simd::lut::RowLut;
 
 use crate::machine::Machine;
+
+#[path = "enhance.rs"]
+mod enhance;
 
 type Case = fn(&mut dyn Machine);
 
@@ -52,6 +55,13 @@ pub const ALL: &[(&str, Case)] = &[
     ("the restoration net's planes", restore),
     ("a detection model's input", detect),
     ("the upscaler's planes", upscale),
+    ("components copied", enhance::copy),
+    ("thumbnails", enhance::sums),
+    ("noise", enhance::noise),
+    ("a cleaned picture and the last", enhance::temporal),
+    ("local contrast", enhance::clahe),
+    ("light", enhance::light),
+    ("nets of other people's", enhance::image),
 ];
 
 /// Numbers that look random, the same each time.
@@ -630,121 +640,144 @@ fn lut_packed(machine: &mut dyn Machine) {
 }
 
 fn lut_planes(machine: &mut dyn Machine) {
-    for (width, height) in [(1, 1), (2, 2), (35, 19), (128, 64)] {
+    for size in [(1, 1), (2, 2), (35, 19), (128, 64)] {
         for cosited in [false, true] {
-            for (deep, upper) in [(false, false), (true, false), (true, true)] {
-                for step in [1, 2] {
-                    lut_yuv(machine, (width, height), cosited, deep, upper, step);
+            for from in SAMPLES {
+                for to in SAMPLES {
+                    for steps in [(1, 2), (2, 1)] {
+                        lut_yuv(machine, size, cosited, (from, to), steps);
+                    }
                 }
             }
         }
     }
 }
 
-fn lut_yuv(
+const SAMPLES: [Samples; 3] = [Samples::Eight, Samples::TenLower, Samples::TenUpper];
+
+/// A picture of these codes, with rows that have something behind them, and its memory.
+fn lay(
     machine: &mut dyn Machine,
-    (width, height): (usize, usize),
-    cosited: bool,
-    deep: bool,
-    upper: bool,
-    step: usize,
-) {
-    let what = format!("{width}x{height} {cosited} {deep} {upper} {step}");
-    let top: u16 = if deep { 1023 } else { 255 };
-    let (table, own, entries) = twisted(17, (top, top));
-    let entries = machine.upload(&entries);
+    (width, height): (u32, u32),
+    samples: Samples,
+    step: u32,
+    codes: [&[u16]; 3],
+) -> Picture {
     let (cw, ch) = (width.div_ceil(2), height.div_ceil(2));
-    let mut random = Random(31);
-    let codes = [width * height, cw * ch, cw * ch]
-        .map(|n| -> Vec<u16> { (0..n).map(|_| (random.next() >> 40) as u16 & top).collect() });
-    // The reference.
-    let expected: [Vec<u16>; 3] = if deep {
-        let mut out = codes.clone();
-        let [y, u, v] = &mut out;
-        let from = Planes {
-            width,
-            height,
-            y: &codes[0],
-            u: &codes[1],
-            v: &codes[2],
+    let part = |width, height, step, first| Component {
+        area: area(
+            Memory {
+                address: 0,
+                bytes: 0,
+            },
+            (width * step + 3) * samples.bytes(),
+        ),
+        width,
+        height,
+        samples,
+        step,
+        first,
+    };
+    let mut picture = Picture {
+        y: part(width, height, 1, 0),
+        u: part(cw, ch, step, 0),
+        v: part(cw, ch, step, step - 1),
+    };
+    let shared = step == 2;
+    let mut last = None;
+    for (number, codes) in codes.into_iter().enumerate() {
+        let component = [picture.y, picture.u, picture.v][number];
+        let mut bytes = match last.take() {
+            Some(bytes) => bytes,
+            None => vec![55; (component.area.stride * component.height) as usize],
         };
-        planes::apply(&table, &from, &mut PlanesMut { y, u, v }, cosited);
-        out
-    } else {
-        let bytes = codes
-            .clone()
-            .map(|p| p.iter().map(|v| *v as u8).collect::<Vec<u8>>());
-        let mut out = bytes.clone();
-        let [y, u, v] = &mut out;
-        let from = Planes {
-            width,
-            height,
-            y: &bytes[0],
-            u: &bytes[1],
-            v: &bytes[2],
-        };
-        planes::apply(&table, &from, &mut PlanesMut { y, u, v }, cosited);
-        out.map(|p| p.iter().map(|v| u16::from(*v)).collect())
-    };
-    let shift = if upper { 6 } else { 0 };
-    let memory = |codes: &[u16]| -> Vec<u8> {
-        codes
-            .iter()
-            .flat_map(|v| match deep {
-                true => (v << shift).to_le_bytes().to_vec(),
-                false => vec![*v as u8],
-            })
-            .collect()
-    };
-    let bytes = if deep { 2 } else { 1 };
-    let weave = |planes: &[Vec<u16>; 3]| -> Vec<u16> {
-        planes[1]
-            .iter()
-            .zip(&planes[2])
-            .flat_map(|(u, v)| [*u, *v])
-            .collect()
-    };
-    let lay = |machine: &mut dyn Machine, planes: &[Vec<u16>; 3]| {
-        let y = area(machine.upload(&memory(&planes[0])), (width * bytes) as u32);
-        let stride = (cw * step * bytes) as u32;
-        if step == 1 {
-            let [u, v] = [1, 2].map(|i| area(machine.upload(&memory(&planes[i])), stride));
-            lut::Planes { y, u, v }
-        } else {
-            let uv = machine.upload(&memory(&weave(planes)));
-            lut::Planes {
-                y,
-                u: area(uv, stride),
-                v: area(uv.from(bytes as u64), stride),
+        for (i, code) in codes.iter().enumerate() {
+            let at = (i as u32 % component.width, i as u32 / component.width);
+            component.put(&mut bytes, at.0, at.1, i32::from(*code));
+        }
+        if shared && number == 1 {
+            last = Some(bytes);
+            continue;
+        }
+        let memory = machine.upload(&bytes);
+        match number {
+            0 => picture.y.area.memory = memory,
+            1 => picture.u.area.memory = memory,
+            _ => {
+                picture.v.area.memory = memory;
+                if shared {
+                    picture.u.area.memory = memory;
+                }
             }
         }
+    }
+    picture
+}
+
+/// The codes of a picture.
+fn codes(machine: &mut dyn Machine, picture: &Picture) -> [Vec<u16>; 3] {
+    picture.components().map(|component| {
+        let bytes = machine.download(component.area.memory);
+        (0..component.height)
+            .flat_map(|y| (0..component.width).map(move |x| (x, y)))
+            .map(|(x, y)| component.get(&bytes, x, y) as u16)
+            .collect()
+    })
+}
+
+fn lut_yuv(
+    machine: &mut dyn Machine,
+    (width, height): (u32, u32),
+    cosited: bool,
+    (samples, samples_to): (Samples, Samples),
+    (step, step_to): (u32, u32),
+) {
+    let what = format!("{width}x{height} {cosited} {samples:?} {samples_to:?} {step}");
+    let top = |samples| -> u16 { if samples == Samples::Eight { 255 } else { 1023 } };
+    let (table, own, entries) = twisted(17, (top(samples), top(samples_to)));
+    let entries = machine.upload(&entries);
+    let sizes = [width * height, width.div_ceil(2) * height.div_ceil(2)];
+    let mut random = Random(31);
+    let given = [sizes[0], sizes[1], sizes[1]].map(|n| -> Vec<u16> {
+        (0..n)
+            .map(|_| (random.next() >> 40) as u16 & top(samples))
+            .collect()
+    });
+    macro_rules! wanted {
+        ($from:ty, $to:ty) => {{
+            let from = given
+                .clone()
+                .map(|p| p.iter().map(|v| *v as $from).collect::<Vec<$from>>());
+            let mut to = given.clone().map(|p| vec![0 as $to; p.len()]);
+            let [y, u, v] = &mut to;
+            let planes = Planes {
+                width: width as usize,
+                height: height as usize,
+                y: &from[0],
+                u: &from[1],
+                v: &from[2],
+            };
+            planes::apply(&table, &planes, &mut PlanesMut { y, u, v }, cosited);
+            to.map(|p| p.iter().map(|v| u16::from(*v)).collect::<Vec<u16>>())
+        }};
+    }
+    let wanted = match (top(samples), top(samples_to)) {
+        (255, 255) => wanted!(u8, u8),
+        (255, _) => wanted!(u8, u16),
+        (_, 255) => wanted!(u16, u8),
+        _ => wanted!(u16, u16),
     };
-    let from = lay(machine, &codes);
-    let to = lay(
-        machine,
-        &[vec![0; width * height], vec![0; cw * ch], vec![0; cw * ch]],
-    );
+    let [y, u, v] = &given;
+    let from = lay(machine, (width, height), samples, step, [y, u, v]);
+    let blank = given.clone().map(|p| vec![0; p.len()]);
+    let [y, u, v] = &blank;
+    let to = lay(machine, (width, height), samples_to, step_to, [y, u, v]);
     let spec = lut::Yuv {
-        width: width as u32,
-        height: height as u32,
         table: own,
-        deep,
-        upper,
-        step: step as u32,
         cosited,
     };
     machine.run(&spec.launch(entries, &from, &to).unwrap());
-    assert_equal(&machine.download(to.y.memory), &memory(&expected[0]), &what);
-    if step == 1 {
-        assert_equal(&machine.download(to.u.memory), &memory(&expected[1]), &what);
-        assert_equal(&machine.download(to.v.memory), &memory(&expected[2]), &what);
-    } else {
-        assert_equal(
-            &machine.download(to.u.memory),
-            &memory(&weave(&expected)),
-            &what,
-        );
-    }
+    assert_eq!(codes(machine, &to), wanted, "{what}");
 }
 
 fn point(machine: &mut dyn Machine) {
@@ -1083,30 +1116,32 @@ fn restore(machine: &mut dyn Machine) {
     for (width, height) in SIZES {
         for samples in [Samples::Eight, Samples::TenLower, Samples::TenUpper] {
             for (step, first) in [(1, 0), (2, 0), (2, 1)] {
-                let spec = Component {
-                    width,
-                    height,
-                    samples,
-                    step,
-                    first,
-                    plane_width: width.next_multiple_of(8),
-                    plane_height: height.next_multiple_of(8),
-                };
                 let row = width * step * samples.bytes();
                 let stride = row + 2 * samples.bytes();
                 let mut random = Random(43);
                 let mut picture = random.bytes(plane_bytes(stride, row, height));
                 let at = machine.upload(&picture);
+                let spec = Padded {
+                    component: Component {
+                        area: area(at, stride),
+                        width,
+                        height,
+                        samples,
+                        step,
+                        first,
+                    },
+                    width: width.next_multiple_of(8),
+                    height: height.next_multiple_of(8),
+                };
                 let plane = machine.zeros(spec.plane_bytes() as usize);
-                machine.run(&spec.read(area(at, stride), plane).unwrap());
-                let before = spec.read_reference(&picture, stride as usize);
+                machine.run(&spec.read(plane).unwrap());
+                let before = spec.read_reference(&picture);
                 assert_equal(&machine.download(plane), &before, &format!("{spec:?}"));
                 let after = random.bytes(before.len());
                 let after_at = machine.upload(&after);
                 for share in [256, 77, 0] {
-                    let launch = spec.change(area(at, stride), plane, after_at, share);
-                    machine.run(&launch.unwrap());
-                    spec.change_reference(&mut picture, stride as usize, &before, &after, share);
+                    machine.run(&spec.change(plane, after_at, share).unwrap());
+                    spec.change_reference(&mut picture, &before, &after, share);
                     let what = format!("{spec:?} changed by {share}");
                     assert_equal(&machine.download(at), &picture, &what);
                 }
@@ -1135,20 +1170,11 @@ fn detect(machine: &mut dyn Machine) {
             let wanted = fit.prepare(&picture, (Gamut::Bt709, full_range));
             let (inner_width, inner_height) = fit.inner((width, height));
             let (kr, kb) = Gamut::Bt709.weights();
-            let cw = width.div_ceil(2);
-            let interleaved: Vec<u8> = picture
-                .u
-                .iter()
-                .zip(&picture.v)
-                .flat_map(|(u, v)| [*u, *v])
-                .collect();
-            let y = area(machine.upload(&picture.y), width as u32);
-            let apart = [&picture.u, &picture.v].map(|p| area(machine.upload(p), cw as u32));
-            let both = area(machine.upload(&interleaved), 2 * cw as u32);
+            let codes = [&picture.y, &picture.u, &picture.v]
+                .map(|p| p.iter().map(|v| u16::from(*v)).collect::<Vec<u16>>());
+            let size = (width as u32, height as u32);
             for bytes in [false, true] {
                 let spec = Detect {
-                    width: width as u32,
-                    height: height as u32,
                     out_width: 64,
                     out_height: 48,
                     inner_width: inner_width as u32,
@@ -1169,18 +1195,11 @@ fn detect(machine: &mut dyn Machine) {
                         .collect(),
                     false => wanted.iter().flat_map(|v| v.to_ne_bytes()).collect(),
                 };
-                for (u, v, step, first) in
-                    [(apart[0], apart[1], 1, [0, 0]), (both, both, 2, [0, 1])]
-                {
+                for step in [1, 2] {
                     let out = machine.zeros(spec.tensor_bytes() as usize);
-                    let planes = detect::Planes {
-                        y,
-                        u,
-                        v,
-                        step,
-                        first,
-                    };
-                    machine.run(&spec.launch(&planes, out).unwrap());
+                    let [y, u, v] = &codes;
+                    let of = lay(machine, size, Samples::Eight, step, [y, u, v]);
+                    machine.run(&spec.launch(&of, out).unwrap());
                     let what = format!("{spec:?} {step}");
                     assert_equal(&machine.download(out), &wanted, &what);
                 }
@@ -1246,24 +1265,26 @@ fn upscale(machine: &mut dyn Machine) {
                 );
                 // The second of interleaved components to the first of others.
                 let pairs: Vec<u8> = plane.iter().flat_map(|v| [99, *v]).collect();
-                let from = upscale::Chroma {
+                let from = Component {
                     area: area(machine.upload(&pairs), 2 * width),
                     width,
                     height,
+                    samples: Samples::Eight,
                     step: 2,
                     first: 1,
                 };
                 let target = vec![77; (2 * to_width * to_height) as usize];
                 let at = machine.upload(&target);
-                let to = upscale::Chroma {
+                let to = Component {
                     area: area(at, 2 * to_width),
                     width: to_width,
                     height: to_height,
+                    samples: Samples::Eight,
                     step: 2,
                     first: 0,
                 };
                 let [even, odd] = siting.taps().map(|taps| taps.map(i32::from));
-                machine.run(&from.double(&to, even, odd).unwrap());
+                machine.run(&upscale::double(&from, &to, even, odd).unwrap());
                 let wanted: Vec<u8> = wanted.iter().flat_map(|v| [*v, 77]).collect();
                 let what = format!("{from:?} {siting:?}");
                 assert_equal(&machine.download(at), &wanted, &what);

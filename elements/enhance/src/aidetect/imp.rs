@@ -27,7 +27,6 @@ use crate::{
         track::Tracked,
         watch::{MAX_AGE, Rules, Watch},
     },
-    device::DevicePicture,
     frame::Gamut,
 };
 
@@ -155,7 +154,8 @@ impl State {
         let frame = frames
             .map(buffer, info, place, Access::Read)
             .map_err(|error| wrong(error.to_string()))?;
-        let picture = DevicePicture::new(info, frame.planes())
+        let picture = frame
+            .yuv(info)
             .ok_or_else(|| wrong("its planes are not those of its format".to_string()))?;
         let colour = colour_of(info);
         self.watch

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use aivideo_core::{
     cuda::{self, Access, Frames, Place},
@@ -11,6 +11,7 @@ use aivideo_core::{
     pixels::Yuv420,
     settings::InferenceSettings,
 };
+use aivideo_cuda::device::Gpu;
 use glib::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::{
@@ -27,10 +28,10 @@ use super::{
     properties::{self, Numbers},
 };
 use crate::{
-    chain::Chain,
+    chain::{Chain, On},
     deep::Yuv420Deep,
     detect::{region::region, track::Tracked},
-    device::DevicePicture,
+    device::Stream,
     frame::{Depth, Frame, Picture, Sighting},
     operations::{EnhanceError, Measurement},
     spec::{self, SpecError},
@@ -58,15 +59,34 @@ struct State {
     settings: Settings,
     /// Formats on the pads, once negotiated.
     infos: Option<(gst_video::VideoInfo, gst_video::VideoInfo)>,
-    /// Where frames lie, unless they lie in the host's memory, and what maps those that come and go.
-    device: Option<(Place, [Frames; 2])>,
+    /// Where frames lie, unless they lie in the host's memory.
+    device: Option<OnCard>,
     /// Buffers whose frames are inside the chain, the oldest first; time stamps and metas of what
     /// comes out are theirs.
     waiting: VecDeque<gst::Buffer>,
+    /// Frames in a GPU's memory that are made and wait for those after them, with what was found.
+    held: VecDeque<(gst::Buffer, Vec<Sighting>)>,
     /// Frames that are done, with their buffers.
-    done: VecDeque<(gst::Buffer, Frame)>,
+    done: VecDeque<(gst::Buffer, Done)>,
     /// Fields of the caps that downstream was told last.
     told: Vec<(&'static str, String)>,
+}
+
+/// A frame that is done.
+enum Done {
+    /// To be written into a buffer of downstream's.
+    Picture(Frame),
+    /// In its buffer already; what was found in it.
+    Made(Vec<Sighting>),
+}
+
+/// Frames in a GPU's memory.
+struct OnCard {
+    place: Place,
+    /// What maps those that come and those that go.
+    coming: Frames,
+    going: Frames,
+    stream: Stream,
 }
 
 /// A chain that waits for the next frame, and what it was made from.
@@ -201,8 +221,26 @@ impl AiEnhance {
         }
     }
 
+    /// What maps frames in a GPU's memory for a chain, or why it does not take them.
+    fn frames(&self, chain: &Chain) -> Result<Frames, String> {
+        let form = chain.device_form()?;
+        let obj = self.obj();
+        let frames = match form.on {
+            On::Engine(engine) => Frames::of_element(&*obj, engine, &form.kernels),
+            On::Gpu(index) => {
+                let gpu = Gpu::open(index as usize).map_err(|error| error.to_string())?;
+                Frames::of_gpu(&*obj, Arc::new(gpu), index, &form.kernels)
+            }
+        };
+        let frames = frames.ok_or("their kernels cannot be had, see the log of aivideocuda")?;
+        Ok(match chain.keeps_form() {
+            true => frames,
+            false => frames.without_nvmm(),
+        })
+    }
+
     /// Tells everything beside the streaming thread which chain is active now.
-    fn publish(&self, chain: &Chain) {
+    fn publish(&self, chain: &Chain, frames: Option<Frames>) {
         {
             let mut report = lock(&self.report);
             report.engines = chain.engines();
@@ -210,9 +248,6 @@ impl AiEnhance {
         }
         let look_ahead = chain.look_ahead() as u64;
         let obj = self.obj();
-        let frames = chain
-            .device_form()
-            .and_then(|(engine, kernels)| Frames::of_element(&*obj, engine, kernels));
         let before = {
             let mut outline = lock(&self.outline);
             outline.shape = Some(Shape::of(chain));
@@ -241,46 +276,36 @@ impl AiEnhance {
         };
         let obj = self.obj();
         let shape = Shape::of(&next);
-        let renegotiate = lock(&self.outline).shape.as_ref() != Some(&shape);
-        if renegotiate && let Some(caps) = obj.sink_pad().current_caps() {
-            let wanted = shape.other(&caps, true);
-            let taken = obj.src_pad().peer_query_caps(None).can_intersect(&wanted);
-            let fits = gst_video::VideoInfo::from_caps(&caps)
-                .map(|info| next.output(&format_of(&info)))
-                .unwrap_or_else(|_| next.output(&Default::default()));
-            let refused = match fits {
-                Err(error) => Some(error.to_string()),
-                Ok(_) if Place::of(&caps).is_some() && next.device_form().is_none() => Some(
-                    "frames lie in the GPU's memory, where upscale alone works; put cudadownload \
-                     before aienhance"
-                        .to_string(),
-                ),
-                Ok(_) if wanted.is_empty() || !taken => Some(format!(
-                    "downstream does not accept {wanted}; let it take any size and format (videoscale, videoconvert, or no fixed caps behind aienhance)"
-                )),
-                Ok(_) => None,
-            };
-            if let Some(reason) = refused {
-                gst::element_imp_warning!(
-                    self,
-                    gst::ResourceError::Settings,
-                    ("the change is refused, the old operations stay: {reason}")
-                );
-                let active = lock(&self.state).as_ref().map(|s| s.settings.clone());
-                let mut current = lock(&self.settings);
-                if let Some(active) = active
-                    && *current == settings
-                {
-                    *current = active;
-                }
-                return;
+        let frames = self.frames(&next);
+        if let Err(reason) = &frames {
+            gst::info!(
+                CAT,
+                imp = self,
+                "frames in a GPU's memory are not taken: {reason}"
+            );
+        }
+        if let Some(caps) = obj.sink_pad().current_caps()
+            && let Some(reason) = self.refuses(&next, &shape, &caps, frames.as_ref())
+        {
+            gst::element_imp_warning!(
+                self,
+                gst::ResourceError::Settings,
+                ("the change is refused, the old operations stay: {reason}")
+            );
+            let active = lock(&self.state).as_ref().map(|s| s.settings.clone());
+            let mut current = lock(&self.settings);
+            if let Some(active) = active
+                && *current == settings
+            {
+                *current = active;
             }
+            return;
         }
         // What the old chain holds back is still its own.
         if let Err(error) = self.drain() {
             gst::debug!(CAT, imp = self, "while draining the old chain: {error}");
         }
-        self.publish(&next);
+        self.publish(&next, frames.ok());
         if let Some(state) = &mut *lock(&self.state) {
             state.chain = next;
             state.settings = settings;
@@ -293,6 +318,50 @@ impl AiEnhance {
         // Also when the size stays: buffers must now be allocated, or need not be any more.
         obj.reconfigure_src();
         gst::info!(CAT, imp = self, "new chain in use");
+    }
+
+    /// Why a chain cannot take the place of another while frames of these caps flow.
+    fn refuses(
+        &self,
+        next: &Chain,
+        shape: &Shape,
+        caps: &gst::Caps,
+        frames: Result<&Frames, &String>,
+    ) -> Option<String> {
+        if let Some(place) = Place::of(caps) {
+            match frames {
+                Err(reason) => {
+                    return Some(format!(
+                        "frames lie in a GPU's memory, which it does not take: {reason}; put \
+                         cudadownload before aienhance"
+                    ));
+                }
+                Ok(frames) if !frames.takes(place) => {
+                    return Some(
+                        "frames lie in NVMM, where they cannot become others of another size or depth; \
+                         put nvvideoconvert before aienhance"
+                            .to_string(),
+                    );
+                }
+                Ok(_) => {}
+            }
+        }
+        if lock(&self.outline).shape.as_ref() == Some(shape) {
+            return None;
+        }
+        let fits = gst_video::VideoInfo::from_caps(caps)
+            .map(|info| next.output(&format_of(&info)))
+            .unwrap_or_else(|_| next.output(&Default::default()));
+        if let Err(error) = fits {
+            return Some(error.to_string());
+        }
+        let wanted = shape.other(caps, true);
+        let peer = self.obj().src_pad().peer_query_caps(None);
+        (wanted.is_empty() || !peer.can_intersect(&wanted)).then(|| {
+            format!(
+                "downstream does not accept {wanted}; let it take any size and format (videoscale, videoconvert, or no fixed caps behind aienhance)"
+            )
+        })
     }
 
     /// Gives the chain values that properties or control bindings have set.
@@ -316,12 +385,16 @@ impl AiEnhance {
         if let Some(state) = &mut *lock(&self.state) {
             state.chain.reset();
             state.waiting.clear();
+            state.held.clear();
             state.done.clear();
         }
     }
 
     /// Pushes what the chain holds back: nothing more comes for now.
     fn drain(&self) -> Result<(), gst::FlowError> {
+        if let Some(state) = &mut *lock(&self.state) {
+            state.release(true);
+        }
         loop {
             let drained = match &mut *lock(&self.state) {
                 Some(state) if !state.waiting.is_empty() => state.chain.drain(),
@@ -347,7 +420,7 @@ impl AiEnhance {
         if let Some(state) = &mut *lock(&self.state)
             && let Some(buffer) = state.waiting.pop_front()
         {
-            state.done.push_back((buffer, frame));
+            state.done.push_back((buffer, Done::Picture(frame)));
         }
     }
 
@@ -365,6 +438,15 @@ impl AiEnhance {
             match state.done.pop_front() {
                 Some((source, frame)) => (source, frame, info),
                 None => return Ok(None),
+            }
+        };
+        let frame = match frame {
+            Done::Picture(frame) => frame,
+            Done::Made(sightings) => {
+                let mut out = source;
+                self.attach(out.make_mut(), &info, sightings);
+                lock(&self.report).frames += 1;
+                return Ok(Some(out));
             }
         };
         // The copy that `prepare_output_buffer` takes time stamps and metas from.
@@ -395,20 +477,30 @@ impl AiEnhance {
             gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"));
             return Err(gst::FlowError::Error);
         }
+        self.attach(out.make_mut(), &info, frame.sightings);
+        lock(&self.report).frames += 1;
+        Ok(Some(out))
+    }
+
+    /// Says on a buffer what was found in its picture.
+    fn attach(
+        &self,
+        out: &mut gst::BufferRef,
+        info: &gst_video::VideoInfo,
+        sightings: Vec<Sighting>,
+    ) {
         let size = (info.width(), info.height());
-        for Sighting { label, tracked } in frame.sightings {
+        for Sighting { label, tracked } in sightings {
             let tracked = Tracked {
                 object: tracked.object.scaled(size.0 as f32, size.1 as f32),
                 ..tracked
             };
             if let Some(detection) = region(&tracked, label, size)
-                && let Err(error) = detection.attach(out.make_mut(), size)
+                && let Err(error) = detection.attach(out, size)
             {
                 gst::warning!(CAT, imp = self, "no meta: {error}");
             }
         }
-        lock(&self.report).frames += 1;
-        Ok(Some(out))
     }
 
     /// For frames of a query's caps in CUDAMemory, when the chain works there.
@@ -418,49 +510,40 @@ impl AiEnhance {
         (Place::of(caps)? == Place::Cuda).then(|| frames.as_ref()?.card())?
     }
 
-    /// A frame in the GPU's memory into another there.
-    #[allow(unsafe_code)] // the GPU uses the frames' memory
-    fn enhance_on_device(&self, mut source: gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
-        let prepared = BaseTransformImplExt::parent_prepare_output_buffer(
-            self,
-            InputBuffer::Readable(&source),
-        )?;
-        let PrepareOutputBufferSuccess::Buffer(mut out) = prepared else {
-            return Err(gst::FlowError::Error);
+    /// A frame in a GPU's memory into another there, or, in NVMM, changed where it is. What may leave the
+    /// chain then is done.
+    fn enhance_on_device(&self, source: gst::Buffer) -> Result<(), gst::FlowError> {
+        let place = lock(&self.state)
+            .as_ref()
+            .and_then(|state| Some(state.device.as_ref()?.place));
+        let out = match place {
+            None => return Err(gst::FlowError::NotNegotiated),
+            Some(Place::Nvmm) => None,
+            Some(Place::Cuda) => {
+                let prepared = BaseTransformImplExt::parent_prepare_output_buffer(
+                    self,
+                    InputBuffer::Readable(&source),
+                )?;
+                match prepared {
+                    PrepareOutputBufferSuccess::Buffer(out) => Some(out),
+                    _ => return Err(gst::FlowError::Error),
+                }
+            }
         };
-        let mut guard = lock(&self.state);
-        let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let (in_info, out_info) = state.infos.as_ref().ok_or(gst::FlowError::NotNegotiated)?;
-        let Some((place, [coming, going])) = &mut state.device else {
-            return Err(gst::FlowError::NotNegotiated);
+        let outcome = {
+            let mut guard = lock(&self.state);
+            let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+            let outcome = state.process_on_device(source, out);
+            if outcome.is_err() {
+                state.chain.reset();
+            }
+            lock(&self.report).measurements = state.chain.measurements();
+            outcome
         };
-        let mut work = || -> Result<(), gst::ErrorMessage> {
-            let wrong =
-                |reason: String| gst::error_msg!(gst::StreamError::Format, ("a frame: {reason}"));
-            let picture = |info: &gst_video::VideoInfo, frame: &cuda::DeviceFrame| {
-                DevicePicture::new(info, frame.planes())
-                    .ok_or_else(|| wrong("its planes are not those of its format".to_string()))
-            };
-            let from = coming
-                .map(source.make_mut(), in_info, *place, Access::Read)
-                .map_err(|error| wrong(error.to_string()))?;
-            let to = going
-                .map(out.make_mut(), out_info, *place, Access::Change)
-                .map_err(|error| wrong(error.to_string()))?;
-            let (input, output) = (picture(in_info, &from)?, picture(out_info, &to)?);
-            // SAFETY: both frames are mapped until the GPU was waited for, below or by dropping them.
-            unsafe { state.chain.process_on_device(&input, &output) }
-                .map_err(|error| error.to_error_message())?;
-            cuda::DeviceFrame::finish_all([from, to]).map_err(|error| wrong(error.to_string()))
-        };
-        let outcome = work();
-        drop(guard);
-        if let Err(message) = outcome {
+        outcome.map_err(|message| {
             self.post_error_message(message);
-            return Err(gst::FlowError::Error);
-        }
-        lock(&self.report).frames += 1;
-        Ok(out)
+            gst::FlowError::Error
+        })
     }
 
     /// Keeps an event back while caps are not complete; false when it may go.
@@ -610,6 +693,78 @@ impl AiEnhance {
     }
 }
 
+impl State {
+    /// Makes a frame in a GPU's memory, waits for it, and lets those go that need not wait for others.
+    #[allow(unsafe_code)] // the GPU uses the frames' memory
+    fn process_on_device(
+        &mut self,
+        mut source: gst::Buffer,
+        mut out: Option<gst::Buffer>,
+    ) -> Result<(), gst::ErrorMessage> {
+        let wrong =
+            |reason: String| gst::error_msg!(gst::StreamError::Format, ("a frame: {reason}"));
+        let (Some((in_info, out_info)), Some(card)) = (&self.infos, &mut self.device) else {
+            return Err(wrong("it came before its format was known".to_string()));
+        };
+        let picture = |info: &gst_video::VideoInfo, frame: &cuda::DeviceFrame| {
+            frame
+                .yuv(info)
+                .ok_or_else(|| wrong("its planes are not those of its format".to_string()))
+        };
+        let said = |error: cuda::CudaError| wrong(error.to_string());
+        let access = match out {
+            Some(_) => Access::Read,
+            None => Access::Change,
+        };
+        let found = {
+            let from = card
+                .coming
+                .map(source.make_mut(), in_info, card.place, access)
+                .map_err(said)?;
+            let to = match &mut out {
+                Some(out) => Some(
+                    card.going
+                        .map(out.make_mut(), out_info, card.place, Access::Change)
+                        .map_err(said)?,
+                ),
+                None => None,
+            };
+            let input = picture(in_info, &from)?;
+            let output = match &to {
+                Some(to) => Some(picture(out_info, to)?),
+                None => None,
+            };
+            // SAFETY: both frames are mapped until the GPU was waited for, below or by dropping them.
+            let found = unsafe {
+                self.chain
+                    .process_on_device(&card.stream, &input, output.as_ref())
+            }
+            .map_err(|error| error.to_error_message())?;
+            match to {
+                Some(to) => cuda::DeviceFrame::finish_all([from, to]),
+                None => from.finish(),
+            }
+            .map_err(said)?;
+            found
+        };
+        self.chain
+            .collect_from_device(&card.stream)
+            .map_err(|error| error.to_error_message())?;
+        self.held.push_back((out.unwrap_or(source), found));
+        self.release(false);
+        Ok(())
+    }
+
+    /// Frames that may leave the chain are done; with `drain`, all.
+    fn release(&mut self, drain: bool) {
+        while !self.held.is_empty() && self.chain.leave_device(drain) {
+            if let Some((buffer, found)) = self.held.pop_front() {
+                self.done.push_back((buffer, Done::Made(found)));
+            }
+        }
+    }
+}
+
 #[glib::object_subclass]
 impl ObjectSubclass for AiEnhance {
     const NAME: &'static str = "GstAiEnhance";
@@ -727,7 +882,7 @@ impl ElementImpl for AiEnhance {
                 .width_range(1..=MAX_SIDE)
                 .height_range(1..=MAX_SIDE)
                 .build();
-            same_pads(&cuda::with_places(&caps, &[Place::Cuda]))
+            same_pads(&cuda::with_places(&caps, &Place::ALL))
         });
         &TEMPLATES
     }
@@ -747,7 +902,27 @@ impl BaseTransformImpl for AiEnhance {
         *lock(&self.next) = None;
         *lock(&self.withheld) = Withheld::default();
         self.complained.store(false, Ordering::Relaxed);
-        self.publish(&chain);
+        let frames = self.frames(&chain);
+        if let Err(reason) = &frames {
+            // Of interest where frames could lie there.
+            match chain
+                .engines()
+                .iter()
+                .any(|(_, engine)| engine.gpu().is_some())
+            {
+                true => gst::warning!(
+                    CAT,
+                    imp = self,
+                    "frames in a GPU's memory are not taken: {reason}"
+                ),
+                false => gst::info!(
+                    CAT,
+                    imp = self,
+                    "frames in a GPU's memory are not taken: {reason}"
+                ),
+            }
+        }
+        self.publish(&chain, frames.ok());
         gst::info!(CAT, imp = self, "operations: \"{}\"", settings.operations);
         *lock(&self.state) = Some(State {
             chain,
@@ -755,6 +930,7 @@ impl BaseTransformImpl for AiEnhance {
             infos: None,
             device: None,
             waiting: VecDeque::new(),
+            held: VecDeque::new(),
             done: VecDeque::new(),
             told: Vec::new(),
         });
@@ -812,6 +988,13 @@ impl BaseTransformImpl for AiEnhance {
         if let Some(card) = self.card(query) {
             card.decide(query)
                 .map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
+            // Frames that wait for those after them are the pool's all the while.
+            let held = lock(&self.outline).look_ahead as u32;
+            let first = query.allocation_pools().next();
+            if let Some((pool, size, least, most)) = first.filter(|_| held > 0) {
+                let more = |n: u32| if n == 0 { 0 } else { n + held };
+                query.set_nth_allocation_pool(0, pool.as_ref(), size, least + held, more(most));
+            }
         }
         self.parent_decide_allocation(query)
     }
@@ -895,13 +1078,15 @@ impl BaseTransformImpl for AiEnhance {
             return self.parent_generate_output();
         }
         if let Some(buffer) = self.take_queued_buffer() {
-            if lock(&self.state)
+            let on_device = lock(&self.state)
                 .as_ref()
-                .is_some_and(|s| s.device.is_some())
-            {
-                return self
-                    .enhance_on_device(buffer)
-                    .map(GenerateOutputSuccess::Buffer);
+                .is_some_and(|s| s.device.is_some());
+            if on_device {
+                self.enhance_on_device(buffer)?;
+                return Ok(match self.next_output()? {
+                    Some(buffer) => GenerateOutputSuccess::Buffer(buffer),
+                    None => GenerateOutputSuccess::NoOutput,
+                });
             }
             let outcome = {
                 let mut guard = lock(&self.state);
@@ -961,15 +1146,20 @@ impl VideoFilterImpl for AiEnhance {
             Some(place) => {
                 let outline = lock(&self.outline);
                 let frames = outline.frames.as_ref().filter(|frames| frames.takes(place));
-                let frames = frames.map(|frames| (place, [frames.another(), frames.another()]));
-                Some(frames.ok_or_else(|| {
+                let frames = frames.ok_or_else(|| {
                     gst::loggable_error!(
                         CAT,
-                        "Frames in a GPU's memory need operations=upscale with its net there \
-                         (device=cuda) and GStreamer's CUDA library; put cudadownload before this \
-                         element"
+                        "Frames in a GPU's memory need operations that work there, their models too \
+                         (device=cuda), and those in CUDAMemory GStreamer's CUDA library; the log says \
+                         what is missing; put cudadownload or nvvideoconvert before this element"
                     )
-                })?)
+                })?;
+                Some(OnCard {
+                    place,
+                    coming: frames.another(),
+                    going: frames.another(),
+                    stream: Stream::new(frames.gpu().clone()),
+                })
             }
         };
         let mut guard = lock(&self.state);
@@ -992,6 +1182,7 @@ impl VideoFilterImpl for AiEnhance {
             ));
         }
         state.waiting.clear();
+        state.held.clear();
         state.done.clear();
         state.told = state.chain.caps_fields();
         lock(&self.withheld).active = state.chain.caps_pending();

@@ -9,10 +9,10 @@ use aivideo_core::{
     error::EngineError,
     tensor::ElementType,
 };
-use aivideo_cuda::detect::Detect;
+use aivideo_cuda::{detect::Detect, picture::Picture};
 
 use super::{DetectError, Detector, Object, sidecar::Family};
-use crate::{device::DevicePicture, frame::Gamut};
+use crate::frame::Gamut;
 
 /// The kernels that this may start.
 pub const KERNELS: [&str; 2] = ["detect_f32", "detect_u8"];
@@ -73,7 +73,7 @@ impl Detector {
     /// The planes must be memory of that GPU and live until its stream was waited for.
     pub unsafe fn find_on_device(
         &mut self,
-        picture: &DevicePicture,
+        picture: &Picture,
         (gamut, full_range): (Gamut, bool),
         threshold: f32,
         overlap: f32,
@@ -85,12 +85,11 @@ impl Detector {
         let Some(device) = &self.device else {
             return Err(self.no_gpu());
         };
-        let size = (picture.width, picture.height);
+        let (width, height) = picture.size();
+        let size = (width as usize, height as usize);
         let (inner_width, inner_height) = self.fit.inner(size);
         let (kr, kb) = gamut.weights();
         let spec = Detect {
-            width: picture.width as u32,
-            height: picture.height as u32,
             out_width: self.fit.width as u32,
             out_height: self.fit.height as u32,
             inner_width: inner_width as u32,
@@ -105,7 +104,7 @@ impl Detector {
             bytes: self.bytes,
         };
         let launch = spec
-            .launch(&picture.planes, device.image.memory())
+            .launch(picture, device.image.memory())
             .map_err(|err| self.failed(&err))?;
         // SAFETY: the planes are the caller's promise; the input is freed, when it is, in the order of
         // the stream.

@@ -16,7 +16,7 @@ pub struct Levels {
 }
 
 /// Codes of a PQ value, narrow range.
-const CODES: usize = 1024;
+pub const CODES: usize = 1024;
 
 pub struct Meter {
     /// Light of each code of a channel.
@@ -39,12 +39,18 @@ impl Default for Meter {
 impl Meter {
     /// Measures a PQ picture of BT.2020, narrow range.
     pub fn measure(&mut self, picture: &Yuv420Deep) -> Levels {
+        let counts = self.count(picture);
+        self.levels(&counts)
+    }
+
+    /// How many samples have each code of the brightest channel; every second row is looked at.
+    pub fn count(&mut self, picture: &Yuv420Deep) -> [u32; CODES] {
         let (w, cw) = (picture.width, picture.chroma_width());
+        let mut counts = [0u32; CODES];
         if w == 0 || picture.height == 0 {
-            return Levels::default();
+            return counts;
         }
         self.row.resize(w, 0);
-        let (mut counts, mut total) = ([0u32; CODES], 0u64);
         for (at, y_row) in picture.y.chunks_exact(w).enumerate().step_by(2) {
             let chroma = at / 2 * cw..(at / 2 + 1) * cw;
             let (u, v) = (&picture.u[chroma.clone()], &picture.v[chroma]);
@@ -67,7 +73,15 @@ impl Meter {
             for code in &self.row {
                 counts[usize::from(*code) % CODES] += 1;
             }
-            total += w as u64;
+        }
+        counts
+    }
+
+    /// What the counts say.
+    pub fn levels(&self, counts: &[u32; CODES]) -> Levels {
+        let total: u64 = counts.iter().map(|n| u64::from(*n)).sum();
+        if total == 0 {
+            return Levels::default();
         }
         let brightest = counts.iter().rposition(|n| *n > 0).unwrap_or(0);
         let sum: f64 = counts
@@ -77,7 +91,7 @@ impl Meter {
             .sum();
         Levels {
             brightest: f64::from(self.light[brightest]),
-            mean: sum / total.max(1) as f64,
+            mean: sum / total as f64,
         }
     }
 }

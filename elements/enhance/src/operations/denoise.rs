@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Noise reduction: one net for luma and chroma that is told how much noise there is.
 
+mod device;
+
 use aivideo_core::{
     engine::Engine,
     model::ModelSource,
@@ -9,11 +11,14 @@ use aivideo_core::{
     tensor::{ElementType, Tensor},
 };
 
+use aivideo_cuda::picture::Picture as Picture420;
+
 use super::{
     Build, Built, Definition, EnhanceError, Measurement, Operation, Spare,
     ports::{Port, check_ports, crop, expect_plane, pad_into},
 };
 use crate::{
+    device::{OnDevice, Stream},
     frame::{Frame, Picture},
     noise::{self, Follower},
     spec::{Kind, Param, Values},
@@ -122,6 +127,7 @@ pub struct Denoise {
     /// Used on the latest picture: luma, chroma.
     sigma: (f32, f32),
     bypassed: u64,
+    device: device::DeviceDenoise,
 }
 
 impl Denoise {
@@ -164,22 +170,31 @@ impl Denoise {
             chroma_level: Follower::default(),
             sigma: (0.0, 0.0),
             bypassed: 0,
+            device: device::DeviceDenoise::default(),
         })
     }
 
-    fn measure(&mut self, picture: &Yuv420) {
+    /// Whether luma, and whether chroma, must be measured.
+    fn measures(&self) -> (bool, bool) {
+        let luma = self.strength == Level::Auto;
+        // With a given strength, half of it may be meant for chroma.
+        let chroma = self.chroma == Level::Auto && (luma || !self.chroma_follows);
+        (luma, chroma)
+    }
+
+    /// Finds the levels for a picture, whose components are measured by `estimate`.
+    fn follow(&mut self, estimate: impl Fn(usize) -> Option<f32>) {
+        let measured = self.measures();
         let luma = match self.strength {
             Level::Sigma(sigma) => sigma,
-            Level::Auto => self.luma_level.update(noise::estimate(picture.y_plane())),
+            Level::Auto => self.luma_level.update(estimate(0)),
         };
         let chroma = match self.chroma {
             Level::Sigma(sigma) => sigma,
             // Chroma is averaged over four samples on its way to 4:2:0.
-            Level::Auto if self.chroma_follows && self.strength != Level::Auto => luma / 2.0,
+            Level::Auto if !measured.1 => luma / 2.0,
             Level::Auto => {
-                let u = noise::estimate(picture.u_plane());
-                let v = noise::estimate(picture.v_plane());
-                let both = match (u, v) {
+                let both = match (estimate(1), estimate(2)) {
                     (Some(u), Some(v)) => Some((u + v) / 2.0),
                     (u, v) => u.or(v),
                 };
@@ -188,13 +203,24 @@ impl Denoise {
         };
         self.sigma = (luma.min(MAX_SIGMA), chroma.min(MAX_SIGMA));
     }
+
+    /// Whether there is too little noise to do anything.
+    fn is_clean(&self) -> bool {
+        self.sigma.0 < VISIBLE && self.sigma.1 < VISIBLE
+    }
 }
 
 impl Denoise {
     fn clean(&mut self, picture: Yuv420, spare: &mut Spare) -> Result<Yuv420, EnhanceError> {
-        self.measure(&picture);
+        self.follow(|component| {
+            noise::estimate(match component {
+                0 => picture.y_plane(),
+                1 => picture.u_plane(),
+                _ => picture.v_plane(),
+            })
+        });
         let (luma, chroma) = self.sigma;
-        if luma < VISIBLE && chroma < VISIBLE {
+        if self.is_clean() {
             self.bypassed += 1;
             return Ok(picture);
         }
@@ -279,6 +305,33 @@ impl Operation for Denoise {
         }))
     }
 
+    fn on_device(&self) -> OnDevice {
+        OnDevice::Makes(device::KERNELS)
+    }
+
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn process_on_device(
+        &mut self,
+        stream: &Stream,
+        input: &Picture420,
+        output: &Picture420,
+        cut: bool,
+    ) -> Result<(), EnhanceError> {
+        if cut {
+            self.reset();
+        }
+        let stream = stream.of(NAME);
+        // SAFETY: the promise is the same.
+        unsafe { self.clean_on_device(&stream, input, output) }
+    }
+
+    fn collect_from_device(&mut self, stream: &Stream) -> Result<(), EnhanceError> {
+        if let Some(still) = self.device.still(&stream.of(NAME))? {
+            self.temporal.still = still;
+        }
+        Ok(())
+    }
+
     fn set(&mut self, parameter: &str, value: f64) {
         match parameter {
             "strength" => self.strength = Level::new(value),
@@ -290,6 +343,7 @@ impl Operation for Denoise {
 
     fn reset(&mut self) {
         self.temporal.reset();
+        self.device.reset();
         self.luma_level.reset();
         self.chroma_level.reset();
     }

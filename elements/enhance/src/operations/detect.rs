@@ -3,14 +3,18 @@
 
 use aivideo_core::{engine::Engine, model::ModelSource};
 
+use aivideo_cuda::picture::Picture as Picture420;
+
 use super::{Build, Built, Definition, EnhanceError, Measurement, Operation, Spare};
 use crate::{
     detect::{
         DetectError, Detector,
+        device::KERNELS,
         sidecar::Sidecar,
         track::Tracked,
         watch::{MAX_AGE, Rules, Watch},
     },
+    device::{OnDevice, Stream},
     frame::{Format, Frame, Picture, Sighting},
     spec::{Kind, Param, Values},
 };
@@ -91,6 +95,23 @@ pub struct Detect {
     last: usize,
 }
 
+impl Detect {
+    /// What was seen in a picture of this size, as it leaves the chain.
+    fn sightings(&mut self, seen: Vec<Tracked>, size: (f32, f32)) -> Vec<Sighting> {
+        self.last = seen.len();
+        let detector = self.watch.detector();
+        seen.into_iter()
+            .map(|Tracked { object, id }| Sighting {
+                label: detector.label(object.class),
+                tracked: Tracked {
+                    object: object.scaled(1.0 / size.0, 1.0 / size.1),
+                    id,
+                },
+            })
+            .collect()
+    }
+}
+
 impl Operation for Detect {
     fn name(&self) -> &'static str {
         NAME
@@ -123,19 +144,38 @@ impl Operation for Detect {
         } else {
             self.watch.skip(&self.rules)
         };
-        self.last = seen.len();
-        let detector = self.watch.detector();
-        frame.sightings = seen
-            .into_iter()
-            .map(|Tracked { object, id }| Sighting {
-                label: detector.label(object.class),
-                tracked: Tracked {
-                    object: object.scaled(1.0 / size.0, 1.0 / size.1),
-                    id,
-                },
-            })
-            .collect();
+        frame.sightings = self.sightings(seen, size);
         Ok(Some(frame))
+    }
+
+    fn on_device(&self) -> OnDevice {
+        OnDevice::Looks(&KERNELS)
+    }
+
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn look_on_device(
+        &mut self,
+        stream: &Stream,
+        input: &Picture420,
+        cut: bool,
+    ) -> Result<Vec<Sighting>, EnhanceError> {
+        if cut {
+            self.watch.reset();
+        }
+        let seen = if self.watch.is_due(&self.rules) {
+            // The detector works on its model's stream, and waits for the results.
+            stream.lead(self.watch.detector().engine())?;
+            let colour = (self.format.colour.gamut, self.format.colour.full_range);
+            self.watch
+                .look_by(&self.rules, |detector, threshold, overlap| {
+                    // SAFETY: the promise is the same.
+                    unsafe { detector.find_on_device(input, colour, threshold, overlap) }
+                })?
+        } else {
+            self.watch.skip(&self.rules)
+        };
+        let (width, height) = input.size();
+        Ok(self.sightings(seen, (width as f32, height as f32)))
     }
 
     fn reset(&mut self) {

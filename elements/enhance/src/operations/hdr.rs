@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! HDR: SDR to PQ or HLG and back, by BT.2446.
 
+mod device;
+
 use std::collections::VecDeque;
 
 use aivideo_color::table::ColorTable;
 
+use aivideo_cuda::picture::Picture as Picture420;
+
 use super::{Build, Built, Definition, EnhanceError, Measurement, Operation, Spare};
 use crate::{
     chroma::Siting,
+    device::{OnDevice, Stream},
     frame::{Colour, Depth, Format, Frame, Gamut, Picture, Transfer},
     hdr::{
         self, GAMMA, HDR_PEAK, Rgb, SDR_WHITE,
@@ -143,6 +148,7 @@ pub struct Hdr {
     held: VecDeque<Frame>,
     /// The window has been seen once: from then on frames are only as late as it is long.
     begun: bool,
+    device: device::DeviceHdr,
 }
 
 impl Hdr {
@@ -161,6 +167,7 @@ impl Hdr {
             told: given,
             held: VecDeque::new(),
             begun: false,
+            device: device::DeviceHdr::default(),
         }
     }
 
@@ -215,7 +222,13 @@ impl Hdr {
         let Picture::Ten(picture) = picture else {
             return;
         };
-        self.last = self.meter.measure(picture);
+        let levels = self.meter.measure(picture);
+        self.take(levels);
+    }
+
+    /// Takes in what a picture's light is.
+    fn take(&mut self, levels: Levels) {
+        self.last = levels;
         self.most.brightest = self.most.brightest.max(self.last.brightest);
         self.most.mean = self.most.mean.max(self.last.mean);
         // Caps are not changed for every frame that is a little brighter: once the stream runs,
@@ -290,6 +303,7 @@ impl Operation for Hdr {
                 |rgb| self.convert(input.colour, rgb),
             );
             self.table = Some((*input, table));
+            self.device.forget_table();
         }
     }
 
@@ -320,6 +334,43 @@ impl Operation for Hdr {
 
     fn reset(&mut self) {
         self.held.clear();
+    }
+
+    fn on_device(&self) -> OnDevice {
+        OnDevice::Makes(device::KERNELS)
+    }
+
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn process_on_device(
+        &mut self,
+        stream: &Stream,
+        input: &Picture420,
+        output: &Picture420,
+        _cut: bool,
+    ) -> Result<(), EnhanceError> {
+        let Some((_, table)) = &self.table else {
+            return Err(EnhanceError::Device {
+                operation: NAME,
+                reason: "a picture came before its format was known".into(),
+            });
+        };
+        let (measures, siting) = (self.tells(), self.siting);
+        // SAFETY: the promise is the same.
+        unsafe {
+            self.device
+                .process(&stream.of(NAME), table, siting, [input, output], measures)
+        }
+    }
+
+    fn collect_from_device(&mut self, stream: &Stream) -> Result<(), EnhanceError> {
+        if let Some(counts) = self.device.counts(&stream.of(NAME))? {
+            self.take(self.meter.levels(&counts));
+        }
+        Ok(())
+    }
+
+    fn leaves_device(&mut self) {
+        self.begun = true;
     }
 
     fn measurements(&self) -> Vec<Measurement> {

@@ -2,6 +2,9 @@
 //! Nets of other people's that make a picture of a picture: one or three channels, channels first or
 //! last, bytes or floats, any size or a fixed one, which is worked through in overlapping tiles.
 
+pub(super) mod device;
+pub mod planes;
+
 use aivideo_core::{
     engine::Engine,
     model::ModelSource,
@@ -13,9 +16,9 @@ use aivideo_core::{
 use super::{EnhanceError, Spare};
 use crate::{
     chroma::{self, Siting},
-    frame::{Colour, Depth},
-    tables,
+    frame::Colour,
 };
+use planes::{Planes, byte, from_rgb};
 
 /// Sides that pictures are filled up to, for nets that halve and double inside.
 const MULTIPLE: usize = 8;
@@ -45,13 +48,7 @@ pub struct ImageNet {
     scale: usize,
     /// What white is as a float.
     white: f32,
-}
-
-/// Channel planes with values of 0 to 1.
-struct Planes {
-    width: usize,
-    height: usize,
-    data: Vec<Vec<f32>>,
+    device: device::DeviceNet,
 }
 
 impl ImageNet {
@@ -121,6 +118,7 @@ impl ImageNet {
             fixed,
             scale: 1,
             white,
+            device: device::DeviceNet::default(),
         };
         net.scale = net.try_once().map_err(|error| match error {
             EnhanceError::Output { got, expected, .. } => {
@@ -232,15 +230,20 @@ impl ImageNet {
         Ok((shape, values))
     }
 
-    /// A whole picture, in tiles where it must be.
-    fn enlarge(&self, picture: &Planes) -> Result<Planes, EnhanceError> {
-        let (w, h, s) = (picture.width, picture.height, self.scale);
+    /// The sides of tiles for a picture.
+    fn tile(&self, (w, h): (usize, usize)) -> (usize, usize) {
         let up = |side: usize| side.next_multiple_of(MULTIPLE);
-        let (tile_w, tile_h) = match self.fixed {
+        match self.fixed {
             Some(sides) => sides,
             None if w * h <= WHOLE => (up(w), up(h)),
             None => (TILE, TILE),
-        };
+        }
+    }
+
+    /// A whole picture, in tiles where it must be.
+    fn enlarge(&self, picture: &Planes) -> Result<Planes, EnhanceError> {
+        let (w, h, s) = (picture.width, picture.height, self.scale);
+        let (tile_w, tile_h) = self.tile((w, h));
         let mut out = Planes {
             width: w * s,
             height: h * s,
@@ -248,15 +251,7 @@ impl ImageNet {
         };
         for (y, rows) in steps(h, tile_h) {
             for (x, columns) in steps(w, tile_w) {
-                let tile = Planes {
-                    width: tile_w,
-                    height: tile_h,
-                    data: picture
-                        .data
-                        .iter()
-                        .map(|plane| cut(plane, (w, h), (x, y), (tile_w, tile_h)))
-                        .collect(),
-                };
+                let tile = picture.tile((x, y), (tile_w, tile_h));
                 let (shape, values) = self.run(&tile)?;
                 let wanted = (self.channels, tile_h * s, tile_w * s);
                 if self.sides(&shape) != wanted || values.len() != wanted.0 * wanted.1 * wanted.2 {
@@ -295,12 +290,7 @@ impl ImageNet {
         let (w, h, s) = (picture.width, picture.height, self.scale);
         let mut out = spare.picture(w * s, h * s);
         if self.channels == 1 {
-            let luma = Planes {
-                width: w,
-                height: h,
-                data: vec![picture.y.iter().map(|v| f32::from(*v) / 255.0).collect()],
-            };
-            let luma = self.enlarge(&luma)?;
+            let luma = self.enlarge(&Planes::of(&picture, colour, 1))?;
             for (out, v) in out.y.iter_mut().zip(&luma.data[0]) {
                 *out = byte(*v);
             }
@@ -309,16 +299,12 @@ impl ImageNet {
             chroma::enlarge(&picture.u, from, &mut out.u, to, s, siting);
             chroma::enlarge(&picture.v, from, &mut out.v, to, s, siting);
         } else {
-            let rgb = self.enlarge(&to_rgb(&picture, colour))?;
+            let rgb = self.enlarge(&Planes::of(&picture, colour, 3))?;
             from_rgb(&rgb, colour, &mut out);
         }
         spare.give_picture(picture);
         Ok(out)
     }
-}
-
-fn byte(value: f32) -> u8 {
-    (value * 255.0).round().clamp(0.0, 255.0) as u8
 }
 
 /// Where tiles of `tile` samples begin on a side of `side`, and which samples each answers for.
@@ -342,65 +328,6 @@ fn steps(side: usize, tile: usize) -> Vec<(usize, std::ops::Range<usize>)> {
     }
     debug_assert!(step > 0);
     out
-}
-
-/// A tile of a plane; what lies outside of the plane repeats its edge.
-fn cut(
-    plane: &[f32],
-    (width, height): (usize, usize),
-    (x, y): (usize, usize),
-    (tile_width, tile_height): (usize, usize),
-) -> Vec<f32> {
-    let mut out = Vec::with_capacity(tile_width * tile_height);
-    for row in y..y + tile_height {
-        let line = &plane[row.min(height - 1) * width..][..width];
-        let inside = (x + tile_width).min(width);
-        out.extend_from_slice(&line[x.min(width - 1)..inside]);
-        out.resize(
-            out.len() + tile_width - (inside - x.min(width - 1)),
-            line[width - 1],
-        );
-    }
-    out
-}
-
-fn to_rgb(picture: &Yuv420, colour: Colour) -> Planes {
-    let (w, h, cw) = (picture.width, picture.height, picture.chroma_width());
-    let mut data: [_; 3] = std::array::from_fn(|_| Vec::with_capacity(w * h));
-    for y in 0..h {
-        for x in 0..w {
-            let chroma = y / 2 * cw + x / 2;
-            let yuv = [picture.y[y * w + x], picture.u[chroma], picture.v[chroma]];
-            let rgb = tables::to_rgb(colour, Depth::Eight, yuv.map(|v| f64::from(v) / 255.0));
-            for (plane, v) in data.iter_mut().zip(rgb) {
-                plane.push(v.clamp(0.0, 1.0) as f32);
-            }
-        }
-    }
-    Planes {
-        width: w,
-        height: h,
-        data: data.into(),
-    }
-}
-
-fn from_rgb(rgb: &Planes, colour: Colour, out: &mut Yuv420) {
-    let (w, h, cw) = (out.width, out.height, out.chroma_width());
-    let mut sums = vec![[0.0f64; 3]; out.u.len()];
-    for y in 0..h {
-        for x in 0..w {
-            let at = y * w + x;
-            let value = [0, 1, 2].map(|c| f64::from(rgb.data[c][at].clamp(0.0, 1.0)));
-            let [luma, u, v] = tables::to_yuv(colour, Depth::Eight, value);
-            out.y[at] = byte(luma as f32);
-            let sum = &mut sums[y / 2 * cw + x / 2];
-            *sum = [sum[0] + u, sum[1] + v, sum[2] + 1.0];
-        }
-    }
-    for ((u, v), sum) in out.u.iter_mut().zip(&mut out.v).zip(&sums) {
-        *u = byte((sum[0] / sum[2]) as f32);
-        *v = byte((sum[1] / sum[2]) as f32);
-    }
 }
 
 #[cfg(test)]
@@ -430,27 +357,5 @@ mod tests {
             }
             assert_eq!(next, side, "{side} {tile}");
         }
-    }
-
-    #[test]
-    fn tiles_repeat_the_edge() {
-        let plane: Vec<f32> = (0..6).map(|v| v as f32).collect();
-        let tile = cut(&plane, (3, 2), (1, 1), (4, 2));
-        assert_eq!(tile, [4.0, 5.0, 5.0, 5.0, 4.0, 5.0, 5.0, 5.0]);
-    }
-
-    #[test]
-    fn colours_survive_the_way_through_red_green_and_blue() {
-        let mut picture = Yuv420::new(5, 3);
-        picture.y.fill(120);
-        picture.u.fill(100);
-        picture.v.fill(150);
-        let mut out = Yuv420::new(5, 3);
-        from_rgb(
-            &to_rgb(&picture, Colour::default()),
-            Colour::default(),
-            &mut out,
-        );
-        assert!(out == picture);
     }
 }

@@ -5,11 +5,11 @@
 //! implements [`Operation`]; [`OPERATIONS`] lists the definitions, and everything else (text,
 //! properties of the element, documentation of both, latency, caps) follows from them.
 
-mod color;
+pub mod color;
 mod denoise;
 mod detect;
 mod hdr;
-mod image_net;
+pub mod image_net;
 mod net;
 mod ports;
 mod spare;
@@ -19,12 +19,13 @@ mod upscale;
 use aivideo_core::{
     engine::Engine, error::EngineError, model::ModelSource, settings::InferenceSettings,
 };
+use aivideo_cuda::picture::Picture;
 use thiserror::Error;
 
 use crate::{
     detect::DetectError,
-    device::DevicePicture,
-    frame::{Depth, Format, Frame},
+    device::{OnDevice, Stream},
+    frame::{Depth, Format, Frame, Sighting},
     spec::{Param, Values},
 };
 
@@ -124,6 +125,11 @@ pub enum EnhanceError {
         operation: &'static str,
         problem: String,
     },
+    #[error("\"{operation}\" on the GPU: {reason}")]
+    Device {
+        operation: &'static str,
+        reason: String,
+    },
     /// The step cannot do what it is for with these pictures.
     #[error("\"{operation}\" cannot take these pictures: {reason}")]
     Format {
@@ -138,7 +144,7 @@ impl EnhanceError {
         match self {
             Self::Engine(error) => error.to_error_message(),
             Self::Detect(error) => error.to_error_message(),
-            Self::Model { .. } | Self::Output { .. } => {
+            Self::Model { .. } | Self::Output { .. } | Self::Device { .. } => {
                 gst::error_msg!(gst::ResourceError::Failed, ("{self}"))
             }
             Self::AmbiguousModel { .. } | Self::Values { .. } => {
@@ -220,27 +226,56 @@ pub trait Operation: Send {
         false
     }
 
-    /// The kernels of its form for pictures in the GPU's memory; none where it has no such form.
-    fn device_kernels(&self) -> &'static [&'static str] {
-        &[]
+    /// Its form for pictures in a GPU's memory.
+    fn on_device(&self) -> OnDevice {
+        OnDevice::No(NOT_ON_DEVICE.into())
     }
 
-    /// As [`process`](Self::process), from one picture in the memory of its engine's GPU to another of
-    /// the size of its [`output`](Self::output); starts the work and does not wait for it.
+    /// As [`process`](Self::process), of one that [makes](OnDevice::Makes) pictures, from one in a GPU's
+    /// memory to another there of the size of its [`output`](Self::output). Starts the work on the stream
+    /// and does not wait for it, but where it must know of it. `cut` is [`Frame::cut`]. What it holds back
+    /// it does not keep: the frames are the chain's.
     ///
     /// # Safety
-    /// The pictures' planes must be memory of that GPU and live until its stream was waited for.
+    /// The pictures' planes must be memory of that GPU and live until the stream was waited for.
     #[allow(unsafe_code)] // what lives until when is the caller's matter
     unsafe fn process_on_device(
         &mut self,
-        _input: &DevicePicture,
-        _output: &DevicePicture,
+        _stream: &Stream,
+        _input: &Picture,
+        _output: &Picture,
+        _cut: bool,
     ) -> Result<(), EnhanceError> {
         Err(EnhanceError::Format {
             operation: self.name(),
             reason: NOT_ON_DEVICE.into(),
         })
     }
+
+    /// The same of one that [looks](OnDevice::Looks) at pictures: what it has found.
+    ///
+    /// # Safety
+    /// The same.
+    #[allow(unsafe_code)] // what lives until when is the caller's matter
+    unsafe fn look_on_device(
+        &mut self,
+        _stream: &Stream,
+        _input: &Picture,
+        _cut: bool,
+    ) -> Result<Vec<Sighting>, EnhanceError> {
+        Err(EnhanceError::Format {
+            operation: self.name(),
+            reason: NOT_ON_DEVICE.into(),
+        })
+    }
+
+    /// The stream was waited for: takes down what was measured on the latest picture.
+    fn collect_from_device(&mut self, _stream: &Stream) -> Result<(), EnhanceError> {
+        Ok(())
+    }
+
+    /// A frame in a GPU's memory leaves the chain.
+    fn leaves_device(&mut self) {}
 
     /// The engine that it runs, if it has one.
     fn engine(&self) -> Option<&Engine> {
@@ -251,8 +286,7 @@ pub trait Operation: Send {
 const EIGHT_BITS: &str = "it works on 8 bits (I420 or NV12); put it in front of what makes 10 bits, or \
                           convert with videoconvert or hdr:to=sdr first";
 
-const NOT_ON_DEVICE: &str =
-    "it does not work in the GPU's memory; put cudadownload before aienhance";
+const NOT_ON_DEVICE: &str = "it has no form for frames in a GPU's memory";
 
 /// For a frame of ten bits that formats ought to have kept away.
 fn not_eight(operation: &'static str) -> EnhanceError {

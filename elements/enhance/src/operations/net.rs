@@ -3,8 +3,11 @@
 
 use aivideo_core::{engine::Engine, model::ModelSource};
 
+use aivideo_cuda::picture::Picture as Picture420;
+
 use super::{Build, Built, Definition, EnhanceError, ImageNet, Operation, Spare};
 use crate::{
+    device::{OnDevice, Own, Stream},
     frame::{Depth, Format, Frame, Picture},
     spec::{Kind, Param, Values},
 };
@@ -53,6 +56,7 @@ fn build(values: &Values, build: &Build) -> Built {
         name: NAME,
         passes: 1,
         format: Format::default(),
+        between: Vec::new(),
     }))
 }
 
@@ -62,6 +66,8 @@ pub struct Net {
     pub(super) name: &'static str,
     pub(super) passes: u32,
     pub(super) format: Format,
+    /// On a GPU, pictures between two passes.
+    pub(super) between: Vec<Own>,
 }
 
 impl Operation for Net {
@@ -97,6 +103,51 @@ impl Operation for Net {
             picture: Picture::Eight(picture),
             ..frame
         }))
+    }
+
+    fn on_device(&self) -> OnDevice {
+        OnDevice::Makes(super::image_net::device::KERNELS)
+    }
+
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn process_on_device(
+        &mut self,
+        stream: &Stream,
+        input: &Picture420,
+        output: &Picture420,
+        _cut: bool,
+    ) -> Result<(), EnhanceError> {
+        let (stream, format, scale) = (stream.of(self.name), self.format, self.net.scale());
+        // What comes out of one pass and goes into the next.
+        let mut between: Vec<Own> = std::mem::take(&mut self.between);
+        let mut from = *input;
+        for pass in 1..=self.passes {
+            let scale = scale.pow(pass);
+            let size = Format {
+                width: format.width * scale,
+                height: format.height * scale,
+                ..format
+            };
+            let at = pass as usize - 1;
+            let to = match pass == self.passes {
+                true => *output,
+                false => {
+                    if between.get(at).is_none_or(|own| !own.fits(&size)) {
+                        between.truncate(at);
+                        between.push(Own::new(&stream, &size)?);
+                    }
+                    between[at].picture()
+                }
+            };
+            // SAFETY: the promise is the same; own pictures are freed, when they are, in the stream's order.
+            unsafe {
+                self.net
+                    .process_on_device(&stream, &from, &to, format.colour, format.siting)
+            }?;
+            from = to;
+        }
+        self.between = between;
+        Ok(())
     }
 
     fn engine(&self) -> Option<&Engine> {

@@ -11,6 +11,8 @@ use aivideo_core::{
     tensor::{ElementType, Tensor},
 };
 
+use aivideo_cuda::picture::Picture as DevicePicture;
+
 use super::{
     Build, Built, Definition, EnhanceError, ImageNet, Operation, Spare,
     net::{Net, RANGE},
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::{
     chroma::{self, Siting},
-    device::DevicePicture,
+    device::{OnDevice, Stream},
     frame::{Depth, Format, Frame, Picture},
     spec::{Kind, Param, Values},
 };
@@ -80,6 +82,7 @@ fn build(values: &Values, build: &Build) -> Built {
                     name: NAME,
                     passes,
                     format: Format::default(),
+                    between: Vec::new(),
                 })),
                 _ => Err(EnhanceError::Model {
                     operation: NAME,
@@ -212,19 +215,24 @@ impl Operation for Upscale {
         }))
     }
 
-    fn device_kernels(&self) -> &'static [&'static str] {
-        device::KERNELS
+    fn on_device(&self) -> OnDevice {
+        OnDevice::Makes(device::KERNELS)
     }
 
     #[allow(unsafe_code)] // passes the caller's promise on
     unsafe fn process_on_device(
         &mut self,
+        stream: &Stream,
         input: &DevicePicture,
         output: &DevicePicture,
+        _cut: bool,
     ) -> Result<(), EnhanceError> {
         let (engine, passes, siting) = (&self.engine, self.passes, self.siting);
         // SAFETY: the promise is the same.
-        unsafe { self.device.process(engine, passes, siting, input, output) }
+        unsafe {
+            self.device
+                .process(stream, engine, passes, siting, input, output)
+        }
     }
 
     fn engine(&self) -> Option<&Engine> {

@@ -12,10 +12,10 @@ use aivideo_core::{
     tensor::ElementType,
 };
 use aivideo_cuda::{
-    Area, LaunchError, Memory,
+    LaunchError, Memory,
     device::{DeviceError, Gpu},
     picture::Frame,
-    restore::Component,
+    restore::Padded,
 };
 
 use super::{Condition, MULTIPLE, RestoreError};
@@ -23,26 +23,17 @@ use super::{Condition, MULTIPLE, RestoreError};
 /// The kernels that this starts.
 pub const KERNELS: [&str; 2] = ["restore_read", "restore_change"];
 
-/// Luma, or one of chroma, with its plane. `padded` is the size of the net's luma.
-fn component(
-    picture: &Frame,
-    number: usize,
-    padded: (u32, u32),
-) -> Result<(Area, Component), RestoreError> {
-    let own = picture.component(number).ok_or_else(|| {
+/// Luma, or one of chroma, with its plane. `size` is that of the net's luma.
+fn padded(picture: &Frame, number: usize, size: (u32, u32)) -> Result<Padded, RestoreError> {
+    let component = picture.component(number).ok_or_else(|| {
         RestoreError::Device(format!("the picture has {} planes", picture.planes.len()))
     })?;
     let chroma = u32::from(number > 0);
-    let component = Component {
-        width: own.width,
-        height: own.height,
-        samples: own.samples,
-        step: own.step,
-        first: own.first,
-        plane_width: padded.0 >> chroma,
-        plane_height: padded.1 >> chroma,
-    };
-    Ok((own.area, component))
+    Ok(Padded {
+        component,
+        width: size.0 >> chroma,
+        height: size.1 >> chroma,
+    })
 }
 
 /// Luma and both planes of chroma, padded.
@@ -148,8 +139,7 @@ impl Device {
         share: u32,
     ) -> Result<(), RestoreError> {
         for number in 0..3 {
-            let (area, component) = component(picture, number, self.size)?;
-            let launch = component.read(area, self.now.memory(number))?;
+            let launch = padded(picture, number, self.size)?.read(self.now.memory(number))?;
             // SAFETY: the picture's planes are the caller's promise; those of the net are freed, when
             // they are, in the order of the stream.
             unsafe { gpu.start(&launch) }?;
@@ -181,9 +171,8 @@ impl Device {
         self.runs[before].run()?;
         let after = &self.state[1 - before];
         for number in 0..3 {
-            let (area, component) = component(picture, number, self.size)?;
             let (old, new) = (self.now.memory(number), after.memory(number));
-            let launch = component.change(area, old, new, share)?;
+            let launch = padded(picture, number, self.size)?.change(old, new, share)?;
             // SAFETY: as above.
             unsafe { gpu.start(&launch) }?;
         }

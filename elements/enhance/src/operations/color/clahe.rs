@@ -5,12 +5,12 @@
 //! the four around it. Curves follow the picture slowly, so that contrast does not pump.
 
 /// Fields along a side.
-const FIELDS: usize = 8;
+pub const FIELDS: usize = 8;
 const CODES: usize = 256;
 /// A histogram bin counts for at most this many times the mean: the curve's largest slope.
-const CLIP: f32 = 2.5;
+pub const CLIP: f32 = 2.5;
 /// Weight of a new picture's curves.
-const RATE: f32 = 0.15;
+pub const RATE: f32 = 0.15;
 
 #[derive(Default)]
 pub struct Clahe {
@@ -31,7 +31,7 @@ impl Clahe {
     /// Raises contrast in place: 0 nothing, 1 the full curves. `range` are the codes of black and
     /// white.
     pub fn apply(&mut self, luma: &mut [u8], width: usize, amount: f32, range: (u8, u8)) {
-        if width < 2 * FIELDS || luma.len() < width * 2 * FIELDS || amount <= 0.0 {
+        if !applies(width, luma.len() / width.max(1), amount) {
             return;
         }
         let height = luma.len() / width;
@@ -121,6 +121,11 @@ impl Clahe {
                 .collect();
         }
     }
+}
+
+/// Whether a picture is large enough, and anything wanted.
+pub fn applies(width: usize, height: usize, amount: f32) -> bool {
+    width.min(height) >= 2 * FIELDS && amount > 0.0
 }
 
 /// The field whose centre lies before a sample, and how far towards the next, in 1/128.

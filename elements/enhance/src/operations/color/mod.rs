@@ -5,14 +5,18 @@
 //! done on luma behind it. All of it follows the picture slowly and starts again at cuts.
 
 mod balance;
-mod clahe;
+pub mod clahe;
+mod device;
 mod look;
 
 use aivideo_color::{cube::Cube, table::ColorTable};
 use aivideo_core::{engine::Engine, pixels::Yuv420};
 
+use aivideo_cuda::picture::Picture as Picture420;
+
 use super::{Build, Built, Definition, EnhanceError, Measurement, Operation, Spare};
 use crate::{
+    device::{OnDevice, Stream},
     frame::{Colour, Depth, Format, Frame, Picture},
     spec::{Kind, Param, Values},
     tables,
@@ -104,6 +108,7 @@ fn build(values: &Values, build: &Build) -> Built {
         clahe: Clahe::default(),
         table: None,
         last: [1.0; 3],
+        device: device::DeviceColor::default(),
     }))
 }
 
@@ -128,6 +133,8 @@ struct State {
 /// The table in use, and what it was made from.
 struct Made {
     table: ColorTable,
+    /// Tells it from those before.
+    version: u64,
     amounts: Amounts,
     colour: Colour,
     gains: [f32; 3],
@@ -144,15 +151,18 @@ pub struct Color {
     table: Option<Made>,
     /// Gains measured on the latest picture.
     last: [f32; 3],
+    device: device::DeviceColor,
 }
+
+/// Samples of a field along a side, of luma; chroma has half as many.
+const SAMPLES: usize = 4;
 
 /// Red, green and blue of `SIDE` x `SIDE` fields of a picture.
 pub fn thumbnail(picture: &Yuv420, colour: Colour) -> Vec<[f32; 3]> {
     let (w, h) = (picture.width, picture.height);
     let (cw, ch) = (picture.chroma_width(), picture.chroma_height());
     // A few samples of each field.
-    const SAMPLES: usize = 4;
-    let mean = |plane: &[u8], width: usize, height: usize, x: usize, y: usize, samples: usize| {
+    let sum = |plane: &[u8], width: usize, height: usize, x: usize, y: usize, samples: usize| {
         let mut sum = 0u32;
         for j in 0..samples {
             let row = (y * samples + j) * height / (SIDE * samples);
@@ -161,19 +171,29 @@ pub fn thumbnail(picture: &Yuv420, colour: Colour) -> Vec<[f32; 3]> {
                 sum += u32::from(plane[row * width + column]);
             }
         }
-        f64::from(sum) / (255 * samples * samples) as f64
+        sum
     };
     if w == 0 || h == 0 {
         return vec![[0.0; 3]; SIDE * SIDE];
     }
+    thumbnail_of(colour, |i| {
+        let (x, y) = (i % SIDE, i / SIDE);
+        [
+            sum(&picture.y, w, h, x, y, SAMPLES),
+            sum(&picture.u, cw, ch, x, y, SAMPLES / 2),
+            sum(&picture.v, cw, ch, x, y, SAMPLES / 2),
+        ]
+    })
+}
+
+/// The same of the sums of a field's samples.
+fn thumbnail_of(colour: Colour, sums: impl Fn(usize) -> [u32; 3]) -> Vec<[f32; 3]> {
+    let mean = |sum: u32, samples: usize| f64::from(sum) / (255 * samples * samples) as f64;
     (0..SIDE * SIDE)
         .map(|i| {
-            let (x, y) = (i % SIDE, i / SIDE);
-            let yuv = [
-                mean(&picture.y, w, h, x, y, SAMPLES),
-                mean(&picture.u, cw, ch, x, y, SAMPLES / 2),
-                mean(&picture.v, cw, ch, x, y, SAMPLES / 2),
-            ];
+            let [y, u, v] = sums(i);
+            let (half, all) = (SAMPLES / 2, SAMPLES);
+            let yuv = [mean(y, all), mean(u, half), mean(v, half)];
             tables::to_rgb(colour, Depth::Eight, yuv).map(|v| v.clamp(0.0, 1.0) as f32)
         })
         .collect()
@@ -187,13 +207,19 @@ fn toward(from: &mut [f32; 3], to: &[f32; 3]) {
 
 impl Color {
     /// Measures and predicts, and moves on towards it.
-    fn follow(&mut self, picture: &Yuv420) -> Result<(), EnhanceError> {
+    fn follow(
+        &mut self,
+        thumbnail: impl FnOnce() -> Result<Vec<[f32; 3]>, EnhanceError>,
+    ) -> Result<(), EnhanceError> {
         let due = match &self.state {
             Some(state) => state.age >= INTERVAL,
             None => true,
         };
         let balance = self.amounts.balance > 0.0;
-        let small = (due || balance).then(|| thumbnail(picture, self.format.colour));
+        let small = match due && self.amounts.look > 0.0 || balance {
+            true => Some(thumbnail()?),
+            false => None,
+        };
         if let Some(small) = &small
             && balance
         {
@@ -230,6 +256,14 @@ impl Color {
             }
         }
         Ok(())
+    }
+
+    /// Codes of black and white.
+    fn range(&self) -> (u8, u8) {
+        match self.format.colour.full_range {
+            true => (0, 255),
+            false => (16, 235),
+        }
     }
 
     /// Makes the table anew where anything has moved enough to be seen.
@@ -272,8 +306,10 @@ impl Color {
             // Colours that no display shows move as the nearest one that it does.
             std::array::from_fn(|i| rgb[i] + f64::from(c[i].clamp(0.0, 1.0)) - inside[i])
         });
+        let version = self.table.as_ref().map_or(0, |made| made.version + 1);
         self.table = Some(Made {
             table,
+            version,
             amounts,
             colour: self.format.colour,
             gains: state.gains,
@@ -314,7 +350,8 @@ impl Operation for Color {
         let Picture::Eight(picture) = &frame.picture else {
             return Err(super::not_eight(NAME));
         };
-        self.follow(picture)?;
+        let colour = self.format.colour;
+        self.follow(|| Ok(thumbnail(picture, colour)))?;
         self.remake();
         let mut out = match &self.table {
             Some(made) => tables::apply(
@@ -330,13 +367,9 @@ impl Operation for Color {
             spare.give_picture(old);
         }
         if let Picture::Eight(picture) = &mut out {
-            let range = if self.format.colour.full_range {
-                (0, 255)
-            } else {
-                (16, 235)
-            };
+            let (amount, range) = (self.amounts.contrast, self.range());
             self.clahe
-                .apply(&mut picture.y, picture.width, self.amounts.contrast, range);
+                .apply(&mut picture.y, picture.width, amount, range);
         }
         Ok(Some(Frame {
             picture: out,
@@ -344,9 +377,29 @@ impl Operation for Color {
         }))
     }
 
+    fn on_device(&self) -> OnDevice {
+        OnDevice::Makes(device::KERNELS)
+    }
+
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn process_on_device(
+        &mut self,
+        stream: &Stream,
+        input: &Picture420,
+        output: &Picture420,
+        cut: bool,
+    ) -> Result<(), EnhanceError> {
+        if cut {
+            self.reset();
+        }
+        // SAFETY: the promise is the same.
+        unsafe { self.colour_on_device(&stream.of(NAME), input, output) }
+    }
+
     fn reset(&mut self) {
         self.state = None;
         self.clahe.reset();
+        self.device.reset();
     }
 
     fn set(&mut self, parameter: &str, value: f64) {
