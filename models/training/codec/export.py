@@ -821,6 +821,13 @@ def store(out, name, raw):
     os.replace(temp, os.path.join(out, name))
 
 
+def weights_hash(net):
+    weights = hashlib.sha256()
+    for k, v in sorted(net.state_dict().items()):
+        weights.update(k.encode() + v.numpy().tobytes())
+    return weights.hexdigest()
+
+
 def segments_of(cache, tier):
     return data.Segments(cache, "still" if tier == "K" else "seg")
 
@@ -842,15 +849,12 @@ def write(net, saved, out, cache, batches, key=None):
             both = (key_sets, sets) if key else (sets, sets)
             counts = fit_tables(net, segments, batches, key_net=key_net, sets=both)
         tables = table_bytes(*counts.tables(), sets)
-    weights = hashlib.sha256()
-    for k, v in sorted(net.state_dict().items()):
-        weights.update(k.encode() + v.numpy().tobytes())
     props = {
         "aicodec.version": "1",
         "aicodec.tier": saved["tier"],
         "aicodec.tables-sha256": hashlib.sha256(tables).hexdigest(),
         "aicodec.steps": str(saved["step"]),
-        "aicodec.weights-sha256": weights.hexdigest(),
+        "aicodec.weights-sha256": weights_hash(net),
     }
     files = {
         f"{name}-encode.onnx": encode_graph(net, props).SerializeToString(),

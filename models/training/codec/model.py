@@ -26,7 +26,8 @@ class Tier:
 
 TIERS = {
     "S": Tier("S", 64, 32, 128, 32, 96),
-    "M": Tier("M", 96, 48, 128, 48, 128),
+    # The size of K and the state of S, whose network of key frames it shares.
+    "M": Tier("M", 96, 32, 192, 48, 128),
     "L": Tier("L", 128, 64, 192, 64, 160),
     # Of key frames alone, beside a tier of the same state.
     "K": Tier("K", 96, 32, 192, 48, 128),

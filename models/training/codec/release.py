@@ -5,6 +5,7 @@
     python release.py --bench rd-out/results.json     # the card anew, with what `aivideo rd` measured
     python release.py --checkpoint checkpoints/s.pt --key-checkpoint checkpoints/k.pt   # the graphs anew
     python release.py --ten-bits                       # the graphs of ten bits anew, from those of eight
+    python release.py --tier M                         # tier M, behind the key frames of tier S that are shipped
 """
 
 import argparse
@@ -16,10 +17,13 @@ import torch
 
 import complexity
 import export
+import loop_filter
 import model as codec
 
-# The network of key frames, and that of the others.
-TIERS = ("K", "S")
+# Files of a model: graphs for either depth, and tables.
+PARTS = ("encode.onnx", "encode10.onnx", "decode.onnx", "decode10.onnx", "tables.bin")
+# Folders of the models.
+FOLDERS = {"S": "codec", "M": "codec-m"}
 DATA = "train/ of the project's data set: 60 clips and 50 photos, downscaled; see models/training/README.md"
 SHAPES = {
     "y": ["u8", [1, 1, "H", "W"]],
@@ -88,8 +92,8 @@ def log_csv(run, path):
 
 
 def weights(known):
-    """What a bench is tied to."""
-    return [known[tier]["props"]["aicodec.weights-sha256"] for tier in TIERS]
+    """What a bench is tied to: the network of key frames, and that of the others."""
+    return [network["props"]["aicodec.weights-sha256"] for network in known.values()]
 
 
 METRICS = {"psnr_y": "Y-PSNR", "psnr_y_cut": "0.95 x Y-PSNR", "ssim": "SSIM", "vmaf": "VMAF"}
@@ -97,10 +101,11 @@ METRICS = {"psnr_y": "Y-PSNR", "psnr_y_cut": "0.95 x Y-PSNR", "ssim": "SSIM", "v
 
 def compact(results, known, out):
     """What the card shows of a bench's results.json, tied to the weights that it was of."""
-    parts = [f"{export.stem(tier)}-{part}" for tier in TIERS for part in ("decode.onnx", "tables.bin")]
+    stem = export.stem(list(known)[-1])
+    parts = [f"{stem}-{kind}{part}" for kind in ("", "key-") for part in ("decode.onnx", "tables.bin")]
     size = sum(os.path.getsize(os.path.join(out, part)) for part in parts)
-    if results["codec_model"] or results["decoder_model_bytes"] != size:
-        raise SystemExit("the bench ran with other weights than the files here: build, and run it without --codec-model")
+    if results["decoder_model_bytes"] != size:
+        raise SystemExit("the bench ran with other weights than the files here: build and run it again, tier M with --codec-model")
     names = {c["id"]: c["name"] for c in results["codecs"]}
     medians = [
         {k: m[k] for k in ("metric", "class", "clips", "median", "best", "worst", "wins")} | {"anchor": names[m["anchor"]]}
@@ -183,11 +188,24 @@ def manifest_entries(known):
 
 
 def export_runs(args):
-    """Both networks, that of key frames first: the other's tables and filters are fitted behind it."""
+    """Both networks, that of key frames first: the other's tables and filters are fitted behind it. Tier M has the one
+    that tier S ships."""
     known, key = {}, None
-    sources = {"K": args.key_checkpoint or os.path.join(args.key_run, "last.pt"), "S": args.checkpoint or os.path.join(args.run, "last.pt")}
-    for tier in TIERS:
-        net, saved = export.load_net(sources[tier])
+    sources = {"K": args.key_checkpoint or os.path.join(args.key_run, "last.pt"), args.tier: args.checkpoint or os.path.join(args.run, "last.pt")}
+    if args.tier != "S":
+        shipped = os.path.join(args.out, "..", FOLDERS["S"])
+        with open(os.path.join(shipped, "verify.json")) as f:
+            known["K"] = json.load(f)["K"]
+        net = export.load_net(sources.pop("K"))[0]
+        if export.weights_hash(net) != known["K"]["props"]["aicodec.weights-sha256"]:
+            raise SystemExit("the run of key frames has other weights than those that are shipped: release tier S first")
+        key = net, loop_filter.read(os.path.join(shipped, f"{export.stem('K')}-tables.bin"))
+        for part in PARTS:
+            link = os.path.join(args.out, f"{export.stem(args.tier)}-key-{part}")
+            if not os.path.islink(link):
+                os.symlink(os.path.join("..", FOLDERS["S"], f"{export.stem('K')}-{part}"), link)
+    for tier, source in sources.items():
+        net, saved = export.load_net(source)
         cache = None if args.checkpoint else args.cache
         hashes, props, sets = export.write(net, saved, args.out, cache, args.batches, key)
         key = net, sets
@@ -237,19 +255,58 @@ def network_section(known, out):
 """
 
 
+def card(known, out, result, verdict):
+    """The README of a model."""
+    own = list(known)[-1]
+    minutes = sum(float(network["minutes"]) for network in known.values())
+    if own == "S":
+        about = "A learned video codec of two networks, one for key frames and one for all others; `docs/bitstream.md` says how\nits streams are made."
+        keys = f"Started from the other network (`widen.py`), and trained on single pictures and beside it.\n\n{network_section(known['K'], out)}"
+    else:
+        about = (
+            "The larger sibling of the codec in `../codec`: it began as a copy of tier S with room for more (`widen.py`), and shares its\n"
+            "network of key frames. It is not built in: `model-location=models/codec-m` on `aicodecenc` and `aicodecdec`."
+        )
+        keys = "Those of tier S; the files here are links to them.\n"
+    tier = codec.TIERS[own]
+    return f"""# aicodec, tier {own}
+
+{about}
+
+- Data: {DATA}.
+- Licence: Apache-2.0.
+
+## Frames that are predicted
+
+{network_section(known[own], out)}
+## Key frames
+
+{keys}{result}
+## Known limits
+
+- {verdict}It was trained for {minutes:.0f} minutes on a share of two busy CPU cores: a start. Training goes
+  on from `models/training/codec/checkpoints/` (see `models/training/README.md`).
+- {tier.c} features and {tier.y} latents for the 384 samples of a 16x16 block (key frames: 96 and 192) cap the quality of
+  finely textured pictures: a higher quality setting then costs bits for little.
+"""
+
+
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--run", default=os.path.join(here, "..", "runs", "codec-s"))
+    parser.add_argument("--tier", default="S", choices=list(FOLDERS))
+    parser.add_argument("--run", help="default: ../runs/codec-s, or that of the tier")
     parser.add_argument("--key-run", default=os.path.join(here, "..", "runs", "codec-k"))
     parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"))
-    parser.add_argument("--out", default=os.path.join(here, "..", "..", "codec"))
+    parser.add_argument("--out", help="default: ../../codec, or the folder of the tier")
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--checkpoint", help="graphs only, of this checkpoint: tables and logs stay as they are")
     parser.add_argument("--key-checkpoint", help="the same for key frames; both or none")
     parser.add_argument("--ten-bits", action="store_true", help="only the graphs of ten bits, from those of eight in --out")
     parser.add_argument("--bench", help="only write the card anew, with this results.json of `aivideo rd`")
     args = parser.parse_args()
+    args.run = args.run or os.path.join(here, "..", "runs", f"codec-{args.tier.lower()}")
+    args.out = args.out or os.path.join(here, "..", "..", FOLDERS[args.tier])
     if bool(args.checkpoint) != bool(args.key_checkpoint):
         parser.error("--checkpoint and --key-checkpoint go together")
     torch.set_num_threads(1)
@@ -259,7 +316,7 @@ def main():
         with open(facts) as f:
             known = json.load(f)
     if args.ten_bits:
-        for tier in TIERS:
+        for tier in known if args.tier == "S" else [args.tier]:
             known[tier]["files"] |= export.write_ten_bits(args.out, tier)
             known[tier]["verify"]["ten_bits"] = export.verify_ten_bits(args.out, tier)
     elif args.bench:
@@ -274,7 +331,8 @@ def main():
         with open(facts, "w") as f:
             json.dump(known, f, indent=1)
         with open(os.path.join(args.out, "manifest.json"), "w") as f:
-            json.dump({"files": [entry for tier in reversed(TIERS) for entry in manifest_entries(known[tier])]}, f, indent=2)
+            own = [known[tier] for tier in reversed(known) if args.tier in ("S", tier)]
+            json.dump({"files": [entry for network in own for entry in manifest_entries(network)]}, f, indent=2)
             f.write("\n")
     result = verdict = ""
     kept = os.path.join(args.out, "bench.json")
@@ -286,32 +344,8 @@ def main():
             equal = [m for m in bench["medians"] if m["class"] is None and m["metric"] == "psnr_y"]
             won, all_clips = sum(m["wins"] for m in equal), sum(m["clips"] for m in equal)
             verdict = f"At equal Y-PSNR it needs more bits than its anchors in {all_clips - won} of {all_clips} comparisons. "
-    minutes = sum(float(known[tier]["minutes"]) for tier in TIERS)
-    text = f"""# aicodec, tier S
-
-A learned video codec of two networks, one for key frames and one for all others; `docs/bitstream.md` says how
-its streams are made.
-
-- Data: {DATA}.
-- Licence: Apache-2.0.
-
-## Frames that are predicted
-
-{network_section(known["S"], args.out)}
-## Key frames
-
-Started from the other network (`widen.py`), and trained on single pictures and beside it.
-
-{network_section(known["K"], args.out)}{result}
-## Known limits
-
-- {verdict}It was trained for {minutes:.0f} minutes on a share of two busy CPU cores: a start. Training goes
-  on from `models/training/codec/checkpoints/` (see `models/training/README.md`).
-- 64 features and 128 latents for the 384 samples of a 16x16 block (key frames: 96 and 192) cap the quality of
-  finely textured pictures: a higher quality setting then costs bits for little.
-"""
     with open(os.path.join(args.out, "README.md"), "w") as f:
-        f.write(text)
+        f.write(card(known, args.out, result, verdict))
     print(json.dumps(known, indent=1))
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the network of key frames (tier K) from that of all frames, so that nothing is learnt twice.
+"""Starts a larger network, that of key frames (tier K) or tier M, from tier S, so that nothing is learnt twice.
 
     python widen.py ../runs/codec-s/last.pt ../runs/codec-k/last.pt
+    python widen.py ../runs/codec-s/last.pt ../runs/codec-m/last.pt M
 
 What the smaller network computes the larger computes too, and no more at first: its features and
 latents are the first of the larger one's, and do not see the other features. The other latents start
@@ -68,13 +69,14 @@ def widen(small, tier):
 
 def main():
     source, target = sys.argv[1:3]
+    tier = sys.argv[3] if len(sys.argv) > 3 else "K"
     saved = torch.load(source, map_location="cpu", weights_only=False)
     small = codec.Codec(saved["tier"])
     small.load_state_dict({k: v.float() for k, v in saved["ema"].items()})
-    state = widen(small, "K").state_dict()
+    state = widen(small, tier).state_dict()
     os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
     # Step 1: what was measured for the smaller network's rate model stays.
-    start = {"net": state, "ema": state, "optimiser": None, "step": 1, "spent": 0.0, "tier": "K", "seed": 1}
+    start = {"net": state, "ema": state, "optimiser": None, "step": 1, "spent": 0.0, "tier": tier, "seed": 1}
     torch.save(start, target)
 
 

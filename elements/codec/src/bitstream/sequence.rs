@@ -31,6 +31,13 @@ impl Tier {
             .find(|t| *t as u8 == code)
     }
 
+    /// The tier that a model names in its metadata.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::S, Self::M, Self::L]
+            .into_iter()
+            .find(|tier| tier.name().eq_ignore_ascii_case(name))
+    }
+
     /// Its name in caps.
     pub fn name(self) -> &'static str {
         match self {

@@ -176,7 +176,7 @@ struct Parts {
 }
 
 impl<S: Depth> Encoder<S> {
-    /// `sequence` describes the stream; its model, tables and depth are set from the network's and
+    /// `sequence` describes the stream; its tier, model, tables and depth are set from the network's and
     /// the encoder's.
     pub fn new(
         net: EncodeNet,
@@ -187,6 +187,7 @@ impl<S: Depth> Encoder<S> {
         super::check_size(size)?;
         net.prepare::<S>()?;
         sequence.bit_depth = S::BITS;
+        sequence.tier = net.tier();
         sequence.model_id = net.files().model_id;
         sequence.tables_id = net.files().tables_id;
         let layout = net.layout(size, sequence.tile_rows_64.into());

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where a model's files are.
 //!
-//! `model-location` names a folder with `s-encode.onnx`, `s-decode.onnx` and `s-tables.bin`, or one of
-//! the two networks; the others are then found beside it by the ends of their names (`-encode.onnx`,
+//! `model-location` names a folder with `s-encode.onnx`, `s-decode.onnx` and `s-tables.bin` (or, where there is no tier S,
+//! the same of tier M or L), or one of the two networks; the others are then found beside it by the ends of their names (`-encode.onnx`,
 //! `-decode.onnx`, `-tables.bin`). `-encode10.onnx` and `-decode10.onnx` are the same networks for samples
 //! of ten bits; they are only opened where ONNX Runtime is to run them on such.
 //!
@@ -43,10 +43,12 @@ impl Names {
             .iter()
             .find_map(|end| name.strip_suffix(end))
             .filter(|_| !location.is_dir());
+        let there = |tier: &&str| location.join(format!("{tier}-decode.onnx")).exists();
+        let tier = ["s", "m", "l"].into_iter().find(there).unwrap_or("s");
         ["", "key-"].map(|kind| {
             let named = |end: &str| match stem {
                 Some(stem) => location.with_file_name(format!("{stem}{kind}{end}")),
-                None => location.join(format!("s-{kind}{end}")),
+                None => location.join(format!("{tier}-{kind}{end}")),
             };
             Self {
                 encode: [named("encode.onnx"), named("encode10.onnx")],
@@ -177,6 +179,13 @@ mod tests {
         let [names, key] = Names::from_location(folder.path());
         assert_eq!(names.tables, folder.path().join("s-tables.bin"));
         assert_eq!(key.tables, folder.path().join("s-key-tables.bin"));
+        std::fs::write(folder.path().join("m-decode.onnx"), b"").unwrap();
+        let [names, key] = Names::from_location(folder.path());
+        assert_eq!(names.encode[1], folder.path().join("m-encode10.onnx"));
+        assert_eq!(key.tables, folder.path().join("m-key-tables.bin"));
+        std::fs::write(folder.path().join("s-decode.onnx"), b"").unwrap();
+        let [names, _] = Names::from_location(folder.path());
+        assert_eq!(names.tables, folder.path().join("s-tables.bin"));
         for given in ["cam7-encode.onnx", "cam7-decode.onnx"] {
             let [names, key] = Names::from_location(&folder.path().join(given));
             for (names, side) in [(&names.encode, "encode"), (&names.decode, "decode")] {

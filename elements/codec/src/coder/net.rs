@@ -5,6 +5,7 @@
 use super::fused::{Given, Network};
 use super::layout::Layout;
 use super::{CodecError, Depth, ModelFiles, Picture, Side};
+use crate::bitstream::Tier;
 use aivideo_core::engine::Engine;
 use aivideo_core::settings::InferenceSettings;
 use aivideo_core::tensor::{ElementType, Tensor, TensorInfo};
@@ -360,6 +361,12 @@ macro_rules! network {
 
             pub fn channels(&self) -> Channels {
                 self.channels
+            }
+
+            /// The model's tier, S where it does not say.
+            pub fn tier(&self) -> Tier {
+                let named = self.engine.metadata("aicodec.tier");
+                named.and_then(|name| Tier::from_name(&name)).unwrap_or(Tier::S)
             }
 
             pub fn files(&self) -> &ModelFiles {
