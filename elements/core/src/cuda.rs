@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Frames in a GPU's memory, GStreamer's (`memory:CUDAMemory`) and DeepStream's (`memory:NVMM`), for
-//! elements whose model runs on it.
+//! elements that work there.
 //!
 //! Who owns what:
 //! * ONNX Runtime uses a GPU's primary context, so this process's frames should lie there, too. A
@@ -32,7 +32,9 @@ use aivideo_cuda::{
 use glib::translate::from_glib_full;
 use gst::prelude::*;
 
-use crate::{element::lock, engine::Engine, nvmm};
+#[cfg(feature = "onnx")]
+use crate::engine::Engine;
+use crate::{element::lock, nvmm};
 
 /// Whose frames in a GPU's memory, as a feature of the caps says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -298,6 +300,7 @@ impl Frames {
     /// For an engine on a GPU; `None` for one on the CPU. `kernels` are those that the element will
     /// start: they are compiled now. Others are told of the GPU's context. What cannot be used although
     /// the model runs on a GPU is in the log, and the element takes the other frames alone.
+    #[cfg(feature = "onnx")]
     pub fn of_element(
         element: &impl IsA<gst::Element>,
         engine: &Engine,
@@ -368,6 +371,7 @@ impl Frames {
     }
 
     /// The same for another engine on the same GPU.
+    #[cfg(feature = "onnx")]
     pub fn for_engine(&self, engine: &Engine) -> Option<Self> {
         Some(Self {
             gpu: engine.gpu()?.clone(),

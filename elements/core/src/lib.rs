@@ -6,14 +6,16 @@
 //! * [`control`]: properties that follow controllers;
 //! * [`element`]: what elements write alike.
 //!
-//! With the feature `onnx` (on by default):
+//! With the feature `cuda`:
+//! * [`cuda`]: frames that stay in a GPU's memory, [`nvmm`]: those of DeepStream.
+//!
+//! With the feature `onnx` (on by default), which has that one inside:
 //! * [`runtime`]: finding and loading ONNX Runtime, once a process;
 //! * [`model`]: model files, embedded or on disk;
 //! * [`tensor`]: tensors that own their memory;
 //! * [`settings`]: the one group of inference properties;
 //! * [`provider`]: CPU, CUDA and TensorRT, and what is missing when they are refused;
 //! * [`engine`]: one model loaded once, shared by its users, run by one worker thread;
-//! * [`cuda`]: frames that stay in a GPU's memory, [`nvmm`]: those of DeepStream;
 //! * [`stats`]: what an engine did, as a `GstStructure`;
 //! * [`meta`]: the classification result that rides on buffers;
 //! * [`error`]: what went wrong, as a GStreamer error message.
@@ -23,7 +25,7 @@ pub mod deep;
 pub mod element;
 pub mod pixels;
 
-#[cfg(feature = "onnx")]
+#[cfg(feature = "cuda")]
 pub mod cuda;
 #[cfg(feature = "onnx")]
 pub mod engine;
@@ -33,7 +35,7 @@ pub mod error;
 pub use aivideo_meta::classification as meta;
 #[cfg(feature = "onnx")]
 pub mod model;
-#[cfg(feature = "onnx")]
+#[cfg(feature = "cuda")]
 pub mod nvmm;
 #[cfg(feature = "onnx")]
 pub mod provider;

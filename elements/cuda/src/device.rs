@@ -74,18 +74,30 @@ pub struct Gpu {
     modules: Mutex<HashMap<&'static str, Arc<CudaModule>>>,
 }
 
+/// Opens the driver's library for the life of the process: cudarc panics where it is missing.
+fn open_driver() -> Result<(), DeviceError> {
+    // SAFETY: opening the driver runs its initialisers, which it is made for.
+    let driver = unsafe { libloading::Library::new("libcuda.so.1") }.map_err(|err| {
+        let reason =
+            std::error::Error::source(&err).map_or_else(|| err.to_string(), |e| e.to_string());
+        DeviceError::NoDriver(reason)
+    })?;
+    // The driver starts threads and must not be unloaded under them.
+    std::mem::forget(driver);
+    Ok(())
+}
+
+/// Number of GPUs that the driver offers to this process. Nothing is set up on them.
+pub fn count() -> Result<u32, DeviceError> {
+    open_driver()?;
+    result::init()?;
+    Ok(u32::try_from(result::device::get_count()?).unwrap_or(0))
+}
+
 impl Gpu {
     /// Opens GPU number `index`.
     pub fn open(index: usize) -> Result<Self, DeviceError> {
-        // cudarc panics where the driver's library is missing.
-        // SAFETY: opening the driver runs its initialisers, which it is made for.
-        let driver = unsafe { libloading::Library::new("libcuda.so.1") }.map_err(|err| {
-            let reason =
-                std::error::Error::source(&err).map_or_else(|| err.to_string(), |e| e.to_string());
-            DeviceError::NoDriver(reason)
-        })?;
-        // The driver starts threads and must not be unloaded under them.
-        std::mem::forget(driver);
+        open_driver()?;
         let context = CudaContext::new(index)?;
         // SAFETY: events order the streams of one context among each other; all memory of this one is
         // used on its single stream.

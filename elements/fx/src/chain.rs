@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Chains of effects, prepared for one kind of picture and run on frames.
 
+use aivideo_color::table::ColorTable;
+
 use crate::params::Values;
 use crate::parse::Item;
 use crate::pass::{Build, Moment, Pass, PicturePass, RowPass, RowScratch, hash};
@@ -143,6 +145,43 @@ impl Chain {
             renderer.blend(frame, copies, self.mix);
         }
         renderer.tools.end_frame();
+    }
+}
+
+/// A step of a chain whose every step looks at one pixel by tables.
+pub enum TableStep<'a> {
+    /// Tables for the bytes of each plane.
+    Planes(Vec<RowLut>),
+    /// A table of three dimensions for the picture's components.
+    Color(&'a ColorTable),
+}
+
+impl Chain {
+    /// The chain as tables, or why it is more than that.
+    pub fn table_steps(&self, format: PixelFormat) -> Result<Vec<TableStep<'_>>, &'static str> {
+        const MORE: &str = "an effect looks at more than a pixel, or converts colours";
+        if !self.tables.is_empty() {
+            return Ok(vec![TableStep::Planes(self.tables.clone())]);
+        }
+        let mut steps = Vec::new();
+        for stage in &self.stages {
+            match stage {
+                Stage::Luts(luts) => steps.push(TableStep::Planes(plane_tables(format, luts))),
+                Stage::Rows(rows) => {
+                    for step in rows {
+                        steps.push(match step {
+                            Step::Luts(luts) => TableStep::Planes(plane_tables(format, luts)),
+                            Step::Pass(pass) => TableStep::Color(pass.color_table().ok_or(MORE)?),
+                        });
+                    }
+                }
+                Stage::Picture(_) => return Err(MORE),
+            }
+        }
+        if self.mix < 256 && !steps.is_empty() {
+            return Err("mix is less than 1, and not all effects are tables of single components");
+        }
+        Ok(steps)
     }
 }
 

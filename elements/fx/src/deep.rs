@@ -87,7 +87,7 @@ pub enum DeepFormat {
 impl DeepFormat {
     pub const ALL: [Self; 2] = [Self::I42010le, Self::P010le];
 
-    fn shift(self) -> u32 {
+    pub(crate) fn shift(self) -> u32 {
         match self {
             Self::I42010le => 0,
             Self::P010le => 6,
@@ -211,6 +211,15 @@ impl DeepChain {
     /// True when frames stay as they are.
     pub fn is_identity(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// The chain as a table for each of Y, U and V, `None` where it does nothing, or why it is more.
+    pub fn tables(&self) -> Result<Option<&[Table; 3]>, &'static str> {
+        match self.steps.as_slice() {
+            [] => Ok(None),
+            [Point::Tables(tables)] => Ok(Some(tables)),
+            _ => Err("an effect mixes components"),
+        }
     }
 
     /// Applies the chain to planes with their strides in bytes.

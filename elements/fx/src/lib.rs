@@ -6,11 +6,13 @@
 //! * [`parse`]: chains of effects as text;
 //! * [`cube`]: tables of colours, from files;
 //! * [`chain`]: chains prepared for a kind of picture, and run;
+//! * [`card`]: chains of tables on frames in a GPU's memory;
 //! * [`deep`]: pictures of ten bits, for effects on single pixels;
 //! * [`effects`]: a module an effect;
 //! * [`picture`]: pictures in every memory layout;
 //! * [`simd`]: the inner loops, and the only unsafe code.
 
+pub mod card;
 pub mod chain;
 pub use aivideo_color::cube;
 pub mod deep;

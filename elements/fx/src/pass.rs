@@ -6,6 +6,8 @@
 
 use std::cell::RefCell;
 
+use aivideo_color::table::ColorTable;
+
 use crate::effects::box_blur::Window;
 use crate::picture::{Band, Picture, PixelFormat, Shape};
 use crate::simd::lut::Lut;
@@ -76,6 +78,11 @@ pub trait RowPass: Send + Sync {
     /// True when bands must come one after the other from the top.
     fn is_sequential(&self) -> bool {
         false
+    }
+
+    /// Where it is nothing but a table for the picture's own components: that.
+    fn color_table(&self) -> Option<&ColorTable> {
+        None
     }
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Running an effect in colour components that the picture is not stored in.
 
+use aivideo_color::table::ColorTable;
+
 use crate::params::{Choice, Kind, Param};
 use crate::pass::{Build, Moment, Pass, RowPass, RowScratch};
 use crate::picture::{Band, Colorimetry, Family, fit};
@@ -61,6 +63,11 @@ pub trait ColorOp: Send + Sync {
     /// True when rows must come one after the other from the top.
     fn is_sequential(&self) -> bool {
         false
+    }
+
+    /// Where it is nothing but a table: that.
+    fn color_table(&self) -> Option<&ColorTable> {
+        None
     }
 }
 
@@ -123,6 +130,10 @@ struct Direct<T> {
 impl<T: ColorOp> RowPass for Direct<T> {
     fn is_sequential(&self) -> bool {
         self.op.is_sequential()
+    }
+
+    fn color_table(&self) -> Option<&ColorTable> {
+        self.op.color_table()
     }
 
     fn run(&self, band: &mut Band, moment: &Moment, _scratch: &mut RowScratch) {

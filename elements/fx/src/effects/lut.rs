@@ -119,6 +119,10 @@ impl ColorOp for InTetrahedra {
     fn apply(&self, [red, green, blue]: [&mut [u8]; 3], _y: usize, _moment: &Moment) {
         tetrahedral(red, green, blue, &self.0);
     }
+
+    fn color_table(&self) -> Option<&ColorTable> {
+        Some(&self.0)
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
-use aivideo_core::element::same_pads;
+use aivideo_core::{
+    cuda::{self, Access, Frames, Place},
+    element::same_pads,
+};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -11,8 +14,10 @@ use gst_base::subclass::prelude::*;
 use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
 
+use super::device::{self, Device};
 use super::formats::{FORMATS, colorimetry};
 use super::properties;
+use crate::card::{CardChain, CardError, Plan};
 use crate::chain::{self, Chain, Defaults, Renderer};
 use crate::cube::CubeError;
 use crate::deep::{self, DeepChain, DeepFormat};
@@ -49,6 +54,8 @@ struct Settings {
     mix: f64,
     seed: u32,
     n_threads: u32,
+    /// As it was set; `start()` refuses what it does not know.
+    device: String,
     /// The properties of effects.
     defaults: Defaults,
     /// Between `start()` and `stop()`: a chain that cannot be read is not taken any more.
@@ -64,6 +71,7 @@ impl Default for Settings {
             mix: DEFAULT_MIX,
             seed: 0,
             n_threads: DEFAULT_THREADS,
+            device: Device::default().to_string(),
             defaults: chain::registry_defaults(),
             started: false,
         }
@@ -91,6 +99,8 @@ enum Format {
 enum Prepared {
     Eight(Chain),
     Ten(DeepChain),
+    /// With what people should know.
+    Card(CardChain, Vec<String>),
 }
 
 impl Prepared {
@@ -98,6 +108,7 @@ impl Prepared {
         match self {
             Self::Eight(chain) => chain.is_identity(),
             Self::Ten(chain) => chain.is_identity(),
+            Self::Card(chain, _) => chain.is_identity(),
         }
     }
 
@@ -105,12 +116,37 @@ impl Prepared {
         match self {
             Self::Eight(chain) => chain.notes(),
             Self::Ten(_) => &[],
+            Self::Card(_, notes) => notes,
+        }
+    }
+}
+
+/// A chain as tables for pictures of a format, and what people should know of it.
+fn plan(
+    recipe: &Recipe,
+    mix: f64,
+    format: Format,
+    size: (usize, usize),
+    color: Colorimetry,
+) -> Result<(Plan, Vec<String>), String> {
+    let (width, height) = size;
+    let said = |error: CardError| format!("it does not work in a GPU's memory: {error}");
+    match format {
+        Format::Eight(format) => {
+            let chain = Chain::new(&recipe.effects, mix, format, width, height, color);
+            let plan = Plan::eight(&chain, format, size).map_err(said)?;
+            Ok((plan, chain.notes().to_vec()))
+        }
+        Format::Ten(format) => {
+            let chain = DeepChain::new(&recipe.effects, mix, format, width, height, color)
+                .map_err(|error| error.to_string())?;
+            Ok((Plan::ten(&chain, format, size).map_err(said)?, Vec::new()))
         }
     }
 }
 
 /// Everything that a chain is made of; a new one is made when this changes.
-#[derive(PartialEq)]
+#[derive(Clone, PartialEq)]
 struct Recipe {
     effects: Vec<(usize, Values)>,
     mix: u32,
@@ -121,6 +157,14 @@ struct State {
     n_threads: u32,
     input: Option<Input>,
     chain: Option<(Recipe, Prepared)>,
+    /// Where frames lie, and their format, when they lie in a GPU's memory.
+    place: Option<(Place, gst_video::VideoInfo)>,
+    /// What maps them, made when they first come.
+    mapper: Option<Frames>,
+    /// The GPU that they may lie on, once it was looked for.
+    gpu: Option<Result<u32, String>>,
+    /// The formats that a chain takes there.
+    on_card: Option<(Recipe, Vec<gst_video::VideoFormat>)>,
     /// Notes of effects that were posted.
     notes: Vec<String>,
     moment: Moment,
@@ -156,19 +200,27 @@ impl FxFilter {
             parse::load(&mut items)?;
             Ok(items)
         });
-        // A stream of ten bits cannot become one of eight from here.
-        let ten = {
-            let state = self.state();
-            let input = state.as_ref().and_then(|state| state.input);
-            matches!(input, Some(input) if matches!(input.format, Format::Ten(_)))
+        // A stream of ten bits cannot become one of eight from here, nor leave a GPU's memory.
+        let (input, on_card) = match self.state().as_ref() {
+            Some(state) => (state.input, state.place.is_some()),
+            None => (None, false),
         };
+        let ten = matches!(input, Some(input) if matches!(input.format, Format::Ten(_)));
         let mut settings = self.settings();
-        let refusal = match &items {
-            Err(error) => Some(error.to_string()),
-            Ok(items) if ten => deep::check(&chain::resolve(items, &settings.defaults))
+        let refusal = match (&items, input.filter(|_| on_card)) {
+            (Ok(items), Some(input)) => {
+                let recipe = Recipe {
+                    effects: chain::resolve(items, &settings.defaults),
+                    mix: chain::mix_steps(settings.mix),
+                };
+                let size = (input.width, input.height);
+                plan(&recipe, settings.mix, input.format, size, input.color).err()
+            }
+            (Err(error), _) => Some(error.to_string()),
+            (Ok(items), None) if ten => deep::check(&chain::resolve(items, &settings.defaults))
                 .err()
                 .map(|error| error.to_string()),
-            Ok(_) => None,
+            (Ok(_), None) => None,
         };
         if let (true, Some(error)) = (settings.started, refusal) {
             let kept = settings.effects.clone();
@@ -259,27 +311,36 @@ impl FxFilter {
                 color,
                 ..
             } = input;
-            let chain = match format {
-                Format::Eight(format) => Ok(Prepared::Eight(Chain::new(
-                    &recipe.effects,
-                    mix,
-                    format,
-                    width,
-                    height,
-                    color,
-                ))),
-                Format::Ten(format) => {
-                    DeepChain::new(&recipe.effects, mix, format, width, height, color)
-                        .map(Prepared::Ten)
-                }
-            };
+            let on_card = state.place.as_ref().and(state.mapper.as_ref());
+            let chain =
+                match (format, on_card) {
+                    (_, Some(frames)) => plan(&recipe, mix, format, (width, height), color)
+                        .and_then(|(plan, notes)| match plan.upload(frames.gpu()) {
+                            Ok(chain) => Ok(Prepared::Card(chain, notes)),
+                            Err(error) => Err(error.to_string()),
+                        }),
+                    (Format::Eight(format), None) => Ok(Prepared::Eight(Chain::new(
+                        &recipe.effects,
+                        mix,
+                        format,
+                        width,
+                        height,
+                        color,
+                    ))),
+                    (Format::Ten(format), None) => {
+                        DeepChain::new(&recipe.effects, mix, format, width, height, color)
+                            .map(Prepared::Ten)
+                            .map_err(|error| error.to_string())
+                    }
+                };
             let chain = match chain {
                 Ok(chain) => chain,
-                // A property made an effect one that takes eight bits only: what was, stays.
+                // A property made an effect one that takes eight bits, or the host's memory, only: what
+                // was, stays.
                 Err(error) => {
                     let identity = state.chain.as_ref().is_none_or(|(_, c)| c.is_identity());
-                    let news = vec![error.to_string()];
-                    let told = std::mem::replace(&mut state.notes, news) == [error.to_string()];
+                    let news = vec![error.clone()];
+                    let told = std::mem::replace(&mut state.notes, news) == [error.as_str()];
                     drop(guard);
                     if !told {
                         gst::element_imp_warning!(
@@ -335,6 +396,130 @@ impl FxFilter {
     }
 }
 
+impl FxFilter {
+    /// The formats of frames in a GPU's memory that the chain takes; `None` before the start, when it is
+    /// not known.
+    fn formats_on_card(&self) -> Option<Vec<gst_video::VideoFormat>> {
+        let (recipe, mix, device) = {
+            let settings = self.settings();
+            let items = settings.items.as_deref().unwrap_or_default();
+            let recipe = Recipe {
+                effects: chain::resolve(items, &settings.defaults),
+                mix: chain::mix_steps(settings.mix),
+            };
+            (recipe, settings.mix, settings.device.parse::<Device>())
+        };
+        let mut guard = self.state();
+        let state = guard.as_mut()?;
+        if let Some((known, formats)) = &state.on_card
+            && *known == recipe
+        {
+            return Some(formats.clone());
+        }
+        let of_eight = FORMATS.map(|(format, own)| (format, Format::Eight(own)));
+        let of_ten = DEEP_FORMATS.map(|(format, own)| (format, Format::Ten(own)));
+        let mut refusal = None;
+        let mut formats = Vec::new();
+        // Whatever the size, the kinds of effects are the same.
+        const SMALL: (usize, usize) = (16, 16);
+        for (format, own) in of_eight.into_iter().chain(of_ten) {
+            match plan(&recipe, mix, own, SMALL, Colorimetry::BT709) {
+                Ok(_) => formats.push(format),
+                Err(error) => refusal = refusal.or(Some(error)),
+            }
+        }
+        if !formats.is_empty() {
+            let gpu = state
+                .gpu
+                .get_or_insert_with(|| device.clone().and_then(Device::index));
+            if let Err(error) = gpu {
+                refusal = Some(error.clone());
+                formats.clear();
+            }
+        }
+        if let Some(refusal) = refusal.filter(|_| formats.is_empty()) {
+            // Who names a GPU wants to know.
+            match matches!(device, Ok(Device::Cuda(_))) {
+                true => gst::warning!(
+                    CAT,
+                    imp = self,
+                    "Frames in a GPU's memory are not taken: {refusal}"
+                ),
+                false => gst::info!(
+                    CAT,
+                    imp = self,
+                    "Frames in a GPU's memory are not taken: {refusal}"
+                ),
+            }
+        }
+        state.on_card = Some((recipe, formats.clone()));
+        Some(formats)
+    }
+
+    /// Caps without the frames in a GPU's memory that the chain does not take.
+    fn possible(&self, caps: &gst::Caps) -> gst::Caps {
+        let place = |features: &gst::CapsFeaturesRef| {
+            Place::ALL
+                .into_iter()
+                .find(|place| features.contains(place.feature()))
+        };
+        let asked = caps.iter_with_features().any(|(_, f)| place(f).is_some());
+        let Some(formats) = asked.then(|| self.formats_on_card()).flatten() else {
+            return caps.clone();
+        };
+        let mut rest = gst::Caps::new_empty();
+        for (structure, features) in caps.iter_with_features() {
+            let one = gst::Caps::builder_full()
+                .structure_with_features(structure.to_owned(), features.to_owned())
+                .build();
+            let Some(place) = place(features) else {
+                rest.merge(one);
+                continue;
+            };
+            if !formats.is_empty() {
+                let mine = gst_video::VideoCapsBuilder::new()
+                    .features([place.feature()])
+                    .format_list(formats.iter().copied())
+                    .build();
+                rest.merge(one.intersect_with_mode(&mine, gst::CapsIntersectMode::First));
+            }
+        }
+        rest
+    }
+
+    /// The GPU that others may be told of.
+    fn gpu(&self) -> Option<u32> {
+        match self.formats_on_card() {
+            None => match self.settings().device.parse() {
+                Ok(Device::Cuda(index)) => Some(index),
+                _ => None,
+            },
+            Some(formats) if formats.is_empty() => None,
+            Some(_) => self.state().as_ref()?.gpu.as_ref()?.as_ref().ok().copied(),
+        }
+    }
+}
+
+impl State {
+    /// Changes a frame in a GPU's memory, and waits for it.
+    #[allow(unsafe_code)] // the GPU uses the frame's memory
+    fn run_on_card(&mut self, buffer: &mut gst::BufferRef) -> Result<(), String> {
+        let (Some((place, info)), Some(frames)) = (&self.place, &mut self.mapper) else {
+            return Err("There is no GPU for frames in its memory".to_string());
+        };
+        let Some((_, Prepared::Card(chain, _))) = &self.chain else {
+            return Err("The effects are not prepared for a GPU".to_string());
+        };
+        let gpu = frames.gpu().clone();
+        let frame = frames
+            .map(buffer, info, *place, Access::Change)
+            .map_err(|error| error.to_string())?;
+        // SAFETY: the planes are the frame's, which `finish`, or dropping it, waits for.
+        unsafe { chain.start(&gpu, frame.planes()) }.map_err(|error| error.to_string())?;
+        frame.finish().map_err(|error| error.to_string())
+    }
+}
+
 impl ObjectImpl for FxFilter {
     fn properties() -> &'static [glib::ParamSpec] {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
@@ -373,6 +558,17 @@ impl ObjectImpl for FxFilter {
                     .mutable_playing()
                     .build(),
             ];
+            specs.push(
+                glib::ParamSpecString::builder("device")
+                    .nick("Device")
+                    .blurb(
+                        "Where frames in a GPU's memory may lie: auto (the first GPU, where there is one), \
+                         cuda, cuda:<number>, or cpu for none",
+                    )
+                    .default_value(Some("auto"))
+                    .mutable_ready()
+                    .build(),
+            );
             specs.extend(properties::specs());
             specs
         });
@@ -402,6 +598,10 @@ impl ObjectImpl for FxFilter {
                     self.settings().n_threads = n_threads;
                 }
             }
+            "device" => {
+                let text = value.get::<Option<String>>().ok().flatten();
+                self.settings().device = text.unwrap_or_else(|| Device::default().to_string());
+            }
             name => {
                 let Some((effect, index)) = properties::place(name) else {
                     gst::error!(CAT, imp = self, "No property {name}");
@@ -423,6 +623,7 @@ impl ObjectImpl for FxFilter {
             "mix" => settings.mix.to_value(),
             "seed" => settings.seed.to_value(),
             "n-threads" => settings.n_threads.to_value(),
+            "device" => settings.device.to_value(),
             name => match properties::place(name) {
                 Some((effect, index)) => {
                     properties::to_glib_value(settings.defaults[effect].at(index), pspec)
@@ -460,7 +661,7 @@ impl ElementImpl for FxFilter {
                         .chain(DEEP_FORMATS.map(|(format, _)| format)),
                 )
                 .build();
-            same_pads(&caps)
+            same_pads(&cuda::with_places(&caps, &Place::ALL))
         });
         &TEMPLATES
     }
@@ -486,6 +687,9 @@ impl BaseTransformImpl for FxFilter {
                 ("Cannot use {property}: {error}")
             ));
         }
+        if let Err(error) = settings.device.parse::<Device>() {
+            return Err(gst::error_msg!(gst::ResourceError::Settings, ("{error}")));
+        }
         let n_threads = settings.n_threads;
         let renderer = Renderer::new(n_threads as usize).map_err(|error| {
             gst::error_msg!(
@@ -500,6 +704,10 @@ impl BaseTransformImpl for FxFilter {
             n_threads,
             input: None,
             chain: None,
+            place: None,
+            mapper: None,
+            gpu: None,
+            on_card: None,
             notes: Vec::new(),
             moment: Moment::default(),
             frames: 0,
@@ -526,7 +734,7 @@ impl BaseTransformImpl for FxFilter {
             let items = settings.items.as_deref().unwrap_or_default();
             deep::check(&chain::resolve(items, &settings.defaults)).err()
         };
-        let mut caps = caps.clone();
+        let mut caps = self.possible(caps);
         if let Some(error) = refusal {
             let eight = gst_video::VideoCapsBuilder::new()
                 .format_list(FORMATS.map(|(format, _)| format))
@@ -541,6 +749,48 @@ impl BaseTransformImpl for FxFilter {
         Some(match filter {
             Some(filter) => filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
             None => caps,
+        })
+    }
+
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        let context = matches!(query.view(), gst::QueryView::Context(_));
+        context && cuda::answer(&*self.obj(), query, self.gpu())
+            || BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let answered = self.parent_propose_allocation(decide_query, query);
+        let card = self
+            .state()
+            .as_ref()
+            .and_then(|state| state.mapper.as_ref()?.card());
+        match card {
+            None => answered,
+            Some(card) => card
+                .propose(query)
+                .map_err(|error| gst::loggable_error!(CAT, "{error}")),
+        }
+    }
+
+    fn transform_ip(&self, buf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut guard = self.state();
+        let Some(state) = guard.as_mut().filter(|state| state.place.is_some()) else {
+            drop(guard);
+            return self.parent_transform_ip(buf);
+        };
+        let result = state.run_on_card(buf);
+        drop(guard);
+        result.map(|()| gst::FlowSuccess::Ok).map_err(|error| {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Failed,
+                ("Cannot change the frame in the GPU's memory: {error}")
+            );
+            gst::FlowError::Error
         })
     }
 
@@ -578,7 +828,7 @@ impl BaseTransformImpl for FxFilter {
 impl VideoFilterImpl for FxFilter {
     fn set_info(
         &self,
-        _incaps: &gst::Caps,
+        incaps: &gst::Caps,
         in_info: &gst_video::VideoInfo,
         _outcaps: &gst::Caps,
         _out_info: &gst_video::VideoInfo,
@@ -595,10 +845,35 @@ impl VideoFilterImpl for FxFilter {
         } else {
             40_000_000
         };
+        let place = Place::of(incaps);
+        let gpu = place.and_then(|_| self.gpu());
         let mut guard = self.state();
         let Some(state) = guard.as_mut() else {
             return Err(gst::loggable_error!(CAT, "Caps before the start"));
         };
+        if let Some(place) = place {
+            let refused = |reason: String| {
+                gst::loggable_error!(
+                    CAT,
+                    "Frames in a GPU's memory cannot be taken: {reason}; put cudadownload or \
+                     nvvideoconvert before this element"
+                )
+            };
+            if state.mapper.is_none() {
+                let index = gpu.ok_or_else(|| {
+                    refused("the effects, or this machine, do not allow it, see the log".into())
+                })?;
+                state.mapper = Some(device::frames(&*self.obj(), index).map_err(refused)?);
+            }
+            if !state
+                .mapper
+                .as_ref()
+                .is_some_and(|frames| frames.takes(place))
+            {
+                return Err(refused("GStreamer's CUDA library cannot be used".into()));
+            }
+        }
+        state.place = place.map(|place| (place, in_info.clone()));
         state.input = Some(Input {
             format,
             width: in_info.width() as usize,

@@ -14,12 +14,16 @@
  * gst-launch-1.0 videotestsrc num-buffers=300 ! fxfilter effects="posterize:num-levels=8,vignette:amount=0.8" ! videoconvert ! autovideosink
  * ]|
  *
+ * Frames in a GPU's memory are changed there where all effects are tables: functions of single components
+ * (`posterize`, `invert`, `threshold`, …) and, for pixels of four bytes, colour tables.
+ *
  * A new chain takes effect with the next frame. One that cannot be read stops the element from
  * starting, or, while it plays, posts a warning and leaves the old chain in place.
  */
 use gst::glib;
 use gst::prelude::*;
 
+mod device;
 pub(crate) mod formats;
 mod imp;
 mod properties;

@@ -101,6 +101,14 @@ impl PixelFormat {
         }
     }
 
+    /// Where red, green and blue lie among the four bytes of a pixel, in formats that have such.
+    pub fn colors_of_four(self) -> Option<[u32; 3]> {
+        match self.packing() {
+            Packing::Packed(4, places) => Some(places.map(|place| place as u32)),
+            _ => None,
+        }
+    }
+
     /// Where a pixel's alpha lies among its bytes.
     pub fn alpha(self) -> Option<usize> {
         match self {

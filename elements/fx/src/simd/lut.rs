@@ -46,6 +46,11 @@ impl RowLut {
         Self { tables, order }
     }
 
+    /// The table of each byte of the period.
+    pub fn period(&self) -> impl ExactSizeIterator<Item = &Lut> {
+        self.order.iter().map(|at| &self.tables[*at])
+    }
+
     /// True when applying it changes nothing.
     pub fn is_identity(&self) -> bool {
         self.tables.iter().all(|table| table == &IDENTITY)
