@@ -176,6 +176,39 @@ mod tests {
         ));
     }
 
+    /// Below coarse quality a picture that is flat in large part passes as it is, as it was coded well.
+    #[test]
+    fn pictures_that_are_mostly_flat_stay_but_for_coarse_quality() {
+        let (width, height) = (96, 64);
+        let changed = |flat_rows: usize, quality: f32| {
+            let mut luma: Vec<u8> = (0..width * height)
+                .map(|i| {
+                    let noise = (i * 2_654_435_761) >> 7;
+                    match i / width < flat_rows {
+                        true => 30,
+                        false => (90 + i % width / 2 + noise % 7) as u8,
+                    }
+                })
+                .collect();
+            let before = luma.clone();
+            let mut chroma = vec![100u8; 2 * 48 * 32];
+            let (u, v) = chroma.split_at_mut(48 * 32);
+            let planes = vec![(&mut luma[..], width), (u, 48), (v, 48)];
+            let mut picture = Picture::new(planes, Depth::Eight, width, height).unwrap();
+            let condition = Condition::new(f64::from(quality), 1.0, Base::H265);
+            RestoreFilters::embedded().run(&mut picture, condition, 1.0, None);
+            drop(picture);
+            luma != before
+        };
+        let (fine, coarse) = (BOUNDS[0] - 0.01, BOUNDS[BOUNDS.len() - 1]);
+        let share = |part: f32| (part * height as f32) as usize;
+        assert!(changed(0, fine));
+        assert!(changed(share(FLAT - 0.1), fine));
+        assert!(!changed(share(FLAT + 0.1), fine));
+        assert!(!changed(share(FLAT + 0.1), coarse - 0.01));
+        assert!(changed(share(FLAT + 0.1), coarse));
+    }
+
     /// Coding noise on a smooth picture becomes less, at any size and depth, and chroma stays.
     #[test]
     fn noise_becomes_less() {
