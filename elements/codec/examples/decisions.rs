@@ -133,7 +133,7 @@ fn point(
     for picture in clip {
         let coded = rated::encode(&mut encoder, &mut rate, &mut keys, picture, false, 0)?;
         bytes += coded.data.len();
-        encoder.reconstruction().crop(&mut shown);
+        encoder.reconstruction()?.crop(&mut shown);
         let error: u64 = picture
             .y
             .iter()

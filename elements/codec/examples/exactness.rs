@@ -266,7 +266,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     *sum += part.as_secs_f64();
                 }
                 let own = receiver.decoder.reconstruction().ok_or("no picture")?;
-                let (largest, drift) = compare(encoder.reconstruction(), own);
+                let (largest, drift) = compare(&*encoder.reconstruction()?, own);
                 receiver.largest = receiver.largest.max(largest);
                 receiver.drift += drift;
                 let all = &mut all_drift[i];
@@ -308,7 +308,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!(
             "  encode: {total} ms a frame: motion {motion}, network {network}, entropy {entropy}"
         );
-        let coded = encoder.reconstruction().y.len() * frames;
+        let coded = encoder.reconstruction()?.y.len() * frames;
         for receiver in &receivers {
             let [motion, network, entropy, total] = ms(receiver.time);
             println!(

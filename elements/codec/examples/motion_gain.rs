@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What motion is worth, clip by clip: the same clips coded with the full search, with 16x16 blocks
+//! What motion is worth, clip by clip: the same clips coded with the full search, with that of GPUs, with 16x16 blocks
 //! only, with zero vectors and without any prediction, at several qualities. Prints bits of vectors,
 //! all bits and Y-PSNR of each, and the BD-rate of each variant against the full search.
 //!
 //! ```text
 //! cargo run --release -p aivideo-codec --example motion_gain -- [options] clip...
 //!   --qualities 4,20,36   --frames 48   --width 640 (larger clips are scaled down)
-//!   --model PATH          --variants full,blocks16,zero,none
+//!   --model PATH          --variants full,parallel,blocks16,zero,none
 //! ```
 
 use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier, VERSION};
@@ -18,8 +18,9 @@ use gst::prelude::*;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const VARIANTS: [(&str, Variant); 4] = [
+const VARIANTS: [(&str, Variant); 5] = [
     ("full", Variant::Full),
+    ("parallel", Variant::Parallel),
     ("blocks16", Variant::Blocks16),
     ("zero", Variant::Zero),
     ("none", Variant::None),
@@ -145,7 +146,7 @@ fn encode(
         point.motion += coded.parts[0];
         point.motion_ms += coded.timing.motion.as_secs_f64() * 1e3 / pictures.len() as f64;
         point.skipped += 256.0 * coded.skipped_blocks as f64 / samples;
-        encoder.reconstruction().crop(&mut shown);
+        encoder.reconstruction()?.crop(&mut shown);
         let squares = picture.y.iter().zip(&shown.y);
         error += squares
             .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))

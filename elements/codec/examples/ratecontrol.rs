@@ -229,7 +229,7 @@ fn ours(
         let picture = &clip.pictures[i % clip.pictures.len()];
         let before = rate.repeated;
         let coded = rated::encode(&mut encoder, &mut rate, &mut keys, picture, false, 0)?;
-        encoder.reconstruction().crop(&mut shown);
+        encoder.reconstruction()?.crop(&mut shown);
         errors.push(squared_error(&picture.y, &shown.y));
         bytes.push(coded.data.len());
         qualities += f64::from(coded.quality);

@@ -138,7 +138,7 @@ where
     for (source, picture) in sources.iter().zip(pictures) {
         let coded = rated::encode(&mut encoder, &mut rate, &mut keys, picture, false, 0)?;
         bytes += coded.data.len();
-        let result = encoder.reconstruction();
+        let result = encoder.reconstruction()?;
         errors += squares(source, &result.y, result.width);
     }
     Ok((bytes, errors))

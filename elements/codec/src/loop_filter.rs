@@ -59,6 +59,8 @@ const WEIGHT_LIMIT: i32 = 500;
 
 /// Blocks by which a set is chosen.
 const JUDGES: usize = 400;
+/// With whole steps between them, fewer than twice as many.
+pub const MOST_JUDGED: usize = 2 * JUDGES;
 
 /// Weights of all classes, each twice, as two samples of a cell lie beside each other.
 type Set = [[[i16; CELL]; TAPS]; CLASSES];
@@ -153,6 +155,17 @@ impl Filters {
     fn set(&self, number: u8) -> &Set {
         &self.sets[Self::index(number)]
     }
+}
+
+/// The blocks by which a set is chosen: at most [`MOST_JUDGED`] of those that are coded.
+pub fn judged(skip: &[bool]) -> Vec<u32> {
+    let coded: Vec<u32> = (0u32..)
+        .zip(skip)
+        .filter(|(_, s)| !**s)
+        .map(|(at, _)| at)
+        .collect();
+    let step = (coded.len() / JUDGES).max(1);
+    coded.into_iter().step_by(step).collect()
 }
 
 /// A picture laid onto the one that is filtered, and its weights.
@@ -325,12 +338,10 @@ impl LoopFilter {
         let width = self.width;
         let columns = width / BLOCK;
         let limit = filters.limit(S::BITS);
-        let coded: Vec<usize> = (0..skip.len()).filter(|&at| !skip[at]).collect();
-        let step = (coded.len() / JUDGES).max(1);
-        let sampled: Vec<usize> = coded.into_iter().step_by(step).collect();
-        let errors = sampled
+        let errors = judged(skip)
             .par_iter()
             .map(|&at| {
+                let at = at as usize;
                 let (column, row) = (at % columns, at / columns);
                 let error = |picture: &dyn Fn(usize) -> [S; BLOCK]| -> u64 {
                     let lines = (0..BLOCK).map(|i| {

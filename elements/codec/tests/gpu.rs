@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! aicodecdec with its pictures on a GPU, with stand-ins for driver, NVRTC and provider (see
+//! aicodecdec and aicodecenc with their pictures on a GPU, with stand-ins for driver, NVRTC and provider (see
 //! `elements/cuda/fake`) and GStreamer's own libgstcuda. Nothing that is started on the stand-in happens
 //! before somebody waits for it, and host code that touches its memory crashes. Its provider is ONNX
 //! Runtime's CPU, so pictures must be those of the host to the bit where the host runs that, too
@@ -12,6 +12,10 @@
 mod common;
 #[path = "../../core/tests/cudaframes/mod.rs"]
 mod cudaframes;
+#[path = "gpu/encoder.rs"]
+mod encoder;
+#[path = "gpu/encoding_element.rs"]
+mod encoding_element;
 
 use aivideo_codec::bitstream::{AccessUnit, AccessUnitWriter, FrameType};
 use aivideo_codec::coder::{
@@ -69,7 +73,7 @@ macro_rules! scene {
                 let picture = $scene(width, height, frame);
                 let prepared = encoder.prepare(&picture, 34, false).unwrap();
                 let attempt = encoder.repeat_picture(&prepared).unwrap();
-                encoder.commit(prepared, attempt, 0).data
+                encoder.commit(prepared, attempt, 0).unwrap().data
             }
 
             fn planes(picture: &mut $picture) -> PlanesMut<'_, Self> {
@@ -215,10 +219,8 @@ fn every_kind_of_frame_is_that_of_the_host() {
     every_frame::<u16>(&model(), &sizes);
 }
 
-#[test]
-#[ignore = "run by on_a_stand_in_for_a_gpu"]
-fn a_model_without_a_network_for_key_frames_works_as_well() {
-    init();
+/// The model without what is for key frames.
+fn without_key_networks() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(model()).unwrap() {
         let (name, path) = file.map(|f| (f.file_name(), f.path())).unwrap();
@@ -234,6 +236,14 @@ fn a_model_without_a_network_for_key_frames_works_as_well() {
             .key()
             .is_none()
     );
+    folder
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn a_model_without_a_network_for_key_frames_works_as_well() {
+    init();
+    let folder = without_key_networks();
     every_frame::<u8>(folder.path(), &[(72, 50)]);
     every_frame::<u16>(folder.path(), &[(72, 50)]);
 }

@@ -52,10 +52,14 @@ typedef struct {
   const u16 *bends;
   const i16 *weights; // twelve of each of the 40 classes
   const u8 *skip;     // of each block of 16x16: not 0 where it stays as it is
+  const u32 *number;  // which set of weights: 1 is the first, 0 none; no address: the first
   u32 width, height;
   i32 limit; // of a difference
   i32 top;   // the largest sample
 } CodecFilter;
+
+// Numbers of a set of weights.
+#define CODEC_SET (12u * 40u)
 
 // By the sums of bending around a cell.
 DEVICE u32 codec_class(u32 h, u32 v, u32 d, u32 e) {
@@ -84,6 +88,8 @@ DEVICE u32 codec_class(u32 h, u32 v, u32 d, u32 e) {
     const SAMPLE *luma = (const SAMPLE *)a.luma;                               \
     SAMPLE *to = (SAMPLE *)a.to;                                               \
     u8 skip = a.skip[(u64)(cell_y / 8) * (a.width / 16) + cell_x / 8];         \
+    u32 number = a.number ? *a.number : 1;                                     \
+    if (!number) skip = 1;                                                     \
     u32 sums[4] = {0, 0, 0, 0};                                                \
     for (i32 i = 0; i < 9; i++) {                                              \
       i32 x = limit_int((i32)cell_x + i % 3 - 1, 0, (i32)cells - 1);           \
@@ -92,7 +98,8 @@ DEVICE u32 codec_class(u32 h, u32 v, u32 d, u32 e) {
       for (i32 k = 0; k < 4; k++) sums[k] += bends[k];                         \
     }                                                                          \
     const i16 *weights =                                                       \
-        a.weights + 12 * codec_class(sums[0], sums[1], sums[2], sums[3]);      \
+        a.weights + CODEC_SET * (number ? number - 1u : 0u) +                  \
+        12 * codec_class(sums[0], sums[1], sums[2], sums[3]);                  \
     for (i32 i = 0; i < 4; i++) {                                              \
       i32 x = 2 * (i32)cell_x + (i & 1), y = 2 * (i32)cell_y + (i >> 1);       \
       i32 middle = BEND##_get(luma, x, y, a.width, a.height), sum = 64;        \
@@ -111,3 +118,95 @@ DEVICE u32 codec_class(u32 h, u32 v, u32 d, u32 e) {
 
 CODEC_FILTER(codec_filter_8, codec_bend_8, u8)
 CODEC_FILTER(codec_filter_10, codec_bend_10, u16)
+
+// Which set brings a picture nearest to its source, judged by some of its blocks: squared errors without the
+// filter and with each of three sets, of a row of cells at a time, then their sums, then the least.
+typedef struct {
+  const void *luma, *source;
+  const u16 *bends;
+  const i16 *weights; // of three sets
+  const u32 *blocks;  // which, row by row
+  u32 *errors;        // of each row of cells of each block, four
+  u64 *sums;          // 64 times four
+  u32 *number;        // the set: 1 is the first, 0 none
+  u32 width, height;
+  u32 count; // of blocks
+  i32 limit; // of a difference
+  i32 top;   // the largest sample
+  u32 unused;
+} CodecJudge;
+
+#define CODEC_JUDGE(NAME, BEND, SAMPLE)                                        \
+  KERNEL(NAME, CodecJudge) {                                                   \
+    const i32 right[12] = {1, 2, 3, -2, -1, 0, 1, 2, -1, 0, 1, 0};             \
+    const i32 down[12] = {0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3};                 \
+    u32 row = AT_X, n = AT_Y;                                                  \
+    if (row >= 8 || n >= a.count) return;                                      \
+    u32 wide = a.width / 16, block = a.blocks[n];                              \
+    if (block >= wide * (a.height / 16)) return;                               \
+    i32 cells = (i32)a.width / 2, cell_rows = (i32)a.height / 2;               \
+    i32 cell_y = (i32)(block / wide * 8 + row);                                \
+    const SAMPLE *luma = (const SAMPLE *)a.luma;                               \
+    const SAMPLE *source = (const SAMPLE *)a.source;                           \
+    u32 errors[4] = {0, 0, 0, 0};                                              \
+    for (i32 c = 0; c < 8; c++) {                                              \
+      i32 cell_x = (i32)(block % wide * 8) + c;                                \
+      u32 sums[4] = {0, 0, 0, 0};                                              \
+      for (i32 i = 0; i < 9; i++) {                                            \
+        i32 x = limit_int(cell_x + i % 3 - 1, 0, cells - 1);                   \
+        i32 y = limit_int(cell_y + i / 3 - 1, 0, cell_rows - 1);               \
+        const u16 *bends = a.bends + 4 * ((u64)y * (u32)cells + (u32)x);       \
+        for (i32 k = 0; k < 4; k++) sums[k] += bends[k];                       \
+      }                                                                        \
+      const i16 *weights =                                                     \
+          a.weights + 12 * codec_class(sums[0], sums[1], sums[2], sums[3]);    \
+      for (i32 i = 0; i < 4; i++) {                                            \
+        i32 x = 2 * cell_x + (i & 1), y = 2 * cell_y + (i >> 1);               \
+        i32 middle = BEND##_get(luma, x, y, a.width, a.height);                \
+        i32 wanted = BEND##_get(source, x, y, a.width, a.height);              \
+        i32 sum[3] = {64, 64, 64};                                             \
+        for (i32 k = 0; k < 12; k++) {                                         \
+          i32 one = BEND##_get(luma, x + right[k], y + down[k], a.width,       \
+                              a.height);                                       \
+          i32 other = BEND##_get(luma, x - right[k], y - down[k], a.width,     \
+                                a.height);                                     \
+          i32 pair = limit_int(one - middle, -a.limit, a.limit) +              \
+                     limit_int(other - middle, -a.limit, a.limit);             \
+          for (i32 set = 0; set < 3; set++)                                    \
+            sum[set] += weights[CODEC_SET * (u32)set + (u32)k] * pair;         \
+        }                                                                      \
+        errors[0] += (u32)((middle - wanted) * (middle - wanted));             \
+        for (i32 set = 0; set < 3; set++) {                                    \
+          i32 d = limit_int(middle + (sum[set] >> 7), 0, a.top) - wanted;      \
+          errors[set + 1] += (u32)(d * d);                                     \
+        }                                                                      \
+      }                                                                        \
+    }                                                                          \
+    for (u32 k = 0; k < 4; k++) a.errors[4 * (8 * (u64)n + row) + k] = errors[k]; \
+  }
+
+CODEC_JUDGE(codec_judge_8, codec_bend_8, u8)
+CODEC_JUDGE(codec_judge_10, codec_bend_10, u16)
+
+KERNEL(codec_tally, CodecJudge) {
+  u32 k = AT_X, part = AT_Y;
+  if (k >= 4 || part >= 64) return;
+  u64 sum = 0;
+  for (u32 i = part; i < 8 * a.count; i += 64) sum += a.errors[4 * (u64)i + k];
+  a.sums[4 * part + k] = sum;
+}
+
+KERNEL(codec_pick, CodecJudge) {
+  if (AT_X > 0 || AT_Y > 0) return;
+  u64 least = 0;
+  u32 number = 0;
+  for (u32 k = 0; k < 4; k++) {
+    u64 sum = 0;
+    for (u32 part = 0; part < 64; part++) sum += a.sums[4 * part + k];
+    if (k == 0 || sum < least) {
+      least = sum;
+      number = k;
+    }
+  }
+  *a.number = number;
+}

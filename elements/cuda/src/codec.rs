@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The codec's kernels: between planes and the 96 channels of its networks, the roundings to
-//! integers that both ends must agree on, and symbols from a list to their places.
+//! integers that both ends must agree on, and symbols from a list to their places and back.
 //!
 //! What is done is what `aivideo_codec` and its ONNX files do: a sample s is (s - 128) / 32 in the
 //! network; channels are in the order of ONNX's SpaceToDepth (row, column, component), luma's 64 before
@@ -283,6 +283,113 @@ pub fn scatter(
         .launch("codec_scatter", [count, 1]))
 }
 
+/// Symbols of a run, whose places are counted from its first, and runs whose counts are summed.
+const RUN: usize = 256;
+const GROUP: usize = 64;
+/// Bytes of a symbol among those gathered.
+pub const GATHERED_BYTES: u64 = 4;
+
+/// Brings the symbols that are not zero together, in three launches one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gather {
+    /// Of the symbols.
+    pub length: u32,
+}
+
+/// What [`Gather`] writes.
+#[derive(Debug, Clone, Copy)]
+pub struct Gathered {
+    /// How many are in each run.
+    pub counts: Memory,
+    pub sums: Memory,
+    /// The symbols with their places; those that do not fit are left out.
+    pub list: Memory,
+}
+
+impl Gather {
+    fn runs(&self) -> usize {
+        (self.length as usize).div_ceil(RUN)
+    }
+
+    pub fn counts_bytes(&self) -> u64 {
+        2 * self.runs() as u64
+    }
+
+    pub fn sums_bytes(&self) -> u64 {
+        4 * self.runs().div_ceil(GROUP) as u64
+    }
+
+    pub fn launches(&self, symbols: Memory, to: &Gathered) -> Result<[Launch; 3], LaunchError> {
+        in_range("length", self.length, 1..=1 << 30)?;
+        let symbols = tensor("the symbols", symbols, 2 * u64::from(self.length), 2)?;
+        let counts = tensor("the counts", to.counts, self.counts_bytes(), 2)?;
+        let sums = tensor("the sums", to.sums, self.sums_bytes(), 4)?;
+        let list = tensor("the list", to.list, GATHERED_BYTES, 4)?;
+        let room = (to.list.bytes / GATHERED_BYTES).min(u32::MAX.into()) as u32;
+        let runs = self.runs() as u32;
+        let launch = |entry, count| {
+            Args::default()
+                .address(symbols)
+                .address(counts)
+                .address(sums)
+                .address(list)
+                .u32s(&[self.length, room])
+                .launch(entry, [count, 1])
+        };
+        Ok([
+            launch("codec_count", runs),
+            launch("codec_sum", runs.div_ceil(GROUP as u32)),
+            launch("codec_gather", runs),
+        ])
+    }
+
+    /// How many symbols the counts speak of.
+    pub fn total(counts: &[u8]) -> u64 {
+        let (counts, _) = counts.as_chunks();
+        counts
+            .iter()
+            .map(|c| u64::from(u16::from_ne_bytes(*c)))
+            .sum()
+    }
+
+    /// All symbols, from the counts and the list; `None` where the two do not belong together.
+    pub fn spread(&self, counts: &[u8], list: &[u8]) -> Option<Vec<i16>> {
+        let mut out = vec![0i16; self.length as usize];
+        let (counts, _) = counts.as_chunks();
+        let (list, _) = list.as_chunks();
+        if counts.len() != self.runs() {
+            return None;
+        }
+        let mut list = list.iter().map(|e| u32::from_ne_bytes(*e));
+        for (count, run) in counts.iter().zip(out.chunks_mut(RUN)) {
+            for _ in 0..u16::from_ne_bytes(*count) {
+                let entry = list.next()?;
+                *run.get_mut((entry >> 16) as usize)? = entry as u16 as i16;
+            }
+        }
+        Some(out)
+    }
+
+    /// What the launches give, on the CPU: counts, sums and list.
+    pub fn reference(symbols: &[i16]) -> [Vec<u8>; 3] {
+        let counts: Vec<u16> = (symbols.chunks(RUN))
+            .map(|run| run.iter().filter(|s| **s != 0).count() as u16)
+            .collect();
+        let sums = counts
+            .chunks(GROUP)
+            .map(|g| g.iter().map(|c| u32::from(*c)).sum());
+        let list = symbols.chunks(RUN).flat_map(|run| {
+            let placed = (0u32..).zip(run).filter(|(_, symbol)| **symbol != 0);
+            placed.map(|(place, symbol)| place << 16 | u32::from(*symbol as u16))
+        });
+        [
+            counts.iter().flat_map(|c| c.to_ne_bytes()).collect(),
+            sums.flat_map(u32::to_ne_bytes).collect(),
+            list.flat_map(u32::to_ne_bytes).collect(),
+        ]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,8 +444,31 @@ mod tests {
         assert!(list(4, 32, 8).is_ok());
         assert!(list(0, 32, 8).is_err() && list(5, 40, 8).is_err());
         assert!(list(4, 31, 8).is_err() && list(4, 32, 7).is_err());
+        let gather = Gather { length: 300 };
+        let to = |counts, sums, list| Gathered {
+            counts: memory(counts),
+            sums: memory(sums),
+            list: memory(list),
+        };
+        assert!(gather.launches(memory(600), &to(4, 4, 8)).is_ok());
+        assert!(gather.launches(memory(599), &to(4, 4, 8)).is_err());
+        assert!(gather.launches(memory(600), &to(3, 4, 8)).is_err());
+        assert!(gather.launches(memory(600), &to(4, 3, 8)).is_err());
+        assert!(gather.launches(memory(600), &to(4, 4, 3)).is_err());
         assert!(round(3, 12, 6).is_ok());
         assert!(round(3, 11, 6).is_err() && round(3, 12, 5).is_err() && round(0, 12, 6).is_err());
+    }
+
+    #[test]
+    fn what_was_gathered_comes_back() {
+        let mut symbols = vec![0i16; 1000];
+        (symbols[0], symbols[255], symbols[256], symbols[999]) = (-3, 32_000, 1, -32_000);
+        let gather = Gather { length: 1000 };
+        let [counts, sums, list] = Gather::reference(&symbols);
+        assert_eq!((Gather::total(&counts), sums.len(), list.len()), (4, 4, 16));
+        assert_eq!(gather.spread(&counts, &list), Some(symbols));
+        assert_eq!(gather.spread(&counts, &list[..12]), None);
+        assert_eq!(gather.spread(&counts[..6], &list), None);
     }
 
     #[test]

@@ -265,6 +265,20 @@ impl Gpu {
         Ok(self.stream.clone_dtoh(&buffer.slice)?)
     }
 
+    /// The same with the first `bytes` alone.
+    pub fn download_some(&self, buffer: &Buffer, bytes: u64) -> Result<Vec<u8>, DeviceError> {
+        let room = buffer.memory.bytes;
+        if bytes > room {
+            return Err(DeviceError::Short {
+                from: bytes,
+                to: room,
+            });
+        }
+        Ok(self
+            .stream
+            .clone_dtoh(&buffer.slice.slice(..bytes as usize))?)
+    }
+
     /// Waits for all that was started.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
         Ok(self.stream.synchronize()?)

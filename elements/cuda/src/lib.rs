@@ -11,6 +11,7 @@
 //!   [`upscale`], [`denoise`], [`clahe`], [`image`]; the codec's decoder has [`motion`] and [`loop_filter`];
 //! * [`measure`]: what can be said of a picture in a few numbers: thumbnails, noise, light;
 //! * [`picture`]: pictures of 4:2:0 as frames have them, and from planes to them;
+//! * [`search`] and [`errors`]: what the codec's encoder has beside the decoder's;
 //! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
 //! * [`device`]: a GPU: memory, copies, launches;
 //! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time.
@@ -25,6 +26,7 @@ pub mod convert;
 pub mod denoise;
 pub mod detect;
 pub mod device;
+pub mod errors;
 pub mod gstcuda;
 pub mod image;
 pub mod launch;
@@ -35,6 +37,7 @@ pub mod motion;
 pub mod picture;
 pub mod point;
 pub mod restore;
+pub mod search;
 pub mod source;
 pub mod upscale;
 

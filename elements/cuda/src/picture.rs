@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Pictures of 4:2:0 in a GPU's memory, as frames have them, and planes without anything between, as
-//! networks have them; and the way from the latter to the former.
+//! networks have them; and the way from either to the other.
 
 use crate::launch::{
     Area, Args, Launch, LaunchError, MOST, Memory, in_range, picture, plane, tensor,
@@ -143,6 +143,53 @@ impl Component {
     /// Takes the upper left part of a plane, the first of `planes`, over.
     pub fn show(&self, planes: Planes, from: Memory) -> Result<Launch, LaunchError> {
         let at = self.address()?;
+        self.fits(planes)?;
+        let from = planes.address("the plane", Planes { count: 1, ..planes }.bytes(), from)?;
+        Ok(Args::default()
+            .address(from)
+            .address(at)
+            .u32s(&[self.width, self.height, planes.width])
+            .u32s(&[self.area.stride, self.step_bytes(), self.samples.code()])
+            .launch("codec_show", [self.width, self.height]))
+    }
+
+    /// Gives a plane, the first of `planes`, the component's samples in its upper left part; the rest repeats
+    /// their right and lower edge.
+    pub fn load(&self, planes: Planes, to: Memory) -> Result<Launch, LaunchError> {
+        let at = self.address()?;
+        self.fits(planes)?;
+        let to = planes.address("the plane", Planes { count: 1, ..planes }.bytes(), to)?;
+        Ok(Args::default()
+            .address(at)
+            .address(to)
+            .u32s(&[self.width, self.height, planes.width, planes.rows])
+            .u32s(&[self.area.stride, self.step_bytes(), self.samples.code()])
+            .launch("codec_load", [planes.width, planes.rows]))
+    }
+
+    /// What [`Self::load`] writes, on the CPU, from memory that begins where the area does.
+    ///
+    /// # Panics
+    /// When either is too short; [`Self::load`] checks.
+    pub fn load_reference(&self, planes: Planes, frame: &[u8], plane: &mut [u8]) {
+        let own = match planes.deep {
+            true => Samples::TenLower,
+            false => Samples::Eight,
+        };
+        for y in 0..planes.rows {
+            for x in 0..planes.width {
+                let (from_x, from_y) = (x.min(self.width - 1), y.min(self.height - 1));
+                let from = from_y as usize * self.area.stride as usize
+                    + from_x as usize * self.step_bytes() as usize
+                    + (self.first * self.samples.bytes()) as usize;
+                let at = (y * planes.width + x) as usize * own.bytes() as usize;
+                own.put(&mut plane[at..], self.samples.get(&frame[from..]));
+            }
+        }
+    }
+
+    /// Whether planes have this component's depth and hold it.
+    fn fits(&self, planes: Planes) -> Result<(), LaunchError> {
         planes.check()?;
         if planes.deep != (self.samples != Samples::Eight) {
             return Err(LaunchError::Table {
@@ -155,14 +202,7 @@ impl Component {
             "plane height",
             planes.rows,
             self.height.into()..=MOST.into(),
-        )?;
-        let from = planes.address("the plane", Planes { count: 1, ..planes }.bytes(), from)?;
-        Ok(Args::default()
-            .address(from)
-            .address(at)
-            .u32s(&[self.width, self.height, planes.width])
-            .u32s(&[self.area.stride, self.step_bytes(), self.samples.code()])
-            .launch("codec_show", [self.width, self.height]))
+        )
     }
 
     /// What [`Self::show`] writes, on the CPU, to memory that begins where the area does.

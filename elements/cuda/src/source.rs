@@ -49,8 +49,15 @@ sources! {
     "codec_scatter": "codec_scatter";
     "codec_predict": "codec_predict_8", "codec_predict_10";
     "codec_merge": "codec_merge_8", "codec_merge_10";
-    "codec_filter": "codec_bend_8", "codec_bend_10", "codec_filter_8", "codec_filter_10";
+    "codec_filter": "codec_bend_8", "codec_bend_10", "codec_filter_8", "codec_filter_10",
+        "codec_judge_8", "codec_judge_10", "codec_tally", "codec_pick";
     "codec_show": "codec_show";
+    "codec_load": "codec_load";
+    "codec_errors": "codec_errors_8", "codec_errors_10", "codec_spread_8", "codec_spread_10";
+    "codec_gather": "codec_count", "codec_sum", "codec_gather";
+    "codec_half": "codec_eight", "codec_half";
+    "codec_coarse": "codec_coarse";
+    "codec_motion": "codec_start", "codec_settle", "codec_refine", "codec_refine_parts", "codec_divide";
     "lut3d": "lut3d_rgba", "lut3d_planes";
     "point": "point_8", "point_10";
     "detect": "detect_f32", "detect_u8";

@@ -8,13 +8,15 @@ use aivideo_cuda::{
     Area, Element, Launch, Memory, clahe, classify, codec,
     compile::{Nvrtc, Target},
     convert::{Colour, Depth, Packed, SemiPlanar},
-    denoise, detect, image,
-    loop_filter::LoopFilter,
+    denoise, detect,
+    errors::BlockErrors,
+    image,
+    loop_filter::{Judge, LoopFilter},
     lut, measure,
     motion::{self, Interpolation},
     picture::{self, Frame, Samples},
     point::Point,
-    restore,
+    restore, search,
     source::SOURCES,
     upscale,
 };
@@ -130,6 +132,49 @@ fn launches() -> HashMap<&'static str, usize> {
         all.push(spec.launch(memory, plane(1)).unwrap());
     }
     all.push(codec::scatter(1, memory, 1, memory).unwrap());
+    let gathered = codec::Gathered {
+        counts: memory,
+        sums: memory,
+        list: memory,
+    };
+    let gather = codec::Gather { length: 64 };
+    all.extend(gather.launches(memory, &gathered).unwrap());
+    let spec = search::Search::new(64, 64).unwrap();
+    all.push(spec.eight(memory, memory).unwrap());
+    all.push(spec.half(1, memory, memory).unwrap());
+    let level = search::Level {
+        number: 3,
+        source: memory,
+        reference: memory,
+        parent: None,
+        lambda: 1,
+    };
+    all.push(spec.coarse(&level, memory).unwrap());
+    let given = search::Given {
+        source: memory,
+        reference: memory,
+        prices: memory,
+        tile_rows: 4,
+        worth: search::Worth {
+            per_bit: 1.0,
+            lasting: 3.0,
+            knee: 50.0,
+            skip_at: 60.0,
+            divide_from: 10.0,
+        },
+        taps: &[0; 32],
+    };
+    let known = |memory| search::Known {
+        vectors: memory,
+        modes: memory,
+        squares: memory,
+    };
+    let to = known(memory.from(1 << 20));
+    use search::Step::{Divide, Refine, RefineParts, Settle, Start};
+    for step in [Start, Settle, Refine, RefineParts, Divide] {
+        let launch = spec.step(step, &given, known(memory), memory, to);
+        all.push(launch.unwrap());
+    }
     for deep in [false, true] {
         let planes = picture::Planes {
             width: 64,
@@ -159,6 +204,23 @@ fn launches() -> HashMap<&'static str, usize> {
             height: 21,
         };
         all.push(frame.component(2).unwrap().show(planes, memory).unwrap());
+        all.push(frame.component(2).unwrap().load(planes, memory).unwrap());
+        let errors = BlockErrors::new(64, 64, deep).unwrap();
+        let pair = [memory; 2];
+        all.push(errors.between(pair, pair, memory).unwrap());
+        all.push(errors.spread(pair, memory).unwrap());
+        let judge = Judge {
+            luma: memory,
+            source: memory,
+            bends: memory,
+            weights: memory,
+            blocks: memory,
+            count: 1,
+            errors: memory,
+            sums: memory,
+            number: memory,
+        };
+        all.extend(spec.choose(1, &judge).unwrap());
     }
     let spec = restore::Padded {
         component: eight(1).y,

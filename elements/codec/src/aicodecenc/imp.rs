@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
+use super::coding::{Coding, Input, Way, Wish};
+use super::writer::{Coded, Sent, Writer};
 use super::{Motion, RateControlMode, Recovery};
 use crate::bitstream::caps::{StreamFormat, sequence_header_to_caps};
-use crate::bitstream::{FrameType, SequenceHeader, byte_stream};
+use crate::bitstream::{FrameType, byte_stream};
 use crate::coder::decision::SKIP_BITS;
+use crate::coder::encoder::KERNELS;
+use crate::coder::rated::Control;
 use crate::coder::{
-    CodecError, EncodeNet, Encoded, Encoder, EncoderSettings, KeyFrames, LossReport, ModelFiles,
-    RateControl, RateMode, RateSettings, RecoverySettings, rated,
+    CodecError, EncodeNet, Encoded, EncoderSettings, KeyFrames, LossReport, ModelFiles,
+    RateControl, RateMode, RateSettings, RecoverySettings,
 };
 use crate::element::{all_formats, formats, loss_report, post, sequence_from_info};
 use crate::motion::Variant;
-use aivideo_core::deep::Yuv420Deep;
+use aivideo_core::cuda::{self, Card, Frames, Place};
 use aivideo_core::element::lock;
-use aivideo_core::pixels::{PixelError, Yuv420};
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
 use gst::subclass::prelude::*;
@@ -131,66 +134,16 @@ impl Settings {
     }
 }
 
-/// An encoder and the picture that it is given, of either depth.
-enum Coding {
-    Eight(Box<Encoder<u8>>, Yuv420),
-    Ten(Box<Encoder<u16>>, Yuv420Deep),
-}
-
-/// Runs `$body` with the encoder inside, whatever its depth.
-macro_rules! any {
-    ($coding:expr, $encoder:ident => $body:expr) => {
-        match $coding {
-            Coding::Eight($encoder, _) => $body,
-            Coding::Ten($encoder, _) => $body,
-        }
-    };
-}
-
-impl Coding {
-    fn new(
-        net: EncodeNet,
-        sequence: SequenceHeader,
-        choices: EncoderSettings,
-    ) -> Result<Self, CodecError> {
-        let size = (usize::from(sequence.width), usize::from(sequence.height));
-        Ok(match sequence.bit_depth {
-            10 => Self::Ten(
-                Box::new(Encoder::new(net, sequence, choices)?),
-                Yuv420Deep::new(size.0, size.1),
-            ),
-            _ => Self::Eight(
-                Box::new(Encoder::new(net, sequence, choices)?),
-                Yuv420::new(size.0, size.1),
-            ),
-        })
-    }
-
-    /// Codes a mapped frame.
-    fn encode(
-        &mut self,
-        frame: &gst_video::VideoFrameRef<&gst::BufferRef>,
-        (rate, keys): (&mut RateControl, &mut KeyFrames),
-        forced: bool,
-        framing: usize,
-    ) -> Result<Encoded, gst::ErrorMessage> {
-        let bad = |error: PixelError| gst::error_msg!(gst::StreamError::Format, ("{error}"));
-        let encoded = match self {
-            Self::Eight(encoder, picture) => {
-                picture.read_frame(frame).map_err(bad)?;
-                rated::encode(encoder, rate, keys, &*picture, forced, framing)
-            }
-            Self::Ten(encoder, picture) => {
-                picture.read_frame(frame).map_err(bad)?;
-                rated::encode(encoder, rate, keys, &*picture, forced, framing)
-            }
-        };
-        encoded.map_err(|e| crate::element::message(&e))
-    }
+/// What lives from start to stop, apart from the state, which is locked while a frame is coded.
+struct Loaded {
+    net: EncodeNet,
+    /// Where the network runs on a GPU and pictures stay there.
+    frames: Option<Frames>,
 }
 
 struct State {
     coding: Coding,
+    way: Way,
     bits: u8,
     rate: RateControl,
     keys: KeyFrames,
@@ -268,8 +221,12 @@ impl Totals {
 #[derive(Default)]
 pub struct AiCodecEnc {
     settings: Mutex<Settings>,
-    net: Mutex<Option<EncodeNet>>,
+    loaded: Mutex<Option<Loaded>>,
     state: Mutex<Option<State>>,
+    /// Where pictures are made on a GPU.
+    writer: Mutex<Option<Writer>>,
+    /// What sending a frame on another thread came to, where that was no success.
+    flow: Mutex<Option<gst::FlowError>>,
     totals: Mutex<Totals>,
     /// A receiver's report, for the next frame.
     report: Mutex<Option<LossReport>>,
@@ -473,6 +430,7 @@ impl ElementImpl for AiCodecEnc {
                 .width_range(16..=8192)
                 .height_range(16..=8192)
                 .build();
+            let raw = cuda::with_places(&raw, &Place::ALL);
             // Byte stream first: what takes anything, as a file does, gets what plays by itself.
             let mut coded = gst::Caps::new_empty();
             for format in ["byte-stream", "frame"] {
@@ -511,8 +469,8 @@ impl AiCodecEnc {
     fn stats(&self) -> Option<gst::Structure> {
         let totals = *lock(&self.totals);
         let (engine, kernels) = {
-            let net = lock(&self.net);
-            let net = net.as_ref()?;
+            let loaded = lock(&self.loaded);
+            let net = &loaded.as_ref()?.net;
             (net.engine_for(totals.depth).clone(), net.kernels())
         };
         let mut fields = totals.fields();
@@ -541,62 +499,265 @@ impl AiCodecEnc {
         }
     }
 
+    /// Codes a frame, or gives it to the writer, which sends it.
     fn encode(
         &self,
         frame: &gst_video::VideoCodecFrame<'_>,
-    ) -> Result<(Encoded, StreamFormat), gst::FlowError> {
+    ) -> Result<Option<Encoded>, gst::FlowError> {
         let settings = lock(&self.settings).clone();
+        let (beside, warnings) = {
+            let mut guard = lock(&self.state);
+            let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+            if let Some(report) = lock(&self.report).take() {
+                gst::debug!(CAT, imp = self, "{report:?}");
+                state.coding.report_loss(report);
+            }
+            let rate = settings.rate();
+            let changed = rate != *state.rate.settings();
+            state.rate.set(rate);
+            state.keys.interval = settings.key_int_max;
+            state.keys.scene_cuts = settings.scene_cut;
+            let warnings = match changed {
+                true => settings.contradictions(state.fps),
+                false => Vec::new(),
+            };
+            let has_writer = lock(&self.writer).is_some();
+            (has_writer && state.rate.waits_for_nothing(), warnings)
+        };
+        self.warn(&warnings);
+        let result = if beside {
+            self.encode_beside(frame).map(|()| None)
+        } else {
+            // Those that were written beside others go first, and contexts run from frame to frame.
+            self.finish_and_learn()?;
+            self.encode_now(frame).map(Some)
+        };
+        result.map_err(|stop| self.tell(stop))
+    }
+
+    /// Posts an error.
+    fn tell(&self, stop: Stop) -> gst::FlowError {
+        match stop {
+            Stop::Flow(error) => error,
+            Stop::Error(message) => {
+                self.post_error_message(message);
+                gst::FlowError::Error
+            }
+        }
+    }
+
+    /// Codes a frame to its end.
+    fn encode_now(&self, frame: &gst_video::VideoCodecFrame<'_>) -> Result<Encoded, Stop> {
         let mut guard = lock(&self.state);
         let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let forced = frame
-            .flags()
-            .contains(gst_video::VideoCodecFrameFlags::FORCE_KEYFRAME);
-        if let Some(report) = lock(&self.report).take() {
-            gst::debug!(CAT, imp = self, "{report:?}");
-            any!(&mut state.coding, encoder => encoder.report_loss(report));
-        }
-        let rate = settings.rate();
-        let changed = rate != *state.rate.settings();
-        state.rate.set(rate);
-        state.keys.interval = settings.key_int_max;
-        state.keys.scene_cuts = settings.scene_cut;
-        let warnings = if changed {
-            settings.contradictions(state.fps)
-        } else {
-            Vec::new()
+        let mut buffer = input_of(frame)?;
+        let (coding, input, mut wish) = state.parts(&mut buffer, frame);
+        let encoded = coding.encode(input, &mut wish)?;
+        self.count(state, &encoded);
+        Ok(encoded)
+    }
+
+    /// Makes a frame on the GPU while the one before is written, and gives it to the writer.
+    fn encode_beside(&self, frame: &gst_video::VideoCodecFrame<'_>) -> Result<(), Stop> {
+        let (started, note) = {
+            let mut guard = lock(&self.state);
+            let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+            let mut buffer = input_of(frame)?;
+            let (coding, input, mut wish) = state.parts(&mut buffer, frame);
+            coding.begin(input, &mut wish)?
         };
-        let framing = match state.format {
+        // The frame before, while the GPU is at work.
+        self.finish_written()?;
+        self.learn();
+        let mut guard = lock(&self.state);
+        let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        let unwritten = state.coding.end(started)?;
+        drop(guard);
+        let given = lock(&self.writer).as_ref().is_some_and(|writer| {
+            let number = frame.system_frame_number();
+            writer.give(number, unwritten, note)
+        });
+        match given {
+            true => Ok(()),
+            false => Err(Self::writer_is_gone()),
+        }
+    }
+
+    fn writer_is_gone() -> Stop {
+        Stop::Error(gst::error_msg!(
+            gst::LibraryError::Failed,
+            ("the thread that codes frames has ended: restart the pipeline"),
+            ["its last words are on stderr"]
+        ))
+    }
+
+    /// Waits until all frames that were given to the writer are coded, and sends them.
+    fn finish_written(&self) -> Result<(), Stop> {
+        let (sent, coded) = match lock(&self.writer).as_ref() {
+            Some(writer) => (writer.sent(), writer.wait()),
+            None => return Ok(()),
+        };
+        self.send_written(&sent);
+        match lock(&self.flow).take() {
+            Some(error) => Err(error.into()),
+            None if coded => Ok(()),
+            None => Err(Self::writer_is_gone()),
+        }
+    }
+
+    /// The same, with what they taught; errors are posted.
+    fn finish_and_learn(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let finished = self.finish_written();
+        self.learn();
+        match finished {
+            Ok(()) => Ok(gst::FlowSuccess::Ok),
+            Err(stop) => Err(self.tell(stop)),
+        }
+    }
+
+    /// Sends what is written. Whichever thread comes here has the lock of the stream while it takes a frame and
+    /// sends it, so frames leave in order.
+    fn send_written(&self, sent: &Sent) {
+        let obj = self.obj();
+        while let Some(number) = sent.first() {
+            // Its lock is the stream's, and is held until it is dropped.
+            let held = obj.frame(number as i32);
+            let coded = sent.take(number);
+            if let (Some(_), Some(coded), Some(frame)) = (&held, coded, obj.frame(number as i32))
+                && let Err(error) = self.send(frame, coded)
+            {
+                *lock(&self.flow) = Some(error);
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        frame: gst_video::VideoCodecFrame<'_>,
+        coded: Coded,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if let Some(state) = lock(&self.state).as_ref() {
+            self.count(state, &coded.encoded);
+        }
+        self.send_encoded(frame, coded.encoded)
+    }
+
+    /// Takes in what frames taught that were written beside others.
+    fn learn(&self) {
+        let learnt = match lock(&self.writer).as_ref() {
+            Some(writer) => writer.learnt(),
+            None => return,
+        };
+        if let Some(state) = lock(&self.state).as_mut() {
+            let framing = state.framing();
+            for learnt in learnt {
+                if let Some(lesson) = learnt.lesson {
+                    state.coding.learn(lesson);
+                }
+                if let Some(kind) = learnt.note.kind {
+                    let quality = learnt.note.quality;
+                    state.rate.took(kind, quality, learnt.bytes + framing);
+                }
+            }
+        }
+    }
+
+    fn count(&self, state: &State, encoded: &Encoded) {
+        let mut totals = lock(&self.totals);
+        totals.add(encoded);
+        totals.repeated_frames = state.rate.repeated;
+        totals.filler_bytes = state.rate.filler_bytes;
+        totals.depth = state.bits;
+    }
+
+    fn send_encoded(
+        &self,
+        mut frame: gst_video::VideoCodecFrame<'_>,
+        encoded: Encoded,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let key = encoded.frame_type == FrameType::Key;
+        gst::log!(
+            CAT,
+            imp = self,
+            "frame {}: {:?}, {} bytes, {:?}",
+            frame.system_frame_number(),
+            encoded.frame_type,
+            encoded.data.len(),
+            encoded.timing
+        );
+        let format = lock(&self.state).as_ref().map(|state| state.format);
+        let data = match format.ok_or(gst::FlowError::NotNegotiated)? {
+            StreamFormat::Frame => encoded.data,
+            StreamFormat::ByteStream => byte_stream::write_unit(
+                &encoded.data,
+                key,
+                frame.pts().map(gst::ClockTime::nseconds),
+                frame.duration().map(gst::ClockTime::nseconds),
+            ),
+        };
+        if key {
+            frame.set_flags(gst_video::VideoCodecFrameFlags::SYNC_POINT);
+        }
+        frame.set_output_buffer(gst::Buffer::from_mut_slice(data));
+        self.obj().finish_frame(frame)
+    }
+}
+
+/// Why a frame was not coded.
+enum Stop {
+    Flow(gst::FlowError),
+    Error(gst::ErrorMessage),
+}
+
+impl From<gst::FlowError> for Stop {
+    fn from(error: gst::FlowError) -> Self {
+        Self::Flow(error)
+    }
+}
+
+impl From<gst::ErrorMessage> for Stop {
+    fn from(message: gst::ErrorMessage) -> Self {
+        Self::Error(message)
+    }
+}
+
+fn input_of(frame: &gst_video::VideoCodecFrame<'_>) -> Result<gst::Buffer, gst::ErrorMessage> {
+    frame
+        .input_buffer_owned()
+        .ok_or_else(|| gst::error_msg!(gst::StreamError::Failed, ("a frame without a buffer")))
+}
+
+impl State {
+    fn framing(&self) -> usize {
+        match self.format {
             StreamFormat::Frame => 0,
             StreamFormat::ByteStream => UNIT_HEADER,
-        };
-        let result = (|| {
-            let buffer = frame.input_buffer().ok_or_else(|| {
-                gst::error_msg!(gst::StreamError::Failed, ("a frame without a buffer"))
-            })?;
-            let mapped = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
-                .map_err(|_| {
-                    gst::error_msg!(gst::ResourceError::Read, ("a frame that cannot be mapped"))
-                })?;
-            let control = (&mut state.rate, &mut state.keys);
-            state.coding.encode(&mapped, control, forced, framing)
-        })();
-        let (format, bits) = (state.format, state.bits);
-        let (repeated, filler) = (state.rate.repeated, state.rate.filler_bytes);
-        drop(guard);
-        self.warn(&warnings);
-        match result {
-            Ok(encoded) => {
-                let mut totals = lock(&self.totals);
-                totals.add(&encoded);
-                (totals.repeated_frames, totals.filler_bytes) = (repeated, filler);
-                totals.depth = bits;
-                Ok((encoded, format))
-            }
-            Err(message) => {
-                self.post_error_message(message);
-                Err(gst::FlowError::Error)
-            }
         }
+    }
+
+    /// All that a frame's coding takes.
+    fn parts<'a>(
+        &'a mut self,
+        buffer: &'a mut gst::Buffer,
+        frame: &gst_video::VideoCodecFrame<'_>,
+    ) -> (&'a mut Coding, Input<'a>, Wish<'a>) {
+        let framing = self.framing();
+        let input = Input {
+            buffer,
+            info: &self.info,
+            way: &mut self.way,
+        };
+        let wish = Wish {
+            control: Control {
+                rate: &mut self.rate,
+                keys: &mut self.keys,
+            },
+            forced: frame
+                .flags()
+                .contains(gst_video::VideoCodecFrameFlags::FORCE_KEYFRAME),
+            framing,
+        };
+        (&mut self.coding, input, wish)
     }
 }
 
@@ -623,10 +784,76 @@ impl AiCodecEnc {
             net.engine().device_in_use(),
             net.kernels()
         );
-        *lock(&self.net) = Some(net);
+        let frames = Frames::of_element(&*self.obj(), net.engine(), &KERNELS);
+        *lock(&self.writer) = match frames {
+            Some(_) => Some(self.start_writer()?),
+            None => None,
+        };
+        *lock(&self.loaded) = Some(Loaded { net, frames });
+        *lock(&self.flow) = None;
         *lock(&self.totals) = Totals::default();
         *lock(&self.report) = None;
         Ok(())
+    }
+}
+
+impl AiCodecEnc {
+    fn start_writer(&self) -> Result<Writer, gst::ErrorMessage> {
+        let element = self.obj().downgrade();
+        let writer = Writer::new(move |sent| match element.upgrade() {
+            Some(element) => element.imp().send_written(sent),
+            None => sent.clear(),
+        });
+        writer.map_err(|error| {
+            gst::error_msg!(
+                gst::ResourceError::Failed,
+                ("no thread could be started to code frames: {error}")
+            )
+        })
+    }
+
+    /// Answers what other elements ask about a GPU, before and after the start.
+    fn answer(&self, query: &mut gst::QueryRef) -> bool {
+        let started = lock(&self.loaded)
+            .as_ref()
+            .map(|loaded| loaded.net.engine().gpu_index());
+        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
+        cuda::answer(&*self.obj(), query, gpu)
+    }
+
+    /// The caps without those of frames that cannot be taken. Before the start, whether there will be a GPU is
+    /// open.
+    fn possible(&self, caps: &gst::Caps) -> gst::Caps {
+        match lock(&self.loaded).as_ref() {
+            Some(loaded) => cuda::possible(caps, loaded.frames.as_ref()),
+            None => caps.clone(),
+        }
+    }
+
+    /// The GPU's context, where frames can be taken there.
+    fn card(&self) -> Option<&'static Card> {
+        lock(&self.loaded).as_ref()?.frames.as_ref()?.card()
+    }
+
+    /// Where frames of these caps come from.
+    fn way(&self, caps: Option<&gst::CapsRef>, coding: &Coding) -> Result<Way, gst::LoggableError> {
+        let Some(place) = caps.and_then(Place::of) else {
+            return Ok(Way::Host);
+        };
+        let frames = || {
+            let engine = coding.device_engine()?;
+            let loaded = lock(&self.loaded);
+            let frames = loaded.as_ref()?.frames.as_ref()?;
+            frames.takes(place).then(|| frames.for_engine(&engine))?
+        };
+        let frames = frames().ok_or_else(|| {
+            gst::loggable_error!(
+                CAT,
+                "frames in a GPU's memory need the network there: use device=cuda (GST_DEBUG=aivideocuda:3 \
+                 says what is missing for it), or put `cudadownload` before this element"
+            )
+        })?;
+        Ok(Way::Device(frames, place))
     }
 }
 
@@ -646,10 +873,12 @@ fn delay_in_frames(milliseconds: u32, fps: f64) -> u32 {
 
 impl VideoEncoderImpl for AiCodecEnc {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        let writer = lock(&self.writer).take();
+        // It waits for its threads, and the last user of a model for that one's: outside of the locks.
+        drop(writer);
         let state = lock(&self.state).take();
-        let net = lock(&self.net).take();
-        // The last user of a model waits for its thread: outside of the locks.
-        drop((state, net));
+        let loaded = lock(&self.loaded).take();
+        drop((state, loaded));
         Ok(())
     }
 
@@ -661,20 +890,39 @@ impl VideoEncoderImpl for AiCodecEnc {
             let formats = gst_video::VideoCapsBuilder::new()
                 .format_list(formats(bits))
                 .build();
+            let formats = cuda::with_places(&formats, &Place::ALL);
             all.intersect_with_mode(&formats, gst::CapsIntersectMode::First)
         };
         let mut sorted = of(8);
         sorted.merge(of(10));
-        sorted
+        self.possible(&sorted)
+    }
+
+    fn sink_query(&self, query: &mut gst::QueryRef) -> bool {
+        self.answer(query) || self.parent_sink_query(query)
+    }
+
+    fn src_query(&self, query: &mut gst::QueryRef) -> bool {
+        self.answer(query) || self.parent_src_query(query)
     }
 
     fn set_format(
         &self,
         input: &gst_video::VideoCodecState<'static, gst_video::video_codec_state::Readable>,
     ) -> Result<(), gst::LoggableError> {
+        // Frames of the format before go first.
+        if self.finish_written().is_err() {
+            gst::debug!(
+                CAT,
+                imp = self,
+                "frames before the new format are not taken"
+            );
+        }
+        self.learn();
         let settings = lock(&self.settings).clone();
-        let net = lock(&self.net)
-            .clone()
+        let (net, on_gpu) = lock(&self.loaded)
+            .as_ref()
+            .map(|loaded| (loaded.net.clone(), loaded.frames.is_some()))
             .ok_or_else(|| gst::loggable_error!(CAT, "Not started"))?;
         let info = input.info().clone();
         let rows = tile_rows(settings.tile_rows, info.height());
@@ -695,13 +943,14 @@ impl VideoEncoderImpl for AiCodecEnc {
             skip_bits: if settings.skip_blocks { SKIP_BITS } else { 0.0 },
             ..EncoderSettings::default()
         };
-        let coding = Coding::new(net, sequence, choices).map_err(|e| {
+        let coding = Coding::new(net, sequence, choices, on_gpu).map_err(|e| {
             post(self, &e);
             gst::loggable_error!(CAT, "{e}")
         })?;
+        let way = self.way(input.caps(), &coding)?;
         let format = self.choose_format()?;
-        let sequence: SequenceHeader = any!(&coding, encoder => encoder.sequence().clone());
-        let pixels = any!(&coding, encoder => encoder.coded_pixels());
+        let sequence = coding.sequence();
+        let pixels = coding.coded_pixels();
         // A rate that is under way goes on over a change of the picture's size.
         let before = lock(&self.state).take().map(|state| state.rate);
         let rate = match before {
@@ -720,6 +969,7 @@ impl VideoEncoderImpl for AiCodecEnc {
             fps,
             bits: sequence.bit_depth,
             coding,
+            way,
             info,
             format,
         });
@@ -737,33 +987,12 @@ impl VideoEncoderImpl for AiCodecEnc {
 
     fn handle_frame(
         &self,
-        mut frame: gst_video::VideoCodecFrame,
+        frame: gst_video::VideoCodecFrame,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let (encoded, format) = self.encode(&frame)?;
-        let key = encoded.frame_type == FrameType::Key;
-        gst::log!(
-            CAT,
-            imp = self,
-            "frame {}: {:?}, {} bytes, {:?}",
-            frame.system_frame_number(),
-            encoded.frame_type,
-            encoded.data.len(),
-            encoded.timing
-        );
-        let data = match format {
-            StreamFormat::Frame => encoded.data,
-            StreamFormat::ByteStream => byte_stream::write_unit(
-                &encoded.data,
-                key,
-                frame.pts().map(gst::ClockTime::nseconds),
-                frame.duration().map(gst::ClockTime::nseconds),
-            ),
-        };
-        if key {
-            frame.set_flags(gst_video::VideoCodecFrameFlags::SYNC_POINT);
+        match self.encode(&frame)? {
+            Some(encoded) => self.send_encoded(frame, encoded),
+            None => Ok(gst::FlowSuccess::Ok),
         }
-        frame.set_output_buffer(gst::Buffer::from_mut_slice(data));
-        self.obj().finish_frame(frame)
     }
 
     fn src_event(&self, event: gst::Event) -> bool {
@@ -783,22 +1012,37 @@ impl VideoEncoderImpl for AiCodecEnc {
     }
 
     fn flush(&self) -> bool {
+        if let Some(writer) = lock(&self.writer).as_ref() {
+            writer.wait();
+            writer.sent().clear();
+        }
+        self.learn();
+        *lock(&self.flow) = None;
         if let Some(state) = lock(&self.state).as_mut() {
             // What follows a flush may be anything: begin with a key frame.
-            any!(&mut state.coding, encoder => encoder.restart());
+            state.coding.restart();
         }
         true
     }
 
     fn finish(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
-        // Nothing is held back.
-        Ok(gst::FlowSuccess::Ok)
+        // The last one may be on its way.
+        self.finish_and_learn()
     }
 
     fn propose_allocation(
         &self,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
+        let place = query.get_owned().0.and_then(|caps| Place::of(&caps));
+        if place.is_some() {
+            return match self.card() {
+                Some(card) => card
+                    .propose(query)
+                    .map_err(|error| gst::loggable_error!(CAT, "{error}")),
+                None => Ok(()),
+            };
+        }
         query.add_allocation_meta::<gst_video::VideoMeta>(None);
         self.parent_propose_allocation(query)
     }

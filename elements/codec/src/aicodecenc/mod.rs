@@ -32,7 +32,9 @@
  * gst-launch-1.0 videotestsrc num-buffers=60 ! video/x-raw,format=P010_10LE,colorimetry=bt2100-pq,width=320,height=240 ! aicodecenc ! filesink location=test.aic
  * ]| Ten bits of high dynamic range.
  */
+mod coding;
 mod imp;
+mod writer;
 
 /// How the motion between frames is looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]

@@ -534,21 +534,21 @@ impl Stream {
             }
         }
         let before = &self.vectors;
-        let decode_tile =
-            |tile: &Tile, sent: Option<&bitstream::Tile<'_>>, state: &mut TileState| {
-                // The symbols of a network of their own say nothing about those of the frames that follow.
-                let mut apart = own_key.then(|| TileState {
-                    history: TileHistory::new(&tile.shape),
-                    sound: true,
-                });
-                let state = apart.as_mut().unwrap_or(state);
-                let decoded =
-                    sent.and_then(|sent| read_tile(tables, width, tile, sent, key, state));
-                decoded.unwrap_or_else(|| {
-                    state.sound = false;
-                    TileSymbols::concealed(tile, before[tile.parts()].to_vec(), key)
-                })
-            };
+        let decode_tile = |tile: &Tile,
+                           sent: Option<&bitstream::Tile<'_>>,
+                           state: &mut TileState| {
+            // The symbols of a network of their own say nothing about those of the frames that follow.
+            let mut apart = own_key.then(|| TileState {
+                history: TileHistory::new(&tile.shape),
+                sound: true,
+            });
+            let state = apart.as_mut().unwrap_or(state);
+            let decoded = sent.and_then(|sent| read_tile(tables, width, tile, sent, key, state));
+            decoded.unwrap_or_else(|| {
+                state.sound = false;
+                TileSymbols::concealed(tile, before[tile.parts()].to_vec(), key)
+            })
+        };
         let tiles: Vec<TileSymbols> = layout
             .tiles
             .par_iter()

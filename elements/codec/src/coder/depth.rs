@@ -9,6 +9,7 @@ use super::fused::kernels::{self, Isa};
 use crate::motion::{Reference, Sample};
 use aivideo_core::error::EngineError;
 use aivideo_core::tensor::{ElementType, Tensor};
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 /// A depth that is coded.
@@ -45,6 +46,9 @@ pub trait Depth: Sample {
 
     /// Samples out of memory.
     fn of_bytes(bytes: Vec<u8>) -> Vec<Self>;
+
+    /// Samples as they lie in memory.
+    fn bytes(samples: &[Self]) -> Cow<'_, [u8]>;
 }
 
 /// Luma of a source and of its reference, rounded to eight bits.
@@ -103,6 +107,10 @@ impl Depth for u8 {
     fn of_bytes(bytes: Vec<u8>) -> Vec<Self> {
         bytes
     }
+
+    fn bytes(samples: &[Self]) -> Cow<'_, [u8]> {
+        samples.into()
+    }
 }
 
 impl Depth for u16 {
@@ -159,6 +167,10 @@ impl Depth for u16 {
     fn of_bytes(bytes: Vec<u8>) -> Vec<Self> {
         let (samples, _) = bytes.as_chunks();
         samples.iter().map(|two| u16::from_ne_bytes(*two)).collect()
+    }
+
+    fn bytes(samples: &[Self]) -> Cow<'_, [u8]> {
+        samples.iter().flat_map(|v| v.to_ne_bytes()).collect()
     }
 }
 

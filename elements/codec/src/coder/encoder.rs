@@ -1,18 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The encoder of one stream.
+//!
+//! What a frame becomes, which of its blocks are skipped and what quality it has is decided here, on the host; its
+//! picture is made where pictures lie: in the host's memory ([`host`]) or on a GPU ([`device`]). Its integers are
+//! written by [`tiles`], which may happen later, beside the next frame's making: [`Encoder::begin`].
+
+mod device;
+mod host;
+mod tiles;
 
 use super::decision::{self, SkipModel};
-use super::layout::{Layout, Tile};
-use super::net::Analysis;
-use super::recovery::{Answer, Kept, LongTerm};
+use super::layout::Layout;
+use super::net::Reconstruction;
+use super::recovery::{Answer, LongTerm};
 use super::{CodecError, Depth, EncodeNet, LossReport, Picture, Planes, RecoverySettings};
 use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
-use crate::entropy::{self, TileHistory};
-use crate::loop_filter::LoopFilter;
-use crate::motion::{Field, Reference, Searcher, Variant, code, compensate};
-use rayon::prelude::*;
-use std::sync::{Mutex, PoisonError};
+use crate::loop_filter::Filters;
+use crate::motion::{Field, Variant};
+use aivideo_core::engine::Engine;
+use aivideo_cuda::picture::Frame;
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tiles::{Symbols, Tiles, Written};
+
+pub use device::{Device, KERNELS};
+pub use host::Host;
+pub use tiles::{Lesson, Unwritten};
 
 /// Choices of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,32 +91,56 @@ pub struct Encoded {
     pub timing: Timing,
 }
 
+/// The pictures of a stream and the network's state.
+#[derive(Debug)]
+pub enum Pictures<S: Depth> {
+    Host(Box<Host<S>>),
+    Device(Box<Device>),
+}
+
+/// What is asked of the network, the filter and the measuring of their result.
+struct Asked<'a> {
+    net: &'a EncodeNet,
+    layout: &'a Layout,
+    key: bool,
+    quality: u8,
+    field: &'a Field,
+    filters: Option<&'a Filters>,
+    /// Whether the errors of the result's blocks are wanted.
+    errors: bool,
+}
+
+/// A picture that may become the next one.
+#[derive(Debug)]
+enum Picked<S> {
+    Host(Box<Reconstruction<S>>),
+    /// The number of the attempt.
+    Device(u64),
+}
+
+/// What the network and the filter gave.
+#[derive(Debug)]
+struct Made<S> {
+    symbols: Symbols,
+    filter: u8,
+    errors: Vec<u32>,
+    result: Picked<S>,
+}
+
 /// Codes the frames of one stream, whose samples have the depth of `S`.
 #[derive(Debug)]
 pub struct Encoder<S: Depth = u8> {
     net: EncodeNet,
     settings: EncoderSettings,
-    sequence: SequenceHeader,
-    layout: Layout,
-    /// The same for key frames, whose network may have other channels.
-    key_layout: Layout,
-    searcher: Searcher,
+    tiles: Arc<Tiles>,
     skip_model: SkipModel,
     /// Squared errors of the current frame's prediction, by block; a key frame's deviations.
     predicted_errors: Vec<u32>,
     field: Field,
     /// Smoothed complexity of inter frames.
     usual_complexity: Option<f64>,
-    reference: Reference<S>,
-    search_view: S::SearchView,
-    histories: Vec<TileHistory>,
-    source: Picture<S>,
-    prediction: Picture<S>,
-    previous: Picture<S>,
-    state: Vec<i8>,
-    /// Behind a lock as attempts do not change the encoder.
-    loop_filter: Mutex<LoopFilter>,
-    long_term: LongTerm<S>,
+    pictures: Pictures<S>,
+    long_term: LongTerm,
     /// Number of the next frame, and whether there is a frame to predict from.
     frame_number: u16,
     started: bool,
@@ -136,23 +174,43 @@ pub struct Attempt<S = u8> {
     quality: u8,
     frame_type: FrameType,
     field: Field,
-    /// None where the frame is a header only.
-    coded: Option<CodedTiles<S>>,
-    writer: AccessUnitWriter,
+    coded: Coded<S>,
     timing: Timing,
 }
 
 #[derive(Debug)]
-struct CodedTiles<S> {
-    analysis: Analysis<S>,
-    parts: Vec<Parts>,
-    histories: Vec<TileHistory>,
+enum Coded<S> {
+    /// The frame is a header only.
+    Empty(Box<AccessUnitWriter>),
+    Tiles {
+        written: Box<Written>,
+        made: Made<S>,
+    },
+}
+
+/// A frame whose making was started; [`Encoder::end`] follows, before anything else is asked of the encoder.
+#[derive(Debug)]
+pub struct Begun<S> {
+    unwritten: Unwritten,
+    made: Option<Making<S>>,
+    answer: Answer,
+    number: u16,
+}
+
+/// What is on its way.
+#[derive(Debug)]
+enum Making<S> {
+    Host(Made<S>),
+    Device(device::Started),
 }
 
 impl<S> Attempt<S> {
     /// Bytes of the access unit.
     pub fn size(&self) -> usize {
-        self.writer.size()
+        match &self.coded {
+            Coded::Empty(writer) => writer.size(),
+            Coded::Tiles { written, .. } => written.writer.size(),
+        }
     }
 
     /// What was asked for.
@@ -165,81 +223,87 @@ impl<S> Attempt<S> {
     }
 }
 
-/// What a tile's coding gives.
-#[derive(Debug)]
-struct Parts {
-    motion: Vec<u8>,
-    z: Vec<u8>,
-    y: Vec<u8>,
-    /// Of each block, in 256ths of a bit.
-    costs: Vec<u32>,
-}
-
 impl<S: Depth> Encoder<S> {
     /// `sequence` describes the stream; its tier, model, tables and depth are set from the network's and
     /// the encoder's.
     pub fn new(
         net: EncodeNet,
-        mut sequence: SequenceHeader,
+        sequence: SequenceHeader,
         settings: EncoderSettings,
     ) -> Result<Self, CodecError> {
-        let size = (usize::from(sequence.width), usize::from(sequence.height));
-        super::check_size(size)?;
-        net.prepare::<S>()?;
+        Self::with(net, sequence, settings, false)
+    }
+
+    /// An encoder whose pictures stay in the memory of the GPU that the network runs on. It starts
+    /// [`KERNELS`].
+    pub fn on_gpu(
+        net: EncodeNet,
+        sequence: SequenceHeader,
+        settings: EncoderSettings,
+    ) -> Result<Self, CodecError> {
+        Self::with(net, sequence, settings, true)
+    }
+
+    fn with(
+        net: EncodeNet,
+        mut sequence: SequenceHeader,
+        settings: EncoderSettings,
+        on_gpu: bool,
+    ) -> Result<Self, CodecError> {
+        super::check_size((sequence.width.into(), sequence.height.into()))?;
         sequence.bit_depth = S::BITS;
         sequence.tier = net.tier();
         sequence.model_id = net.files().model_id;
         sequence.tables_id = net.files().tables_id;
-        let layout = net.layout(size, sequence.tile_rows_64.into());
-        let key_layout = net.of(true).layout(size, sequence.tile_rows_64.into());
-        let (width, height) = (layout.width, layout.height);
-        let grey = Picture::grey(width, height);
+        let rows = 4 * usize::from(sequence.tile_rows_64);
+        let tiles = Tiles::new(net.clone(), sequence);
+        let (layout, key_layout) = (&tiles.layout, &tiles.key_layout);
+        let pictures = match on_gpu {
+            true => {
+                let divide = settings.motion != Variant::Blocks16;
+                let device = Device::new(&net, layout, key_layout, S::BITS, rows, divide)?;
+                Pictures::Device(Box::new(device))
+            }
+            false => Pictures::Host(Box::new(Host::new(&net, layout, rows, settings.motion)?)),
+        };
         Ok(Self {
             settings,
             skip_model: SkipModel::new(settings.skip_bits, settings.lasting),
             predicted_errors: Vec::new(),
             field: Field::default(),
-            searcher: Searcher::new(
-                width,
-                height,
-                4 * usize::from(sequence.tile_rows_64),
-                settings.motion,
-            ),
             usual_complexity: None,
-            reference: Reference::new(width, height),
-            search_view: S::search_view(width, height),
-            histories: layout
-                .tiles
-                .iter()
-                .map(|t| TileHistory::new(&t.shape))
-                .collect(),
-            source: grey.clone(),
-            prediction: grey.clone(),
-            previous: grey,
-            state: vec![0; net.state_len(&layout)],
-            loop_filter: Mutex::new(LoopFilter::new(width, height)),
+            pictures,
             long_term: LongTerm::new(settings.recovery),
             frame_number: 0,
             started: false,
             net,
-            sequence,
-            layout,
-            key_layout,
+            tiles: Arc::new(tiles),
         })
     }
 
     pub fn sequence(&self) -> &SequenceHeader {
-        &self.sequence
+        &self.tiles.sequence
     }
 
     /// Pixels of a frame as it is coded.
     pub fn coded_pixels(&self) -> usize {
-        self.layout.width * self.layout.height
+        self.tiles.layout.width * self.tiles.layout.height
     }
 
-    /// The picture that the decoder has after the last frame.
-    pub fn reconstruction(&self) -> &Picture<S> {
-        &self.previous
+    /// The picture that the decoder has after the last frame; from a GPU it is brought down.
+    pub fn reconstruction(&self) -> Result<Cow<'_, Picture<S>>, CodecError> {
+        Ok(match &self.pictures {
+            Pictures::Host(host) => Cow::Borrowed(host.picture()),
+            Pictures::Device(device) => Cow::Owned(device.download()?),
+        })
+    }
+
+    /// What runs the network of frames that are not key frames, where pictures lie on that one's GPU.
+    pub fn device_engine(&self) -> Option<&Engine> {
+        match &self.pictures {
+            Pictures::Host(_) => None,
+            Pictures::Device(device) => Some(device.engine()),
+        }
     }
 
     /// The next frame will be a key frame.
@@ -263,7 +327,7 @@ impl<S: Depth> Encoder<S> {
         let prepared = self.prepare(picture, quality, key)?;
         let quality = self.frame_quality(&prepared, quality);
         let attempt = self.attempt(&prepared, quality)?;
-        Ok(self.commit(prepared, attempt, 0))
+        self.commit(prepared, attempt, 0)
     }
 
     /// What a frame's quality is where the stream's is `quality`: key frames get more.
@@ -287,35 +351,74 @@ impl<S: Depth> Encoder<S> {
     ) -> Result<Prepared, CodecError> {
         let start = Instant::now();
         let picture = picture.into();
-        let expected = (
-            usize::from(self.sequence.width),
-            usize::from(self.sequence.height),
-        );
-        let got = (picture.width, picture.height);
-        if got != expected {
-            return Err(CodecError::PictureSize { expected, got });
+        self.check_picture((picture.width, picture.height))?;
+        match &mut self.pictures {
+            Pictures::Host(host) => host.load(picture),
+            Pictures::Device(device) => device.load(picture)?,
         }
+        self.prepare_loaded(quality, key, start)
+    }
+
+    /// The same with a frame in the memory of the GPU of [`Encoder::device_engine`]. When this returns, also with
+    /// an error, the frame may be in use until the stream of that GPU was waited for.
+    ///
+    /// # Safety
+    /// The frame's planes must be memory of that GPU and live until its stream was waited for.
+    #[allow(unsafe_code)] // the caller's promise is passed on
+    pub unsafe fn prepare_frame(
+        &mut self,
+        frame: &Frame,
+        quality: u8,
+        key: bool,
+    ) -> Result<Prepared, CodecError> {
+        let start = Instant::now();
+        self.check_picture((frame.width as usize, frame.height as usize))?;
+        match &mut self.pictures {
+            Pictures::Host(_) => {
+                return Err(CodecError::Device(
+                    "the encoder's pictures lie in the host's memory".to_owned(),
+                ));
+            }
+            // SAFETY: the caller's promise.
+            Pictures::Device(device) => unsafe { device.load_frame(frame) }?,
+        }
+        self.prepare_loaded(quality, key, start)
+    }
+
+    fn check_picture(&self, got: (usize, usize)) -> Result<(), CodecError> {
+        let sequence = self.sequence();
+        let expected = (sequence.width.into(), sequence.height.into());
+        match got == expected {
+            true => Ok(()),
+            false => Err(CodecError::PictureSize { expected, got }),
+        }
+    }
+
+    fn prepare_loaded(
+        &mut self,
+        quality: u8,
+        key: bool,
+        start: Instant,
+    ) -> Result<Prepared, CodecError> {
         let answer = self
             .long_term
             .answer(key || !self.started || self.settings.motion == Variant::None);
-        self.source.load(picture);
         let mut scene_cut = false;
         if answer == Answer::Key {
-            self.start_key();
+            self.start_key()?;
         } else {
             if answer != Answer::None {
                 // Until it is committed: what comes after a failed attempt cannot go back.
                 self.started = false;
             }
-            self.use_long_term(answer);
-            self.predict(quality);
+            self.use_long_term(answer)?;
+            self.predict(quality)?;
             let complexity = decision::complexity(&self.predicted_errors);
             let usual = *self.usual_complexity.get_or_insert(complexity);
             scene_cut = answer == Answer::None
                 && complexity > decision::CUT_AGAINST_USUAL * usual
                 && complexity
-                    > decision::CUT_AGAINST_MEAN
-                        * decision::complexity(&decision::block_variations(&self.source));
+                    > decision::CUT_AGAINST_MEAN * decision::complexity(&self.variations()?);
             if !scene_cut {
                 self.usual_complexity = Some(usual + 0.1 * (complexity - usual));
             }
@@ -334,59 +437,56 @@ impl<S: Depth> Encoder<S> {
     }
 
     /// Makes a prepared frame a key frame.
-    pub fn turn_into_key(&mut self, prepared: &mut Prepared) {
+    pub fn turn_into_key(&mut self, prepared: &mut Prepared) -> Result<(), CodecError> {
         let answer = self.long_term.answer(true);
-        self.start_key();
+        self.start_key()?;
         prepared.header = self.header(answer);
         prepared.answer = answer;
         prepared.complexity = decision::complexity(&self.predicted_errors);
         prepared.timing.motion = prepared.start.elapsed();
+        Ok(())
     }
 
-    fn start_key(&mut self) {
+    fn start_key(&mut self) -> Result<(), CodecError> {
         // Until it is committed: what comes after a failed attempt cannot go back.
         self.started = false;
-        self.prediction.fill_grey();
-        self.state.fill(0);
-        self.searcher.reset();
-        self.field = Field::still(self.layout.blocks_wide(), self.layout.blocks_high());
-        self.predicted_errors = decision::block_variations(&self.source);
+        let layout = &self.tiles.layout;
+        self.field = Field::still(layout.blocks_wide(), layout.blocks_high());
+        self.predicted_errors = match &mut self.pictures {
+            Pictures::Host(host) => host.start_key(),
+            Pictures::Device(device) => device.start_key()?,
+        };
+        Ok(())
+    }
+
+    fn variations(&self) -> Result<Vec<u32>, CodecError> {
+        match &self.pictures {
+            Pictures::Host(host) => Ok(host.variations()),
+            Pictures::Device(device) => device.variations(),
+        }
     }
 
     /// Finds the motion and predicts from it.
-    fn predict(&mut self, quality: u8) {
-        self.previous.to_reference(&mut self.reference);
-        self.field = match self.settings.motion {
-            Variant::Full | Variant::Blocks16 => {
-                let worth = decision::error_per_bit(quality);
-                let (source, previous) = (&self.source.y, &self.previous.y);
-                let view = &mut self.search_view;
-                let (luma, reference) = S::seen(view, source, previous, &self.reference);
-                self.searcher.search(luma, reference, worth)
-            }
-            Variant::Zero | Variant::None => {
-                Field::still(self.layout.blocks_wide(), self.layout.blocks_high())
-            }
+    fn predict(&mut self, quality: u8) -> Result<(), CodecError> {
+        let search = !matches!(self.settings.motion, Variant::Zero | Variant::None);
+        let worth = decision::error_per_bit(quality);
+        (self.field, self.predicted_errors) = match &mut self.pictures {
+            Pictures::Host(host) => host.predict(search, worth),
+            Pictures::Device(device) => device.predict(search, worth)?,
         };
-        compensate(
-            &self.reference,
-            &self.field,
-            &mut self.prediction.y,
-            &mut self.prediction.uv,
-        );
-        self.predicted_errors = decision::block_errors(&self.source, &self.prediction);
+        Ok(())
     }
 
     /// Goes back to a long-term reference.
-    fn use_long_term(&mut self, answer: Answer) {
+    fn use_long_term(&mut self, answer: Answer) -> Result<(), CodecError> {
         let Answer::Recover(slot) = answer else {
-            return;
+            return Ok(());
         };
-        if let Some(kept) = self.long_term.get(slot) {
-            self.previous.clone_from(&kept.picture);
-            self.state.clone_from(&kept.state);
-            self.searcher.reset();
+        match &mut self.pictures {
+            Pictures::Host(host) => host.recall(slot),
+            Pictures::Device(device) => device.recall(slot)?,
         }
+        Ok(())
     }
 
     fn header(&self, answer: Answer) -> FrameHeader {
@@ -395,8 +495,8 @@ impl<S: Depth> Encoder<S> {
             Answer::Key => (FrameType::Key, self.frame_number),
             Answer::None => (FrameType::Inter, before),
             Answer::Recover(slot) => {
-                let kept = self.long_term.get(slot);
-                (FrameType::Recovery, kept.map_or(before, |k| k.number))
+                let kept = self.long_term.number(slot);
+                (FrameType::Recovery, kept.unwrap_or(before))
             }
         };
         FrameHeader {
@@ -408,7 +508,7 @@ impl<S: Depth> Encoder<S> {
             context_reset: answer == Answer::None && self.long_term.cautious(),
             quality: 0,
             filter: 0,
-            tile_count: self.layout.tiles.len() as u16,
+            tile_count: self.tiles.layout.tiles.len() as u16,
         }
     }
 
@@ -427,10 +527,8 @@ impl<S: Depth> Encoder<S> {
         within: Option<usize>,
     ) -> Result<Attempt<S>, CodecError> {
         let mut field = self.choose_field(prepared, quality);
-        if let (Some(within), Some(coded)) = (within, &first.coded) {
-            let costs: Vec<u32> = (coded.parts.iter())
-                .flat_map(|p| p.costs.iter().copied())
-                .collect();
+        if let (Some(within), Coded::Tiles { written, .. }) = (within, &first.coded) {
+            let costs = written.costs();
             let share = 0.8 * within as f64 / first.size().max(1) as f64;
             decision::keep_worthiest(&self.predicted_errors, &costs, share, &mut field.skip);
         }
@@ -448,20 +546,19 @@ impl<S: Depth> Encoder<S> {
             quality: 0,
             frame_type: FrameType::Skip,
             field: Field::default(),
-            coded: None,
-            writer: self.empty_frame(prepared, 0),
+            coded: self.empty_frame(prepared, 0),
             timing: Timing::default(),
         })
     }
 
-    fn empty_frame(&self, prepared: &Prepared, quality: u8) -> AccessUnitWriter {
+    fn empty_frame(&self, prepared: &Prepared, quality: u8) -> Coded<S> {
         let header = FrameHeader {
             frame_type: FrameType::Skip,
             tile_count: 0,
             quality,
             ..prepared.header
         };
-        AccessUnitWriter::new(header, None)
+        Coded::Empty(Box::new(AccessUnitWriter::new(header, None)))
     }
 
     /// Vectors and the blocks that are skipped at a quality.
@@ -472,6 +569,79 @@ impl<S: Depth> Encoder<S> {
                 .choose(&self.predicted_errors, quality, &mut field.skip);
         }
         field
+    }
+
+    /// The picture before, once more: reference and state stay as they are.
+    fn is_still(header: &FrameHeader, field: &Field) -> bool {
+        header.frame_type == FrameType::Inter
+            && field.skip.iter().all(|&s| s)
+            && field.vectors.iter().all(|v| *v == Default::default())
+    }
+
+    /// What the network and the filter are to do for a frame.
+    fn asked<'a>(&'a self, key: bool, quality: u8, field: &'a Field) -> Asked<'a> {
+        let net = self.net.of(key);
+        let filters = net.files().tables.filters();
+        Asked {
+            net,
+            layout: self.tiles.layout_of(key),
+            key,
+            quality,
+            field,
+            filters: filters.filter(|_| self.settings.loop_filter),
+            errors: !key && self.settings.skip_bits > 0.0,
+        }
+    }
+
+    fn make(&self, asked: &Asked<'_>, timing: &mut Timing) -> Result<Making<S>, CodecError> {
+        let start = Instant::now();
+        Ok(match &self.pictures {
+            Pictures::Host(host) => {
+                let made = host.make(asked)?;
+                [timing.network, timing.filter] = made.took;
+                Making::Host(Made {
+                    symbols: Symbols {
+                        z: made.z,
+                        y: made.y,
+                    },
+                    filter: made.filter,
+                    errors: made.errors,
+                    result: Picked::Host(Box::new(made.result)),
+                })
+            }
+            Pictures::Device(device) => {
+                let started = device.make(asked)?;
+                timing.network = start.elapsed();
+                Making::Device(started)
+            }
+        })
+    }
+
+    /// Waits for it.
+    fn made(&self, making: Making<S>, timing: &mut Timing) -> Result<Made<S>, CodecError> {
+        let start = Instant::now();
+        let made = match (making, &self.pictures) {
+            (Making::Host(made), _) => made,
+            (Making::Device(started), Pictures::Device(device)) => {
+                let made = device.collect(&started)?;
+                Made {
+                    symbols: Symbols {
+                        z: made.z,
+                        y: made.y,
+                    },
+                    filter: made.filter,
+                    errors: made.errors,
+                    result: Picked::Device(made.serial),
+                }
+            }
+            (Making::Device(_), Pictures::Host(_)) => return Err(Self::elsewhere()),
+        };
+        timing.network += start.elapsed();
+        Ok(made)
+    }
+
+    fn elsewhere() -> CodecError {
+        CodecError::Device("a frame was made by another encoder".to_owned())
     }
 
     fn code(
@@ -486,191 +656,178 @@ impl<S: Depth> Encoder<S> {
             quality,
             ..prepared.header
         };
-        let still =
-            field.skip.iter().all(|&s| s) && field.vectors.iter().all(|v| *v == Default::default());
-        if header.frame_type == FrameType::Inter && still {
-            // The picture before, once more: the reference and the state stay as they are.
+        if Self::is_still(&header, &field) {
             return Ok(Attempt {
                 wanted,
                 quality,
                 frame_type: FrameType::Skip,
                 field,
-                coded: None,
-                writer: self.empty_frame(prepared, quality),
+                coded: self.empty_frame(prepared, quality),
                 timing,
             });
         }
-        let start = Instant::now();
-        let key = prepared.is_key();
-        let layout = if key { &self.key_layout } else { &self.layout };
-        let mut analysis = self.net.of(key).run(
-            layout,
-            &self.source,
-            &self.prediction,
-            self.state.clone(),
-            quality,
-            &field.skip,
-        )?;
-        timing.network = start.elapsed();
-
-        let start = Instant::now();
-        let picture = &mut analysis.reconstruction.picture;
-        super::restore_skips(picture, &self.prediction, &field);
-        let filters = self.net.of(key).files().tables.filters();
-        let filter = match filters.filter(|_| self.settings.loop_filter) {
-            Some(filters) => {
-                // What a poisoned one holds is written anew by each call.
-                let mut filter = self
-                    .loop_filter
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                filter.choose(filters, &mut picture.y, &self.source.y, &field.skip)
-            }
-            None => 0,
+        let asked = self.asked(prepared.is_key(), quality, &field);
+        let making = self.make(&asked, &mut timing)?;
+        let made = self.made(making, &mut timing)?;
+        let header = FrameHeader {
+            filter: made.filter,
+            ..header
         };
-        let header = FrameHeader { filter, ..header };
-        timing.filter = start.elapsed();
-
         let start = Instant::now();
-        let mut histories = self.histories.clone();
-        if header.fresh_contexts() {
-            histories.iter_mut().for_each(TileHistory::reset);
-        }
-        // The symbols of a network of their own say nothing about those of the frames that follow.
-        let mut apart: Vec<_> = match key && self.net.has_key() {
-            true => layout
-                .tiles
-                .iter()
-                .map(|t| TileHistory::new(&t.shape))
-                .collect(),
-            false => Vec::new(),
-        };
-        let used = match apart.is_empty() {
-            true => &mut histories,
-            false => &mut apart,
-        };
-        let parts: Vec<Parts> = layout
-            .tiles
-            .par_iter()
-            .zip(used)
-            .map(|(tile, history)| self.code_tile(&header, &field, &analysis, tile, history))
-            .collect();
-        let sequence = prepared.is_key().then_some(&self.sequence);
-        let mut writer = AccessUnitWriter::new(header, sequence);
-        for (index, part) in parts.iter().enumerate() {
-            writer.push_tile(index as u16, &part.motion, &part.z, &part.y);
-        }
+        let written = Box::new(self.tiles.write(&header, &field, &made.symbols));
         timing.entropy = start.elapsed();
         Ok(Attempt {
             wanted,
             quality,
             frame_type: header.frame_type,
             field,
-            coded: Some(CodedTiles {
-                analysis,
-                parts,
-                histories,
-            }),
-            writer,
+            coded: Coded::Tiles { written, made },
             timing,
         })
     }
 
-    fn code_tile(
-        &self,
-        header: &FrameHeader,
-        field: &Field,
-        analysis: &Analysis<S>,
-        tile: &Tile,
-        history: &mut TileHistory,
-    ) -> Parts {
-        let key = header.is_key();
-        let layout = if key { &self.key_layout } else { &self.layout };
-        let tables = &self.net.of(key).files().tables;
-        let blocks = tile.blocks();
-        let z = layout.cut_z(tile, &analysis.z);
-        let y = layout.cut_y(tile, &analysis.y);
-        let vectors = &field.vectors[tile.parts()];
-        let skip = &field.skip[blocks];
-        let mut costs = vec![0; skip.len()];
-        Parts {
-            motion: if key {
-                Vec::new()
-            } else {
-                code::encode_tile(layout.blocks_wide(), vectors, skip)
-            },
-            z: entropy::encode_z(tables, &tile.shape, skip, &z),
-            y: entropy::encode_y_counting(tables, &tile.shape, &z, skip, &y, history, &mut costs),
-            costs,
-        }
-    }
-
     /// Makes an attempt at the prepared frame the stream's next frame, with so many bytes of filler.
-    pub fn commit(&mut self, prepared: Prepared, attempt: Attempt<S>, filler: usize) -> Encoded {
+    pub fn commit(
+        &mut self,
+        prepared: Prepared,
+        attempt: Attempt<S>,
+        filler: usize,
+    ) -> Result<Encoded, CodecError> {
         let mut timing = prepared.timing;
         timing.network += attempt.timing.network;
         timing.filter += attempt.timing.filter;
         timing.entropy += attempt.timing.entropy;
         let field = attempt.field;
         let mut encoded = Encoded {
-            data: attempt.writer.finish_filled(filler),
+            data: Vec::new(),
             frame_type: attempt.frame_type,
             quality: attempt.quality,
             parts: [0; 3],
-            skipped_blocks: self.layout.blocks(),
+            skipped_blocks: self.tiles.layout.blocks(),
             symbols: self.settings.hash_symbols.then_some(0),
             timing,
         };
-        if let Some(coded) = attempt.coded {
-            let CodedTiles {
-                analysis,
-                parts,
-                histories,
-            } = coded;
-            if self.settings.hash_symbols {
-                encoded.symbols = Some(super::hash_symbols(&analysis.z, &analysis.y, &field));
+        match attempt.coded {
+            Coded::Empty(writer) => {
+                encoded.data = writer.finish_filled(filler);
+                self.tiles.go_on_without(&prepared.header);
             }
-            for part in &parts {
-                let sizes = [&part.motion, &part.z, &part.y].map(Vec::len);
-                for (sum, size) in encoded.parts.iter_mut().zip(sizes) {
-                    *sum += size;
+            Coded::Tiles { written, made } => {
+                self.take(made.result)?;
+                if self.settings.hash_symbols {
+                    let Symbols { z, y } = &made.symbols;
+                    encoded.symbols = Some(super::hash_symbols(z, y, &field));
                 }
+                encoded.parts = written.sizes();
+                encoded.skipped_blocks = field.skip.iter().filter(|skip| **skip).count();
+                if !made.errors.is_empty() {
+                    let lesson = Lesson {
+                        predicted: std::mem::take(&mut self.predicted_errors),
+                        result: made.errors,
+                        costs: written.costs(),
+                        skip: field.skip,
+                        quality: attempt.wanted,
+                    };
+                    self.learn(lesson);
+                }
+                encoded.data = written.writer.finish_filled(filler);
+                self.tiles.go_on(written.histories);
             }
-            let start = Instant::now();
-            if !prepared.is_key() && self.settings.skip_bits > 0.0 {
-                let result = &analysis.reconstruction.picture;
-                let result = decision::block_errors(&self.source, result);
-                let costs: Vec<u32> = parts.iter().flat_map(|p| p.costs.iter().copied()).collect();
-                self.skip_model.learn(
-                    &self.predicted_errors,
-                    &result,
-                    &costs,
-                    &field.skip,
-                    attempt.wanted,
-                );
-            }
-            self.histories = histories;
-            self.state = analysis.reconstruction.state;
-            self.previous = analysis.reconstruction.picture;
-            encoded.skipped_blocks = field.skip.iter().filter(|skip| **skip).count();
-            encoded.timing.motion += start.elapsed();
-        } else if prepared.header.fresh_contexts() {
-            self.histories.iter_mut().for_each(TileHistory::reset);
         }
-        let kept = prepared.header.long_term.map(|slot| {
-            let kept = Kept {
-                number: self.frame_number,
-                picture: self.previous.clone(),
-                state: self.state.clone(),
-                intact: true,
-            };
-            (slot, kept)
-        });
-        self.long_term
-            .coded(prepared.answer, self.frame_number, kept);
+        self.settle(&prepared.header, prepared.answer)?;
+        encoded.timing.total = prepared.start.elapsed();
+        Ok(encoded)
+    }
+
+    /// Makes a picture the last one.
+    fn take(&mut self, result: Picked<S>) -> Result<(), CodecError> {
+        match (&mut self.pictures, result) {
+            (Pictures::Host(host), Picked::Host(result)) => host.take(*result),
+            (Pictures::Device(device), Picked::Device(serial)) => device.take(serial)?,
+            _ => return Err(Self::elsewhere()),
+        }
+        Ok(())
+    }
+
+    /// Ends a frame, whose picture is the last one now.
+    fn settle(&mut self, header: &FrameHeader, answer: Answer) -> Result<(), CodecError> {
+        if let Some(slot) = header.long_term.map(usize::from) {
+            match &mut self.pictures {
+                Pictures::Host(host) => host.keep(slot),
+                Pictures::Device(device) => device.keep(slot)?,
+            }
+        }
+        (self.long_term).coded(answer, self.frame_number, header.long_term);
         self.frame_number = self.frame_number.wrapping_add(1);
         self.started = true;
-        encoded.timing.total = prepared.start.elapsed();
-        encoded
+        Ok(())
+    }
+
+    /// Takes in what a frame that was written later teaches: [`Unwritten::write`] gives it.
+    pub fn learn(&mut self, lesson: Lesson) {
+        self.skip_model.learn(
+            &lesson.predicted,
+            &lesson.result,
+            &lesson.costs,
+            &lesson.skip,
+            lesson.quality,
+        );
+    }
+
+    /// Starts the making of the prepared frame, which will be sent whatever its size. On a GPU this waits for
+    /// nothing.
+    pub fn begin(&mut self, prepared: Prepared, quality: i8) -> Result<Begun<S>, CodecError> {
+        let field = self.choose_field(&prepared, quality);
+        let header = FrameHeader {
+            quality: quality.clamp(0, decision::MAX_QUALITY as i8) as u8,
+            ..prepared.header
+        };
+        let mut timing = prepared.timing;
+        let made = match Self::is_still(&header, &field) {
+            true => None,
+            false => {
+                let asked = self.asked(prepared.is_key(), header.quality, &field);
+                Some(self.make(&asked, &mut timing)?)
+            }
+        };
+        Ok(Begun {
+            made,
+            answer: prepared.answer,
+            number: self.frame_number,
+            unwritten: Unwritten {
+                tiles: self.tiles.clone(),
+                header,
+                field,
+                symbols: None,
+                wanted: quality,
+                predicted: std::mem::take(&mut self.predicted_errors),
+                result: Vec::new(),
+                hash_symbols: self.settings.hash_symbols,
+                timing,
+                start: prepared.start,
+            },
+        })
+    }
+
+    /// Waits for its picture, makes it the last one, and gives what is left to be written.
+    pub fn end(&mut self, begun: Begun<S>) -> Result<Unwritten, CodecError> {
+        let Begun {
+            mut unwritten,
+            made,
+            answer,
+            number,
+        } = begun;
+        if number != self.frame_number {
+            return Err(Self::elsewhere());
+        }
+        if let Some(making) = made {
+            let made = self.made(making, &mut unwritten.timing)?;
+            unwritten.header.filter = made.filter;
+            unwritten.symbols = Some(made.symbols);
+            unwritten.result = made.errors;
+            self.take(made.result)?;
+        }
+        self.settle(&unwritten.header, answer)?;
+        Ok(unwritten)
     }
 }

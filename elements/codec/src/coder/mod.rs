@@ -11,8 +11,9 @@
 //! - [`decision`]: what a quality means to the search and to the skip decision;
 //! - [`recovery`]: long-term references, for after a loss;
 //! - [`rate`]: which quality a frame gets; [`rated`]: an encoder under it;
-//! - [`encoder`], [`decoder`].
+//! - [`encoder`], [`decoder`], whose pictures lie on the host or on a GPU.
 
+mod card;
 pub mod decision;
 pub mod decoder;
 pub mod depth;
@@ -30,7 +31,7 @@ pub mod recovery;
 
 pub use decoder::{Decoded, Decoder};
 pub use depth::Depth;
-pub use encoder::{Attempt, Encoded, Encoder, EncoderSettings, Prepared};
+pub use encoder::{Attempt, Begun, Encoded, Encoder, EncoderSettings, Lesson, Prepared, Unwritten};
 pub use error::CodecError;
 pub use model::{ModelFiles, Side};
 pub use net::{DecodeNet, EncodeNet};

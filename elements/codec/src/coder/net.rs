@@ -336,6 +336,14 @@ macro_rules! network {
                 Ok(self.ten.get_or_init(|| engine))
             }
 
+            /// The network in ONNX Runtime for this number of bits.
+            pub(super) fn graph_of(&self, bits: u8) -> Result<&Engine, CodecError> {
+                match bits {
+                    10 => self.graph::<u16>(),
+                    _ => self.graph::<u8>(),
+                }
+            }
+
             /// With `false` the network runs in ONNX Runtime, whatever the machine has.
             pub fn set_fused(&mut self, wanted: bool) {
                 if !wanted {
@@ -478,14 +486,6 @@ impl EncodeNet {
 }
 
 impl DecodeNet {
-    /// The network in ONNX Runtime for this number of bits.
-    pub(super) fn graph_of(&self, bits: u8) -> Result<&Engine, CodecError> {
-        match bits {
-            10 => self.graph::<u16>(),
-            _ => self.graph::<u8>(),
-        }
-    }
-
     pub fn run<S: Depth>(
         &self,
         layout: &Layout,

@@ -633,15 +633,8 @@ impl RateControl {
         planned.quality = quality;
         let planned = *planned;
         let limits = planned.limits;
-        let FrameKind {
-            key, complexity, ..
-        } = planned.frame;
-        let bits = 8.0 * bytes as f64 / self.pixels;
-        // A repeated picture says nothing about coding one.
-        if bytes > 32 {
-            let model = if key { &mut self.key } else { &mut self.inter };
-            model.learn(quality.into(), complexity, bits);
-        }
+        let key = planned.frame.key;
+        self.learn(planned.frame, quality, bytes);
         if !self.constant() {
             return Verdict::Take;
         }
@@ -688,6 +681,37 @@ impl RateControl {
         Verdict::Take
     }
 
+    /// True where the next frame can be planned before this one's bits are known, and no frame is coded twice:
+    /// constant quality and variable bitrate without a maximum.
+    pub fn waits_for_nothing(&self) -> bool {
+        !self.constant() && self.settings.max_bitrate <= 0.0
+    }
+
+    /// The planned frame will be sent, whatever it takes, which [`RateControl::took`] learns later.
+    pub fn goes(&mut self, quality: i8) -> Option<FrameKind> {
+        let planned = self.planned.take()?;
+        self.settle(planned.frame, quality);
+        Some(planned.frame)
+    }
+
+    /// What a frame took that went.
+    pub fn took(&mut self, frame: FrameKind, quality: i8, bytes: usize) {
+        self.learn(frame, quality, bytes);
+        self.spend(8.0 * bytes as f64);
+    }
+
+    fn learn(&mut self, frame: FrameKind, quality: i8, bytes: usize) {
+        let bits = 8.0 * bytes as f64 / self.pixels;
+        // A repeated picture says nothing about coding one.
+        if bytes > 32 {
+            let model = match frame.key {
+                true => &mut self.key,
+                false => &mut self.inter,
+            };
+            model.learn(quality.into(), frame.complexity, bits);
+        }
+    }
+
     /// Bytes of filler that a frame of so many bytes needs.
     pub fn filler(&self, bytes: usize) -> usize {
         let Some(planned) = self.planned else {
@@ -717,7 +741,11 @@ impl RateControl {
             return;
         };
         self.filler_bytes += filler as u64;
-        let bits = 8.0 * bytes as f64;
+        self.spend(8.0 * bytes as f64);
+        self.settle(planned.frame, quality);
+    }
+
+    fn spend(&mut self, bits: f64) {
         let seconds = bits / self.settings.bitrate.max(1.0);
         self.history.push_back(seconds);
         while self.history.len() > LONG * self.window {
@@ -735,8 +763,12 @@ impl RateControl {
         if rate > 0.0 {
             self.bucket = (self.bucket + bits / rate - self.nominal()).max(0.0);
         }
-        if planned.frame.key {
-            self.texture = planned.frame.complexity;
+    }
+
+    /// What the next frames' quality follows from.
+    fn settle(&mut self, frame: FrameKind, quality: i8) {
+        if frame.key {
+            self.texture = frame.complexity;
             self.since_key = 0;
         } else {
             let offset = self.offset();
@@ -746,7 +778,7 @@ impl RateControl {
                 // At the ends of the scale there is no cycle to be seen.
                 _ => (f64::from(quality) - offset).clamp(MIN_QUALITY, MAX_QUALITY),
             });
-            let new = planned.frame.complexity.max(0.5).ln();
+            let new = frame.complexity.max(0.5).ln();
             let old = self.usual.unwrap_or(new);
             self.usual = Some(old + (new - old) / (self.rate + 1.0));
         }

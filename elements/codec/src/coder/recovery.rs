@@ -7,18 +7,7 @@
 //! was reported for [`RecoverySettings::delay`] after it, which must be longer than a report takes; or
 //! at once, where the report itself says what is held ([`LossReport::held`]).
 
-use super::Picture;
 use crate::bitstream::LONG_TERM_SLOTS;
-
-/// A decoded frame that is kept to predict from.
-#[derive(Debug, Clone)]
-pub struct Kept<S = u8> {
-    pub number: u16,
-    pub picture: Picture<S>,
-    pub state: Vec<i8>,
-    /// It is what the encoder has, sample by sample (but for drift).
-    pub intact: bool,
-}
 
 /// What a receiver says after a loss. Without any details, as they do not fit into RTCP, it is empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,8 +54,9 @@ pub(super) enum Answer {
 
 /// A marked frame, on the encoder's side.
 #[derive(Debug)]
-struct Marked<S> {
-    kept: Kept<S>,
+struct Marked {
+    /// The frame's number.
+    number: u16,
     /// When it was marked.
     at: u64,
     arrived: bool,
@@ -75,9 +65,9 @@ struct Marked<S> {
 
 /// The encoder's long-term references.
 #[derive(Debug)]
-pub(super) struct LongTerm<S = u8> {
+pub(super) struct LongTerm {
     settings: RecoverySettings,
-    slots: [Option<Marked<S>>; LONG_TERM_SLOTS],
+    slots: [Option<Marked>; LONG_TERM_SLOTS],
     /// Frames coded.
     now: u64,
     report: Option<LossReport>,
@@ -92,7 +82,7 @@ pub(super) fn later(a: u16, b: u16) -> bool {
     a != b && a.wrapping_sub(b) < 0x8000
 }
 
-impl<S> LongTerm<S> {
+impl LongTerm {
     pub fn new(settings: RecoverySettings) -> Self {
         Self {
             settings,
@@ -131,22 +121,22 @@ impl<S> LongTerm<S> {
             return Answer::None;
         };
         for marked in self.slots.iter_mut().flatten() {
-            marked.arrived |= report.held == Some(Some(marked.kept.number));
+            marked.arrived |= report.held == Some(Some(marked.number));
         }
         let arrived = self.newest(|m| m.arrived);
         for (i, slot) in self.slots.iter_mut().enumerate() {
             // What is newer than the newest that is held did not arrive.
-            let gone = |marked: &Marked<S>| match report.held {
+            let gone = |marked: &Marked| match report.held {
                 Some(None) => true,
-                Some(Some(held)) => !marked.arrived || later(marked.kept.number, held),
+                Some(Some(held)) => !marked.arrived || later(marked.number, held),
                 None => !marked.arrived && arrived.is_some_and(|other| other != i),
             };
             if slot.as_ref().is_some_and(gone) {
                 *slot = None;
             }
         }
-        let usable = |marked: &Marked<S>| match report.held {
-            Some(held) => held == Some(marked.kept.number),
+        let usable = |marked: &Marked| match report.held {
+            Some(held) => held == Some(marked.number),
             None => marked.arrived,
         };
         // Where nothing is known to have arrived, the oldest, as a rule the key frame, is the best guess:
@@ -181,15 +171,15 @@ impl<S> LongTerm<S> {
         }
     }
 
-    fn newest(&self, wanted: impl Fn(&Marked<S>) -> bool) -> Option<usize> {
+    fn newest(&self, wanted: impl Fn(&Marked) -> bool) -> Option<usize> {
         let slots = self.slots.iter().enumerate();
         let found = slots.filter_map(|(i, s)| s.as_ref().filter(|m| wanted(m)).map(|m| (m.at, i)));
         found.max().map(|(_, i)| i)
     }
 
-    /// What is kept there.
-    pub fn get(&self, slot: usize) -> Option<&Kept<S>> {
-        self.slots.get(slot)?.as_ref().map(|marked| &marked.kept)
+    /// The number of the frame that is kept there.
+    pub fn number(&self, slot: usize) -> Option<u16> {
+        self.slots.get(slot)?.as_ref().map(|marked| marked.number)
     }
 
     /// Where the frame that is being coded should be kept.
@@ -214,8 +204,8 @@ impl<S> LongTerm<S> {
         self.reported.is_some_and(|at| self.now - at < time)
     }
 
-    /// A frame has been coded; `kept` is what is to be kept of it, and where.
-    pub fn coded(&mut self, answer: Answer, number: u16, kept: Option<(u8, Kept<S>)>) {
+    /// A frame has been coded, and is kept where it was marked.
+    pub fn coded(&mut self, answer: Answer, number: u16, mark: Option<u8>) {
         if answer == Answer::Key {
             // Receivers forget theirs, too: one that joins here has no others.
             self.slots = Default::default();
@@ -223,11 +213,11 @@ impl<S> LongTerm<S> {
         if answer != Answer::None {
             self.answered = Some(number);
         }
-        if let Some((slot, kept)) = kept
+        if let Some(slot) = mark
             && let Some(place) = self.slots.get_mut(usize::from(slot))
         {
             *place = Some(Marked {
-                kept,
+                number,
                 at: self.now,
                 arrived: false,
                 tries: 0,
@@ -262,20 +252,11 @@ mod tests {
         fn code(&mut self, key: bool) -> (Answer, Option<u16>, Option<u8>) {
             let answer = self.long_term.answer(key);
             let reference = match answer {
-                Answer::Recover(slot) => Some(self.long_term.get(slot).unwrap().number),
+                Answer::Recover(slot) => self.long_term.number(slot),
                 _ => None,
             };
             let mark = self.long_term.mark(answer);
-            let kept = mark.map(|slot| {
-                let kept = Kept {
-                    number: self.number,
-                    picture: Picture::grey(64, 64),
-                    state: Vec::new(),
-                    intact: true,
-                };
-                (slot, kept)
-            });
-            self.long_term.coded(answer, self.number, kept);
+            self.long_term.coded(answer, self.number, mark);
             self.number += 1;
             (answer, reference, mark)
         }

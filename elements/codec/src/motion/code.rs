@@ -421,6 +421,158 @@ pub(super) struct Pricer<'a> {
     log: &'static [f32; 256],
 }
 
+/// What choices cost in bits under the contexts that a tile begins with, as one table of
+/// numbers: what GPUs take. The order is that of the functions below.
+#[derive(Debug)]
+pub struct Prices {
+    table: [f32; Self::LEN],
+}
+
+impl Prices {
+    const MERGE: usize = 12;
+    const DIVIDED: usize = Self::MERGE + 36;
+    const FIRST: usize = Self::DIVIDED + 6;
+    const INDEX: usize = Self::FIRST + 12;
+    const PART_MERGE: usize = Self::INDEX + 12;
+    const PART_FIRST: usize = Self::PART_MERGE + 18;
+    const PART_INDEX: usize = Self::PART_FIRST + 6;
+    const DIFFERENCE: usize = Self::PART_INDEX + 6;
+    /// Numbers of the table.
+    pub const LEN: usize = Self::DIFFERENCE + 9 * TABULATED;
+
+    /// Those that a tile begins with.
+    pub fn first() -> &'static Self {
+        static FIRST: std::sync::LazyLock<Prices> = std::sync::LazyLock::new(|| {
+            let (mut vectors, mut skip) = ([Vector::ZERO; 4], [false]);
+            let mut pricer = Pricer::new(1, &mut vectors, &mut skip);
+            pricer.begin_row();
+            Prices::of(&pricer)
+        });
+        &FIRST
+    }
+
+    fn of(pricer: &Pricer<'_>) -> Self {
+        let contexts = &pricer.contexts;
+        let both = |context: &Context| price(pricer.log, context);
+        let mut all: Vec<f32> = Vec::with_capacity(Self::LEN);
+        all.extend(contexts.skip.iter().flatten().flat_map(both));
+        for choice in &contexts.block {
+            all.extend(choice.merge.iter().flatten().flat_map(both));
+        }
+        all.extend(contexts.divided.iter().flat_map(both));
+        for choice in &contexts.block {
+            all.extend(choice.first.iter().flat_map(both));
+        }
+        for choice in &contexts.block {
+            all.extend(choice.index.iter().flat_map(both));
+        }
+        all.extend(contexts.part.merge.iter().flatten().flat_map(both));
+        all.extend(contexts.part.first.iter().flat_map(both));
+        all.extend(contexts.part.index.iter().flat_map(both));
+        all.extend(pricer.differences.iter().flatten().flatten());
+        let mut table = [0.0; Self::LEN];
+        table.copy_from_slice(&all);
+        Self { table }
+    }
+
+    pub fn table(&self) -> &[f32] {
+        &self.table
+    }
+
+    /// A block's skip flag, by how many of left and above are skipped, and whether the one right above is.
+    pub(super) fn skip(&self, near: usize, beyond: usize, flag: bool) -> f32 {
+        self.table[4 * near + 2 * beyond + usize::from(flag)]
+    }
+
+    /// Whether a block takes a candidate.
+    pub(super) fn merge(&self, skip: bool, merged: usize, unrest: usize, flag: bool) -> f32 {
+        let at = 18 * usize::from(skip) + 6 * merged + 2 * unrest;
+        self.table[Self::MERGE + at + usize::from(flag)]
+    }
+
+    pub(super) fn divided(&self, divided: usize, flag: bool) -> f32 {
+        self.table[Self::DIVIDED + 2 * divided + usize::from(flag)]
+    }
+
+    /// The candidate of this number for a whole block, but for the skip flag.
+    pub(super) fn candidate(
+        &self,
+        skip: bool,
+        merged: usize,
+        candidates: &Candidates,
+        number: usize,
+    ) -> f32 {
+        let base = self.merge(skip, merged, candidates.unrest(), true);
+        let own = 6 * usize::from(skip);
+        self.number(
+            [Self::FIRST + own, Self::INDEX + own],
+            candidates,
+            number,
+            base,
+        )
+    }
+
+    pub(super) fn part_merge(&self, merged: usize, unrest: usize, flag: bool) -> f32 {
+        let at = 6 * merged.min(2) + 2 * unrest + usize::from(flag);
+        self.table[Self::PART_MERGE + at]
+    }
+
+    /// The candidate of this number for a part.
+    pub(super) fn part_candidate(
+        &self,
+        merged: usize,
+        candidates: &Candidates,
+        number: usize,
+    ) -> f32 {
+        let base = self.part_merge(merged, candidates.unrest(), true);
+        self.number(
+            [Self::PART_FIRST, Self::PART_INDEX],
+            candidates,
+            number,
+            base,
+        )
+    }
+
+    /// The price of a candidate's number, added to `base`.
+    fn number(
+        &self,
+        [first, index]: [usize; 2],
+        candidates: &Candidates,
+        number: usize,
+        base: f32,
+    ) -> f32 {
+        let mut so_far = base;
+        for at in 0..candidates.as_slice().len() - 1 {
+            let place = match at {
+                0 => first + 2 * candidates.unrest(),
+                _ => index + 2 * (at - 1),
+            };
+            if at == number {
+                return so_far + self.table[place];
+            }
+            so_far += self.table[place + 1];
+        }
+        so_far
+    }
+
+    /// A vector's difference to the median.
+    pub(super) fn difference(&self, candidates: &Candidates, vector: Vector) -> f32 {
+        let median = candidates.median();
+        let dx = usize::from(vector.x.abs_diff(median.x));
+        let dy = usize::from(vector.y.abs_diff(median.y));
+        let look = |which: usize, size: usize| {
+            let row = Self::DIFFERENCE + (3 * candidates.unrest() + which) * TABULATED;
+            match size < TABULATED {
+                true => self.table[row + size],
+                false => {
+                    self.table[row + TABULATED - 1] + 2.0 * (size / TABULATED).ilog2() as f32 + 2.0
+                }
+            }
+        };
+        look(0, dx) + look(if dx == 0 { 2 } else { 1 }, dy)
+    }
+}
+
 /// The prices of one block's choices, by skip flag where that matters.
 pub(super) struct BlockPrice {
     pub candidates: Candidates,

@@ -9,11 +9,12 @@
 //! - [`sample`]: samples of eight and of ten bits;
 //! - [`plane`]: planes with repeated edges;
 //! - [`interpolate`]: the definition of the interpolation and the fast version of it;
-//! - [`search`]: hierarchical rate-aware search (encoder);
+//! - [`search`]: hierarchical rate-aware search (encoder), and [`parallel`]: the same for GPUs;
 //! - [`code`]: lossless coding of flags and vectors by adaptive integer contexts ([`range`]).
 
 pub mod code;
 pub mod interpolate;
+pub mod parallel;
 pub mod plane;
 pub mod range;
 pub mod sample;
@@ -111,7 +112,18 @@ impl Candidates {
     /// row, known for all blocks before this one, and for the parts before this one in its block.
     #[inline]
     pub fn new(vectors: &[Vector], width: usize, x: usize, y: usize, size: usize) -> Self {
-        let at = |x: usize, y: usize| vectors[y * width + x];
+        Self::of(|x, y| vectors[y * width + x], width, x, y, size)
+    }
+
+    /// The same, where vectors lie elsewhere.
+    #[inline(always)]
+    fn of(
+        at: impl Fn(usize, usize) -> Vector,
+        width: usize,
+        x: usize,
+        y: usize,
+        size: usize,
+    ) -> Self {
         let left = (x > 0).then(|| at(x - 1, y + size - 1));
         let (above, corner) = if y > 0 {
             let beyond = x + size;

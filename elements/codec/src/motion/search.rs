@@ -9,8 +9,9 @@
 //! the exact filters. Tiles are searched in parallel, and know nothing of each other, just as they
 //! are coded.
 
-use super::code::{BlockPrice, Pricer};
+use super::code::{BlockPrice, Pricer, Prices};
 use super::interpolate::{LUMA, luma_block};
+use super::parallel::Steps;
 use super::plane::Plane;
 use super::simd::{self, Kernels};
 use super::{BLOCK, Candidates, Field, MAX_VECTOR, PART, Reference, Vector};
@@ -28,6 +29,8 @@ pub enum Variant {
     Zero,
     /// No prediction from other frames: every frame is a key frame.
     None,
+    /// What a GPU does, see [`super::parallel`]; here to be measured and tested against.
+    Parallel,
 }
 
 /// Border of the pyramid's and the half-pel planes.
@@ -110,6 +113,7 @@ impl Searcher {
     /// Sets the luma that is searched for and the decoded one that it is searched in, and prepares
     /// their pyramids and the half-pel planes.
     fn set_pictures(&mut self, luma: &[u8], decoded: &Plane) {
+        let halves = self.variant != Variant::Parallel;
         let Halves { full, h, v, c } = &mut self.halves;
         let [half, quarter, eighth] = &mut self.reference;
         let source = &mut self.source;
@@ -126,7 +130,11 @@ impl Searcher {
                         simd::load_half(quarter, half);
                         simd::load_half(eighth, quarter);
                     },
-                    || fill_halves(full, h, v, c),
+                    || {
+                        if halves {
+                            fill_halves(full, h, v, c);
+                        }
+                    },
                 )
             },
             || {
@@ -141,28 +149,21 @@ impl Searcher {
 
     /// Searches `luma` (tightly packed) in `reference`. A bit is worth a squared error of `worth`.
     pub fn search(&mut self, luma: &[u8], reference: &Reference, worth: f64) -> Field {
-        let lambda = (16.0 * worth.sqrt()) as u32;
+        let lambda = price(worth);
         let exact = &reference.y;
         let width = self.source[0].width() / BLOCK;
         let height = self.source[0].height() / BLOCK;
         self.set_pictures(luma, exact);
-        let coarse = |level: usize, parent| {
-            let task = CoarseTask {
-                source: &self.source[level],
-                reference: &self.reference[level - 1],
-                parent,
-                lambda: lambda >> level,
+        let half = self.coarse(lambda, 1);
+        if self.variant == Variant::Parallel {
+            let steps = self.steps(reference, worth);
+            self.previous = steps.search(&half, &self.previous, true);
+            return Field {
+                width,
+                vectors: self.previous.clone(),
+                skip: vec![false; width * height],
             };
-            let columns = task.source.width() / 8;
-            let mut out = vec![Vector::ZERO; columns * (task.source.height() / 8)];
-            out.par_chunks_mut(columns)
-                .enumerate()
-                .for_each(|(row, out)| simd::coarse_row(&task, row, out));
-            out
-        };
-        let eighth = coarse(3, None);
-        let quarter = coarse(2, Some((&eighth[..], width / 4)));
-        let half = coarse(1, Some((&quarter[..], width / 2)));
+        }
 
         let mut field = Field::still(width, height);
         let tile = width * self.tile_rows;
@@ -188,6 +189,56 @@ impl Searcher {
         self.previous.copy_from_slice(&field.vectors);
         field
     }
+
+    /// Vectors of the last frame, one a part.
+    pub fn last(&self) -> &[Vector] {
+        &self.previous
+    }
+
+    /// What the last search found at a level of the pyramid (3 is the smallest): whole vectors in its samples.
+    pub fn level(&self, level: usize, worth: f64) -> Vec<Vector> {
+        self.coarse(price(worth), level)
+    }
+
+    /// The steps at full size for the last search's pictures.
+    pub fn steps<'a>(&'a self, reference: &'a Reference, worth: f64) -> Steps<'a> {
+        Steps {
+            source: &self.source[0],
+            exact: &reference.y,
+            tile_rows: self.tile_rows,
+            value: Value::new(worth),
+            prices: Prices::first(),
+        }
+    }
+
+    /// The levels below full size, down to this one.
+    fn coarse(&self, lambda: u32, last: usize) -> Vec<Vector> {
+        let coarse = |level: usize, parent: Option<(&[Vector], usize)>| {
+            let task = CoarseTask {
+                source: &self.source[level],
+                reference: &self.reference[level - 1],
+                parent,
+                lambda: lambda >> level,
+            };
+            let columns = task.source.width() / 8;
+            let mut out = vec![Vector::ZERO; columns * (task.source.height() / 8)];
+            out.par_chunks_mut(columns)
+                .enumerate()
+                .for_each(|(row, out)| simd::coarse_row(&task, row, out));
+            out
+        };
+        let mut found = coarse(3, None);
+        for level in (last..3).rev() {
+            let columns = self.source[level + 1].width() / 8;
+            found = coarse(level, Some((&found[..], columns)));
+        }
+        found
+    }
+}
+
+/// What a bit costs at full size, in 16ths of a difference of 1, where it is worth so much of a squared error.
+pub fn price(worth: f64) -> u32 {
+    (16.0 * worth.sqrt()) as u32
 }
 
 fn fill_halves(full: &Plane, h: &mut Plane, v: &mut Plane, c: &mut Plane) {
@@ -261,7 +312,7 @@ pub(super) fn half_rows(
 /// What an error of the prediction costs in the end, in bits: those spent on mending it, and what is
 /// left of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Value {
+pub struct Value {
     per_bit: f32,
 }
 
@@ -270,7 +321,7 @@ const LASTING: f32 = 3.0;
 /// Below this error, in bits' worth, a block will hardly be coded: its skip flag is taken to be set.
 const SKIP_AT: f32 = 60.0;
 /// Error from which it is tried whether four vectors are better than one.
-const DIVIDE_FROM: f32 = 10.0;
+pub(super) const DIVIDE_FROM: f32 = 10.0;
 /// What the approximate quarter positions seem to cost more than the best, in bits, leaves no doubt.
 const DOUBT: f32 = 2.0;
 /// A difference to the median takes no fewer bits than this, hardly ever.
@@ -285,20 +336,32 @@ impl Value {
         }
     }
 
+    /// The same for the search on a GPU.
+    #[cfg(feature = "inference")]
+    pub fn worth(self) -> aivideo_cuda::search::Worth {
+        aivideo_cuda::search::Worth {
+            per_bit: self.per_bit,
+            lasting: LASTING,
+            knee: KNEE,
+            skip_at: SKIP_AT,
+            divide_from: DIVIDE_FROM,
+        }
+    }
+
     /// In bits' worth.
     #[inline(always)]
-    fn error(self, squares: u32) -> f32 {
+    pub(super) fn error(self, squares: u32) -> f32 {
         squares as f32 * self.per_bit
     }
 
     /// Whether the block is likely to be skipped.
     #[inline(always)]
-    fn skips(self, squares: u32) -> bool {
+    pub(super) fn skips(self, squares: u32) -> bool {
         self.error(squares) < SKIP_AT
     }
 
     #[inline(always)]
-    fn of(self, squares: u32) -> f32 {
+    pub(super) fn of(self, squares: u32) -> f32 {
         let error = self.error(squares);
         if error < KNEE {
             LASTING * error
@@ -309,7 +372,7 @@ impl Value {
 
     /// How much the cost grows with the error, at an error.
     #[inline(always)]
-    fn slope(self, squares: u32) -> f32 {
+    pub(super) fn slope(self, squares: u32) -> f32 {
         let error = self.error(squares);
         LASTING * self.per_bit * (KNEE / error.max(KNEE))
     }
@@ -860,6 +923,20 @@ mod tests {
     }
 
     #[test]
+    fn the_parallel_search_finds_a_pan_too() {
+        let (width, height) = (320, 192);
+        let before = picture(width, height, 0.0, 0.0);
+        let now = picture(width, height, 17.25, 9.5);
+        let mut searcher = Searcher::new(width, height, 8, Variant::Parallel);
+        let field = searcher.search(&now, &reference(width, height, &before), 16.0);
+        let inner = |i: &usize| (8..32).contains(&(i % 40)) && (6..18).contains(&(i / 40));
+        let found = |i: &usize| field.vectors[*i] == Vector::new(69, 38);
+        let all = (0..field.vectors.len()).filter(inner).count();
+        let hits = (0..field.vectors.len()).filter(inner).filter(found).count();
+        assert!(hits * 10 >= all * 9, "{hits} of {all}");
+    }
+
+    #[test]
     fn finds_a_pan() {
         let (width, height) = (320, 192);
         for (dx, dy) in [(0.0, 0.0), (3.0, -2.0), (17.25, 9.5), (-40.0, 21.75)] {
@@ -914,13 +991,13 @@ mod tests {
                 })
                 .collect::<Vec<u8>>()
         };
-        for variant in [Variant::Full, Variant::Blocks16] {
+        for variant in [Variant::Full, Variant::Parallel, Variant::Blocks16] {
             let mut searcher = Searcher::new(64, 64, 8, variant);
             for worth in [0.1, 16.0, 1e6] {
                 let field = searcher.search(&noise(), &reference(64, 64, &noise()), worth);
                 let whole =
                     |at: usize| field.parts(at % 4, at / 4).windows(2).all(|p| p[0] == p[1]);
-                assert!(variant == Variant::Full || (0..16).all(whole));
+                assert!(variant != Variant::Blocks16 || (0..16).all(whole));
                 assert!(field.vectors.iter().all(|v| v.in_range()));
             }
         }

@@ -72,14 +72,14 @@ where
                 );
                 assert!(decoded.damaged.is_empty() && decoded.concealed == 0);
                 let own = decoder.reconstruction::<S>().unwrap();
-                for (a, b) in own.y.iter().zip(&encoder.reconstruction().y) {
+                for (a, b) in own.y.iter().zip(&encoder.reconstruction().unwrap().y) {
                     let difference = a.value().abs_diff(b.value());
                     drift.0 = drift.0.max(difference);
                     drift.1 += u64::from(difference).pow(2);
                 }
             }
         }
-        let samples = (encoder.reconstruction().y.len() * frames) as f64;
+        let samples = (encoder.reconstruction().unwrap().y.len() * frames) as f64;
         for ((largest, sum), variant) in drift.into_iter().zip(variants) {
             let peak = f64::from((1 << S::BITS) - 1);
             let psnr = 10.0 * (peak * peak * samples / (sum as f64).max(1e-3)).log10();

@@ -34,6 +34,7 @@ use crate::machine::Machine;
 
 #[path = "enhance.rs"]
 mod enhance;
+mod codec_encoder;
 
 type Case = fn(&mut dyn Machine);
 
@@ -49,6 +50,11 @@ pub const ALL: &[(&str, Case)] = &[
     ("the codec's skipped blocks", codec_merge),
     ("the codec's loop filter", codec_loop_filter),
     ("the codec's pictures to frames", codec_show),
+    ("the codec's pictures from frames", codec_encoder::load),
+    ("the codec's errors of blocks", codec_encoder::errors),
+    ("the codec's search for motion", codec_encoder::search),
+    ("the codec's symbols to a list", codec_encoder::gather),
+    ("the codec's choice of a loop filter", codec_encoder::choose_filter),
     ("tables of three dimensions, packed", lut_packed),
     ("tables of three dimensions, luma and chroma", lut_planes),
     ("tables of one dimension", point),

@@ -10,16 +10,17 @@
 
 use super::Coded;
 use crate::bitstream::LONG_TERM_SLOTS;
+use crate::coder::card::{self, Made, Pair, Size, state};
 use crate::coder::encoder::Timing;
 use crate::coder::layout::{Layout, Tile};
 use crate::coder::{CodecError, DecodeNet, Depth, Picture};
-use crate::loop_filter::{CLASSES, Filters, TAPS};
-use crate::motion::{BLOCK, Field, PART, Sample, interpolate};
+use crate::loop_filter::Filters;
+use crate::motion::{BLOCK, Field};
 use aivideo_core::engine::{Binding, DeviceTensor, ElementType, Engine};
 use aivideo_cuda::codec;
 use aivideo_cuda::device::{Buffer, Gpu};
 use aivideo_cuda::loop_filter::{LoopFilter, SET_BYTES};
-use aivideo_cuda::motion::{self, Interpolation};
+use aivideo_cuda::motion;
 use aivideo_cuda::picture::{Frame, Planes};
 use aivideo_cuda::{Launch, Memory};
 use std::sync::Arc;
@@ -38,102 +39,6 @@ pub const KERNELS: [&str; 10] = [
     "codec_filter_10",
     "codec_show",
 ];
-
-const _: () = assert!(SET_BYTES == (2 * CLASSES * TAPS) as u64);
-
-/// Sizes of a stream's pictures.
-#[derive(Debug, Clone, Copy)]
-struct Size {
-    width: usize,
-    height: usize,
-    bits: u8,
-}
-
-impl Size {
-    fn element(self) -> ElementType {
-        match self.bits {
-            10 => u16::ELEMENT,
-            _ => u8::ELEMENT,
-        }
-    }
-
-    fn luma(self) -> Planes {
-        Planes {
-            width: self.width as u32,
-            rows: self.height as u32,
-            count: 1,
-            deep: self.bits > 8,
-        }
-    }
-
-    /// Both of chroma.
-    fn chroma(self) -> Planes {
-        Planes {
-            width: self.width as u32 / 2,
-            rows: self.height as u32 / 2,
-            count: 2,
-            deep: self.bits > 8,
-        }
-    }
-
-    /// Mid grey in 16 bits: two samples of eight, or one of ten.
-    fn grey(self) -> u16 {
-        match self.bits {
-            10 => u16::GREY,
-            _ => u16::from_ne_bytes([u8::GREY; 2]),
-        }
-    }
-}
-
-/// Luma, and both planes of chroma.
-#[derive(Clone)]
-struct Pair {
-    y: DeviceTensor,
-    uv: DeviceTensor,
-}
-
-impl Pair {
-    fn new(engine: &Engine, size: Size) -> Result<Self, CodecError> {
-        let (w, h) = (size.width, size.height);
-        Ok(Self {
-            y: engine.device_tensor([1, 1, h, w], size.element())?,
-            uv: engine.device_tensor([1, 2, h / 2, w / 2], size.element())?,
-        })
-    }
-
-    fn fill_grey(&self, gpu: &Gpu, size: Size) -> Result<(), CodecError> {
-        for tensor in [&self.y, &self.uv] {
-            // SAFETY: the memory is this GPU's, and is freed, when it is, in the order of its stream.
-            unsafe { gpu.fill(size.grey(), tensor.memory()) }?;
-        }
-        Ok(())
-    }
-}
-
-/// A picture, and the state behind it.
-#[derive(Clone)]
-struct Made {
-    picture: Pair,
-    state: DeviceTensor,
-}
-
-impl Made {
-    fn new(engine: &Engine, size: Size, channels: usize) -> Result<Self, CodecError> {
-        Ok(Self {
-            picture: Pair::new(engine, size)?,
-            state: state(engine, size, channels)?,
-        })
-    }
-
-    fn tensors(&self) -> [&DeviceTensor; 3] {
-        [&self.picture.y, &self.picture.uv, &self.state]
-    }
-}
-
-fn state(engine: &Engine, size: Size, channels: usize) -> Result<DeviceTensor, CodecError> {
-    let shape = [1, channels, size.height / 8, size.width / 8];
-    Ok(engine.device_tensor(shape, ElementType::I8)?)
-}
 
 /// A network with what goes into it.
 struct Network {
@@ -158,17 +63,12 @@ impl Network {
         own: Option<&Gpu>,
     ) -> Result<Self, CodecError> {
         let engine = net.graph_of(size.bits)?;
-        let gpu = engine.gpu().ok_or_else(|| {
-            CodecError::Device("the network runs on the CPU: device=cuda is needed".to_owned())
-        })?;
+        let gpu = card::gpu_of(engine)?;
         gpu.prepare(&KERNELS[..1])?;
         let (w64, h64) = (size.width / 64, size.height / 64);
         let (w16, h16) = (layout.blocks_wide(), layout.blocks_high());
         let channels = net.channels();
-        let weights = |filters: &Filters| {
-            let bytes: Vec<u8> = filters.weights().flat_map(i16::to_ne_bytes).collect();
-            own.unwrap_or(gpu).upload(&bytes)
-        };
+        let weights = |filters| card::upload_weights(own.unwrap_or(gpu), filters);
         // Longer ones are not worth it.
         let list = gpu.zeros(2 * layout.y_len())?;
         let weights = net.files().tables.filters().map(weights).transpose()?;
@@ -452,23 +352,9 @@ impl Device {
         let vectors = field.vectors.iter().flat_map(|v| [v.x, v.y]);
         let bytes: Vec<u8> = vectors.flat_map(i16::to_ne_bytes).collect();
         self.gpu().write(&bytes, &self.vectors)?;
-        let luma = Interpolation {
-            taps: interpolate::LUMA.as_flattened(),
-            bits: 2,
-            part: PART.ilog2(),
-        };
-        let chroma = Interpolation {
-            taps: interpolate::CHROMA.as_flattened(),
-            bits: 3,
-            part: (PART / 2).ilog2(),
-        };
         let to = &self.network.prediction;
-        for (spec, planes, from, to) in [
-            (luma, self.size.luma(), &from.y, &to.y),
-            (chroma, self.size.chroma(), &from.uv, &to.uv),
-        ] {
-            let vectors = self.vectors.memory();
-            self.start(&spec.predict(planes, from.memory(), vectors, to.memory())?)?;
+        for launch in card::predict(self.size, from, self.vectors.memory(), to)? {
+            self.start(&launch)?;
         }
         Ok(())
     }

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An encoder's pictures in the host's memory.
+
+use super::Asked;
+use crate::bitstream::LONG_TERM_SLOTS;
+use crate::coder::decision;
+use crate::coder::layout::Layout;
+use crate::coder::net::Reconstruction;
+use crate::coder::{CodecError, Depth, EncodeNet, Picture, Planes, restore_skips};
+use crate::loop_filter::LoopFilter;
+use crate::motion::{Field, Reference, Searcher, Variant, compensate};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+/// What a frame is predicted from, beside its symbols.
+#[derive(Debug, Clone)]
+struct Saved<S> {
+    picture: Picture<S>,
+    state: Vec<i8>,
+}
+
+/// Pictures at the depth of `S`, and the state.
+#[derive(Debug)]
+pub struct Host<S: Depth> {
+    searcher: Searcher,
+    reference: Reference<S>,
+    search_view: S::SearchView,
+    source: Picture<S>,
+    prediction: Picture<S>,
+    previous: Picture<S>,
+    state: Vec<i8>,
+    /// Behind a lock as attempts do not change the encoder.
+    loop_filter: Mutex<LoopFilter>,
+    kept: [Option<Saved<S>>; LONG_TERM_SLOTS],
+}
+
+impl<S: Depth> Host<S> {
+    pub(super) fn new(
+        net: &EncodeNet,
+        layout: &Layout,
+        tile_rows: usize,
+        variant: Variant,
+    ) -> Result<Self, CodecError> {
+        net.prepare::<S>()?;
+        let (width, height) = (layout.width, layout.height);
+        let grey = Picture::grey(width, height);
+        Ok(Self {
+            searcher: Searcher::new(width, height, tile_rows, variant),
+            reference: Reference::new(width, height),
+            search_view: S::search_view(width, height),
+            source: grey.clone(),
+            prediction: grey.clone(),
+            previous: grey,
+            state: vec![0; net.state_len(layout)],
+            loop_filter: Mutex::new(LoopFilter::new(width, height)),
+            kept: Default::default(),
+        })
+    }
+
+    /// The last picture.
+    pub(super) fn picture(&self) -> &Picture<S> {
+        &self.previous
+    }
+
+    pub(super) fn load(&mut self, planes: Planes<'_, S>) {
+        self.source.load(planes);
+    }
+
+    pub(super) fn variations(&self) -> Vec<u32> {
+        decision::block_variations(&self.source)
+    }
+
+    /// Predicts from grey; gives the deviations of the blocks.
+    pub(super) fn start_key(&mut self) -> Vec<u32> {
+        self.prediction.fill_grey();
+        self.state.fill(0);
+        self.searcher.reset();
+        self.variations()
+    }
+
+    /// Finds the motion, or takes none, and predicts from it; gives the errors of the blocks.
+    pub(super) fn predict(&mut self, search: bool, worth: f64) -> (Field, Vec<u32>) {
+        self.previous.to_reference(&mut self.reference);
+        let field = match search {
+            true => {
+                let (source, previous) = (&self.source.y, &self.previous.y);
+                let view = &mut self.search_view;
+                let (luma, reference) = S::seen(view, source, previous, &self.reference);
+                self.searcher.search(luma, reference, worth)
+            }
+            false => Field::still(self.source.width / 16, self.source.height / 16),
+        };
+        compensate(
+            &self.reference,
+            &field,
+            &mut self.prediction.y,
+            &mut self.prediction.uv,
+        );
+        let errors = decision::block_errors(&self.source, &self.prediction);
+        (field, errors)
+    }
+
+    /// The next frame is predicted from the one that is kept there.
+    pub(super) fn recall(&mut self, slot: usize) {
+        if let Some(kept) = &self.kept[slot] {
+            self.previous.clone_from(&kept.picture);
+            self.state.clone_from(&kept.state);
+            self.searcher.reset();
+        }
+    }
+
+    /// Keeps the last frame there.
+    pub(super) fn keep(&mut self, slot: usize) {
+        self.kept[slot] = Some(Saved {
+            picture: self.previous.clone(),
+            state: self.state.clone(),
+        });
+    }
+
+    /// Runs the network and the loop filter.
+    pub(super) fn make(&self, asked: &Asked<'_>) -> Result<Made<S>, CodecError> {
+        let start = Instant::now();
+        let analysis = asked.net.run(
+            asked.layout,
+            &self.source,
+            &self.prediction,
+            self.state.clone(),
+            asked.quality,
+            &asked.field.skip,
+        )?;
+        let network = start.elapsed();
+
+        let start = Instant::now();
+        let mut result = analysis.reconstruction;
+        restore_skips(&mut result.picture, &self.prediction, asked.field);
+        let number = match asked.filters {
+            Some(filters) => {
+                // What a poisoned one holds is written anew by each call.
+                let mut filter = self
+                    .loop_filter
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let skip = &asked.field.skip;
+                filter.choose(filters, &mut result.picture.y, &self.source.y, skip)
+            }
+            None => 0,
+        };
+        let errors = match asked.errors {
+            true => decision::block_errors(&self.source, &result.picture),
+            false => Vec::new(),
+        };
+        Ok(Made {
+            z: analysis.z,
+            y: analysis.y,
+            filter: number,
+            errors,
+            result,
+            took: [network, start.elapsed()],
+        })
+    }
+
+    /// Makes it the last frame.
+    pub(super) fn take(&mut self, result: Reconstruction<S>) {
+        self.state = result.state;
+        self.previous = result.picture;
+    }
+}
+
+/// What became of a frame.
+#[derive(Debug)]
+pub struct Made<S> {
+    pub z: Vec<i8>,
+    pub y: Vec<i16>,
+    pub filter: u8,
+    pub errors: Vec<u32>,
+    pub result: Reconstruction<S>,
+    /// By the network and by the filter.
+    pub took: [std::time::Duration; 2],
+}
