@@ -8,7 +8,7 @@
 //!   green and blue), [`classify`] (crop, resize, normalise), [`codec`] (shuffles and rounding), [`lut`]
 //!   (tables of three dimensions), [`point`] (tables of one);
 //! * a module for an element where its numbers are its own: [`restore`], [`detect`],
-//!   [`upscale`], [`denoise`], [`clahe`], [`image`]; the codec's decoder has [`motion`] and [`loop_filter`];
+//!   [`upscale`], [`denoise`], [`clahe`], [`image`], [`blur`]; the codec's decoder has [`motion`] and [`loop_filter`];
 //! * [`measure`]: what can be said of a picture in a few numbers: thumbnails, noise, light;
 //! * [`picture`]: pictures of 4:2:0 as frames have them, and from planes to them;
 //! * [`search`] and [`errors`]: what the codec's encoder has beside the decoder's;
@@ -18,6 +18,7 @@
 //!
 //! The kernels' arithmetic is that of the CPU, operation by operation, so results are equal, not close.
 
+pub mod blur;
 pub mod clahe;
 pub mod classify;
 pub mod codec;

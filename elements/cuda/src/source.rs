@@ -69,6 +69,7 @@ sources! {
     "clahe": "clahe_count", "clahe_curves", "clahe_apply";
     "light": "light";
     "image": "image_cut_f32", "image_cut_u8", "image_paste_f32", "image_paste_u8", "image_luma", "image_colours", "image_enlarge";
+    "blur": "blur_sum", "blur_mean", "blur_convolve", "blur_merge", "blur_input";
     "restore_read": "restore_read";
     "restore_change": "restore_change";
 }

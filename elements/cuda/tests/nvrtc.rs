@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use aivideo_cuda::{
-    Area, Element, Launch, Memory, clahe, classify, codec,
+    Area, Element, Launch, Memory, blur, clahe, classify, codec,
     compile::{Nvrtc, Target},
     convert::{Colour, Depth, Packed, SemiPlanar},
     denoise, detect,
@@ -336,6 +336,35 @@ fn enhance(memory: Memory, from: picture::Picture, to: picture::Picture) -> Vec<
     all.push(image::luma(memory, &to.y));
     all.push(image::colours(memory, &colour, &to));
     all.push(image::enlarge(&from.u, &to.y, memory, memory));
+    let axis = blur::Axis {
+        factor: 2,
+        weights: vec![1.0],
+    };
+    let spec = blur::Blur {
+        x: axis.clone(),
+        y: axis,
+        invert: false,
+    };
+    let mask = blur::Mask {
+        memory,
+        width: 8,
+        height: 8,
+    };
+    let launches = spec.launches(&to.y, &mask, [memory; 3]).unwrap();
+    all.extend(launches.map(Ok));
+    let input = blur::Input {
+        width: 8,
+        height: 8,
+        last: false,
+        black: 16.0,
+        range: 219.0,
+        chroma: 224.0,
+        kr: 0.2126,
+        kb: 0.0722,
+        mean: [0.0; 3],
+        scale: [1.0; 3],
+    };
+    all.push(input.launch(&from, memory));
     all.into_iter().map(Result::unwrap).collect()
 }
 

@@ -32,6 +32,8 @@ use aivideo_fx::simd::lut::RowLut;
 
 use crate::machine::Machine;
 
+#[path = "blur.rs"]
+mod blur;
 #[path = "enhance.rs"]
 mod enhance;
 mod codec_encoder;
@@ -68,6 +70,8 @@ pub const ALL: &[(&str, Case)] = &[
     ("local contrast", enhance::clahe),
     ("light", enhance::light),
     ("nets of other people's", enhance::image),
+    ("blurred components", blur::blur),
+    ("a segmentation model's input", blur::input),
 ];
 
 /// Numbers that look random, the same each time.

@@ -3,6 +3,7 @@
 use std::sync::{LazyLock, Mutex};
 
 use aivideo_core::{
+    cuda::{self, Access, Frames, Place},
     element::{lock, same_pads},
     settings::InferenceSettings,
 };
@@ -14,6 +15,7 @@ use gst_video::prelude::*;
 use gst_video::subclass::prelude::*;
 
 use super::Normalization;
+use super::device::{DeviceBlur, KERNELS};
 use super::mask::{Mask, MaskError, Segmenter};
 use crate::fxfilter::formats::{FORMATS, colorimetry};
 use crate::picture::{Colorimetry, PictureScratch, PixelFormat, RawFrame};
@@ -50,8 +52,21 @@ impl Default for Settings {
     }
 }
 
+/// Formats that are blurred in a GPU's memory.
+const DEVICE_FORMATS: [gst_video::VideoFormat; 4] = [
+    gst_video::VideoFormat::I420,
+    gst_video::VideoFormat::Yv12,
+    gst_video::VideoFormat::Nv12,
+    gst_video::VideoFormat::Nv21,
+];
+
 struct State {
     segmenter: Segmenter,
+    /// When the model runs on a GPU and frames may lie there.
+    mapper: Option<Frames>,
+    /// Of the frames, when they lie there.
+    on_device: Option<(Place, gst_video::VideoInfo)>,
+    blur: DeviceBlur,
     input: Option<(PixelFormat, usize, usize, Colorimetry)>,
     tools: Tools,
     scratch: PictureScratch,
@@ -186,6 +201,14 @@ impl ElementImpl for AiBackgroundBlur {
             let caps = gst_video::VideoCapsBuilder::new()
                 .format_list(FORMATS.map(|(format, _)| format))
                 .build();
+            let device = gst_video::VideoCapsBuilder::new()
+                .format_list(DEVICE_FORMATS)
+                .build();
+            let mut places = cuda::with_places(&device, &Place::ALL);
+            // The host's memory is there already, with more formats.
+            places.make_mut().remove_structure(0);
+            let mut caps = caps;
+            caps.merge(places);
             same_pads(&caps)
         });
         &TEMPLATES
@@ -221,8 +244,12 @@ impl BaseTransformImpl for AiBackgroundBlur {
                 ("Cannot start threads: {error}")
             )
         })?;
+        let mapper = Frames::of_element(&*self.obj(), segmenter.engine(), &KERNELS);
         *lock(&self.state) = Some(State {
             segmenter,
+            mapper,
+            on_device: None,
+            blur: DeviceBlur::default(),
             input: None,
             tools: Tools::new(workers),
             scratch: PictureScratch::default(),
@@ -235,6 +262,62 @@ impl BaseTransformImpl for AiBackgroundBlur {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
         *lock(&self.state) = None;
         Ok(())
+    }
+
+    fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
+        // Others ask before this has started, when only a device that is named is known.
+        let started = lock(&self.state)
+            .as_ref()
+            .map(|s| s.segmenter.engine().gpu_index());
+        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
+        cuda::answer(&*self.obj(), query, gpu)
+            || BaseTransformImplExt::parent_query(self, direction, query)
+    }
+
+    fn transform_caps(
+        &self,
+        direction: gst::PadDirection,
+        caps: &gst::Caps,
+        filter: Option<&gst::Caps>,
+    ) -> Option<gst::Caps> {
+        let possible = lock(&self.state)
+            .as_ref()
+            .map(|state| cuda::possible(caps, state.mapper.as_ref()));
+        // Before the start, whether there will be a GPU is open.
+        self.parent_transform_caps(direction, possible.as_ref().unwrap_or(caps), filter)
+    }
+
+    fn propose_allocation(
+        &self,
+        decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        let answered = self.parent_propose_allocation(decide_query, query);
+        let card = lock(&self.state)
+            .as_ref()
+            .and_then(|state| state.mapper.as_ref()?.card());
+        match card {
+            None => answered,
+            Some(card) => card
+                .propose(query)
+                .map_err(|err| gst::loggable_error!(CAT, "{err}")),
+        }
+    }
+
+    fn transform_ip(&self, buf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let settings = lock(&self.settings).clone();
+        let mut guard = lock(&self.state);
+        let Some(state) = guard.as_mut().filter(|state| state.on_device.is_some()) else {
+            drop(guard);
+            return self.parent_transform_ip(buf);
+        };
+        let result = state.blur_on_device(buf, &settings);
+        state.frames += 1;
+        drop(guard);
+        result.map(|()| gst::FlowSuccess::Ok).map_err(|error| {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("{error}"));
+            gst::FlowError::Error
+        })
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
@@ -256,10 +339,45 @@ impl BaseTransformImpl for AiBackgroundBlur {
     }
 }
 
+impl State {
+    /// Blurs a frame in the GPU's memory in place, and waits for it.
+    #[allow(unsafe_code)] // the GPU uses the frame's memory
+    fn blur_on_device(
+        &mut self,
+        buffer: &mut gst::BufferRef,
+        settings: &Settings,
+    ) -> Result<(), String> {
+        let (Some(mapper), Some((place, info)), Some((_, _, _, color))) =
+            (&mut self.mapper, &self.on_device, self.input)
+        else {
+            return Err("There is no GPU for frames in its memory".to_string());
+        };
+        let gpu = mapper.gpu().clone();
+        let frame = mapper
+            .map(buffer, info, *place, Access::Change)
+            .map_err(|error| error.to_string())?;
+        let picture = frame
+            .yuv(info)
+            .ok_or_else(|| format!("frames of {} cannot be blurred", info.format().to_str()))?;
+        // SAFETY: the planes are the frame's, which `finish`, or dropping it, waits for; so below.
+        let mask = unsafe { self.segmenter.run_on_device(&picture, &color) };
+        let mut mask = mask.map_err(|error| error.to_string())?;
+        if let Some(before) = &self.before {
+            mask.follow(before, settings.smoothing as f32);
+        }
+        let (sigma, invert) = (settings.sigma as f32, settings.invert);
+        // SAFETY: the same.
+        unsafe { self.blur.start(&gpu, &picture, &mask, sigma, invert) }
+            .map_err(|error| error.to_string())?;
+        self.before = Some(mask);
+        frame.finish().map_err(|error| error.to_string())
+    }
+}
+
 impl VideoFilterImpl for AiBackgroundBlur {
     fn set_info(
         &self,
-        _incaps: &gst::Caps,
+        incaps: &gst::Caps,
         in_info: &gst_video::VideoInfo,
         _outcaps: &gst::Caps,
         _out_info: &gst_video::VideoInfo,
@@ -275,6 +393,17 @@ impl VideoFilterImpl for AiBackgroundBlur {
         };
         let (width, height) = (in_info.width() as usize, in_info.height() as usize);
         let color = colorimetry(in_info, format.family());
+        state.on_device = Place::of(incaps).map(|place| (place, in_info.clone()));
+        let taken = |place| state.mapper.as_ref().is_some_and(|m| m.takes(place));
+        if let Some((place, _)) = state.on_device
+            && !taken(place)
+        {
+            return Err(gst::loggable_error!(
+                CAT,
+                "Frames in a GPU's memory need the model there (device=cuda), and those in CUDAMemory \
+                 GStreamer's CUDA library; put cudadownload or nvvideoconvert before this element"
+            ));
+        }
         state.input = Some((format, width, height, color));
         state.before = None;
         Ok(())

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The segmentation model: pictures to its input, its output to a mask, the mask to a blur.
 
-use aivideo_core::engine::{Engine, EngineError, ModelSource};
+use aivideo_core::engine::{Engine, EngineError, ModelSource, Outputs};
 use aivideo_core::settings::InferenceSettings;
 use aivideo_core::tensor::{ElementType, Tensor, TensorInfo};
 
@@ -36,14 +36,16 @@ pub enum MaskError {
 
 /// A model that tells foreground from background.
 pub struct Segmenter {
-    engine: Engine,
+    pub(super) engine: Engine,
     model: String,
-    input: String,
-    width: usize,
-    height: usize,
+    pub(super) input: String,
+    pub(super) width: usize,
+    pub(super) height: usize,
     /// Channels come last.
-    last: bool,
-    normalization: Normalization,
+    pub(super) last: bool,
+    pub(super) normalization: Normalization,
+    /// Made for the first picture in a GPU's memory.
+    pub(super) device: Option<super::device::Input>,
 }
 
 /// How much of each place is foreground, 0 to 1.
@@ -86,6 +88,7 @@ impl Segmenter {
             normalization,
             model,
             engine,
+            device: None,
         })
     }
 
@@ -102,6 +105,11 @@ impl Segmenter {
         let outputs = self
             .engine
             .run(vec![(self.input.as_str(), Tensor::f32(shape, data))])?;
+        self.mask_of(outputs)
+    }
+
+    /// What the model's results say.
+    pub(super) fn mask_of(&self, outputs: Outputs) -> Result<Mask, MaskError> {
         let wrong = |reason: String| MaskError::Model {
             model: self.model.clone(),
             reason,
@@ -119,14 +127,7 @@ impl Segmenter {
         let shape = picture.shape;
         let (w, h) = (self.width, self.height);
         let mut data = vec![0.0; 3 * w * h];
-        let (mean, scale) = match self.normalization {
-            Normalization::Unit => ([0.0; 3], [1.0; 3]),
-            Normalization::Signed => ([0.5; 3], [2.0; 3]),
-            Normalization::Imagenet => (
-                [0.485, 0.456, 0.406],
-                [1.0 / 0.229, 1.0 / 0.224, 1.0 / 0.225],
-            ),
-        };
+        let (mean, scale) = self.normalization.mean_and_scale();
         let places = |from: usize, to: usize| -> Vec<[usize; 2]> {
             (0..to)
                 .map(|i| [1, 3].map(|quarter| ((4 * i + quarter) * from / (4 * to)).min(from - 1)))

@@ -22,6 +22,7 @@
 use gst::glib;
 use gst::prelude::*;
 
+pub mod device;
 mod imp;
 pub mod mask;
 
@@ -45,6 +46,20 @@ pub enum Normalization {
         nick = "imagenet"
     )]
     Imagenet,
+}
+
+impl Normalization {
+    /// What is taken off red, green and blue of 0 to 1, and what they are then multiplied by.
+    fn mean_and_scale(self) -> ([f32; 3], [f32; 3]) {
+        match self {
+            Self::Unit => ([0.0; 3], [1.0; 3]),
+            Self::Signed => ([0.5; 3], [2.0; 3]),
+            Self::Imagenet => (
+                [0.485, 0.456, 0.406],
+                [1.0 / 0.229, 1.0 / 0.224, 1.0 / 0.225],
+            ),
+        }
+    }
 }
 
 pub fn register(plugin: Option<&gst::Plugin>) -> Result<(), glib::BoolError> {

@@ -32,6 +32,13 @@ pub fn smooth(
     }
 }
 
+/// By how much a picture is reduced along an axis, and the centre and right half of the kernel that it is
+/// convolved with then, for machines other than the CPU.
+pub fn axis(sigma: f32) -> (usize, Vec<f32>) {
+    let Axis { factor, weights } = Axis::new(sigma);
+    (factor, weights)
+}
+
 /// What happens along one axis.
 struct Axis {
     factor: usize,

@@ -31,7 +31,7 @@ pub mod vhs;
 pub mod vignette;
 
 mod convert;
-pub(crate) mod gaussian;
+pub mod gaussian;
 mod grain;
 mod large;
 mod relief;

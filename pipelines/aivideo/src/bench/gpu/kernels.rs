@@ -17,7 +17,7 @@ use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Options, Percentiles, index};
+use super::{Options, Percentiles, enhance, index};
 
 #[derive(Serialize)]
 pub struct Figure {
@@ -32,20 +32,25 @@ pub struct Figure {
     pub equals_reference: Option<bool>,
 }
 
-type Build = Box<dyn Fn(&[Memory]) -> Result<Launch, LaunchError>>;
+pub(super) type Build = Box<dyn Fn(&[Memory]) -> Result<Vec<Launch>, LaunchError>>;
 type Reference = Box<dyn Fn(&[Vec<u8>]) -> Vec<u8>>;
 
-/// A kernel on pictures of a size.
-struct Job {
-    name: &'static str,
-    inputs: Vec<Vec<u8>>,
+/// A kernel, or some one after the other, on pictures of a size.
+pub(super) struct Job {
+    pub name: &'static str,
+    pub inputs: Vec<Vec<u8>>,
     /// Bytes of the output behind the inputs; 0 where the first input is changed in place.
-    output: usize,
-    build: Build,
-    reference: Reference,
+    pub output: usize,
+    pub build: Build,
+    pub reference: Reference,
 }
 
-fn noise(bytes: usize) -> Vec<u8> {
+/// A single kernel.
+pub(super) fn one(build: impl Fn(&[Memory]) -> Result<Launch, LaunchError> + 'static) -> Build {
+    Box::new(move |memory| Ok(vec![build(memory)?]))
+}
+
+pub(super) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 1u32;
     (0..bytes)
         .map(|_| {
@@ -123,9 +128,7 @@ fn jobs((w, h): (u32, u32)) -> Vec<Job> {
             name: "NV12 to planes of half",
             inputs: vec![picture.clone()],
             output: rgb.len(),
-            build: Box::new(move |m| {
-                nv12.to_rgb(area(m[0], w), area(m[0].from(luma as u64), w), m[1])
-            }),
+            build: one(move |m| nv12.to_rgb(area(m[0], w), area(m[0].from(luma as u64), w), m[1])),
             reference: Box::new(move |i| {
                 nv12.to_rgb_reference((&i[0][..luma], w), (&i[0][luma..], w))
             }),
@@ -134,7 +137,7 @@ fn jobs((w, h): (u32, u32)) -> Vec<Job> {
             name: "planes of half to NV12",
             inputs: vec![rgb],
             output: luma * 3 / 2,
-            build: Box::new(move |m| {
+            build: one(move |m| {
                 nv12.from_rgb(m[0], area(m[1], w), area(m[1].from(luma as u64), w))
             }),
             reference: Box::new(move |i| {
@@ -148,7 +151,7 @@ fn jobs((w, h): (u32, u32)) -> Vec<Job> {
             name: "the codec's unshuffle",
             inputs: vec![source],
             output: values.len(),
-            build: Box::new(move |m| shuffle.unshuffle(area(m[0], sw), chroma(m[0]), m[1])),
+            build: one(move |m| shuffle.unshuffle(area(m[0], sw), chroma(m[0]), m[1])),
             reference: Box::new(move |i| {
                 let [y, u, v] = planes(&i[0]);
                 shuffle.unshuffle_reference([&y, &u, &v])
@@ -158,7 +161,7 @@ fn jobs((w, h): (u32, u32)) -> Vec<Job> {
             name: "the codec's shuffle, rounded",
             inputs: vec![values],
             output: coded * 3 / 2,
-            build: Box::new(move |m| shuffle.shuffle(m[0], area(m[1], sw), chroma(m[1]))),
+            build: one(move |m| shuffle.shuffle(m[0], area(m[1], sw), chroma(m[1]))),
             reference: Box::new(move |i| {
                 let values: Vec<f32> = i[0]
                     .chunks_exact(4)
@@ -171,7 +174,7 @@ fn jobs((w, h): (u32, u32)) -> Vec<Job> {
             name: "a table of 33 x 33 x 33 over RGBA",
             inputs: vec![noise(4 * luma), numbers],
             output: 0,
-            build: Box::new(move |m| own.packed(m[1], (w, h), [0, 1, 2], area(m[0], 4 * w))),
+            build: one(move |m| own.packed(m[1], (w, h), [0, 1, 2], area(m[0], 4 * w))),
             reference: Box::new(move |i| {
                 let mut out = i[0].clone();
                 let part =
@@ -188,7 +191,7 @@ fn jobs((w, h): (u32, u32)) -> Vec<Job> {
             name: "a table over a plane of bytes",
             inputs: vec![noise(luma), (0..=255u8).map(|v| v / 11 * 11).collect()],
             output: 0,
-            build: Box::new(move |m| point.launch(m[1], area(m[0], w))),
+            build: one(move |m| point.launch(m[1], area(m[0], w))),
             reference: Box::new(move |i| {
                 let mut out = i[0].clone();
                 point.reference(&i[1], &mut out, w as usize);
@@ -208,18 +211,22 @@ fn on_gpu(gpu: &Gpu, job: &Job, runs: u32) -> Result<(Vec<f64>, bool)> {
         buffers.push(gpu.zeros(job.output)?);
     }
     let memory: Vec<Memory> = buffers.iter().map(|b| b.memory()).collect();
-    let launch = (job.build)(&memory)?;
-    // SAFETY: the launch's memory is that of `buffers`, which live until the download has waited.
-    unsafe { gpu.start(&launch) }?;
+    let launches = (job.build)(&memory)?;
+    let start = || {
+        launches.iter().try_for_each(|launch| {
+            // SAFETY: the launches' memory is that of `buffers`, which live until they were waited for.
+            unsafe { gpu.start(launch) }
+        })
+    };
+    start()?;
     let at = if job.output > 0 { buffers.len() - 1 } else { 0 };
     let equal = gpu.download(&buffers[at])? == (job.reference)(&job.inputs);
     let mut times = Vec::new();
     for _ in 0..runs {
-        let start = Instant::now();
-        // SAFETY: as above; the synchronisation waits.
-        unsafe { gpu.start(&launch) }?;
+        let begin = Instant::now();
+        start()?;
         gpu.synchronize()?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
     }
     Ok((times, equal))
 }
@@ -230,7 +237,7 @@ pub fn measure(options: &Options, size: (u32, u32), bar: &ProgressBar) -> Result
         device => Some(Gpu::open(index(device) as usize)?),
     };
     let mut figures = Vec::new();
-    for job in jobs(size) {
+    for job in jobs(size).into_iter().chain(enhance::jobs(size)) {
         if !options.wants_name(job.name) {
             continue;
         }
@@ -283,7 +290,7 @@ mod tests {
 
     #[test]
     fn every_job_can_be_launched_and_its_reference_fills_the_output() {
-        for job in jobs((64, 48)) {
+        for job in jobs((64, 48)).into_iter().chain(enhance::jobs((64, 48))) {
             let mut at = 4096;
             let lens = job.inputs.iter().map(Vec::len).chain([job.output]);
             let memory: Vec<Memory> = lens

@@ -5,6 +5,7 @@
 //! itself, and says so in every place where a figure could be taken for a GPU's.
 
 mod elements;
+mod enhance;
 mod frames;
 mod kernels;
 mod models;
