@@ -93,6 +93,9 @@ struct OnCard {
 struct Next {
     chain: Chain,
     settings: Settings,
+    /// What maps frames in a GPU's memory for it, or why it does not take them. Made beforehand, as kernels
+    /// are compiled for it.
+    frames: Result<Frames, String>,
 }
 
 /// What `stats` reads; apart from the state, which is locked while a frame is processed.
@@ -194,8 +197,13 @@ impl AiEnhance {
         match load(&settings) {
             Ok(chain) => {
                 self.warn_of(&chain);
+                let frames = self.frames(&chain);
                 *lock(&self.settings) = settings.clone();
-                *lock(&self.next) = Some(Next { chain, settings });
+                *lock(&self.next) = Some(Next {
+                    chain,
+                    settings,
+                    frames,
+                });
                 gst::debug!(CAT, imp = self, "new chain waits for the next frame");
             }
             Err(refusal) => {
@@ -270,13 +278,13 @@ impl AiEnhance {
         let Some(Next {
             chain: next,
             settings,
+            frames,
         }) = lock(&self.next).take()
         else {
             return;
         };
         let obj = self.obj();
         let shape = Shape::of(&next);
-        let frames = self.frames(&next);
         if let Err(reason) = &frames {
             gst::info!(
                 CAT,
