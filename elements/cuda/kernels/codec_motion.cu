@@ -16,6 +16,7 @@ typedef struct {
   const float *prices;
   u32 width, height; // in whole blocks
   u32 tile_rows;     // blocks
+  u32 which;         // blocks that settle: 0 all, 1 the even ones of a chessboard, 2 the odd ones
   // What a squared error of 1 is worth, in bits. A small error costs `lasting` times what it is worth; one above
   // `knee` grows by its logarithm; below `skip_at` a block is taken to be skipped, above `divide_from` it may be
   // divided.
@@ -297,6 +298,13 @@ KERNEL(codec_settle, CodecMotion) {
   if (x >= a.width / 16 || row >= a.height / 16) return;
   i32 own[8];
   motion_own(&a, x, row, own);
+  u64 at = (u64)row * (a.width / 16) + x;
+  if (a.which && ((x + row) & 1u) != a.which - 1u) {
+    motion_fill(&a, x, row, own);
+    a.out_modes[at] = a.modes[at];
+    a.out_squares[at] = a.squares[at];
+    return;
+  }
   MotionCandidates c = motion_candidates(&a, (i32)(2 * x), (i32)(2 * row), 2, own);
   MotionContexts contexts = motion_contexts(&a, x, row);
   i32 best_x = 0, best_y = 0;
@@ -331,7 +339,6 @@ KERNEL(codec_settle, CodecMotion) {
     }
   }
   motion_fill_one(&a, x, row, best_x, best_y);
-  u64 at = (u64)row * (a.width / 16) + x;
   a.out_modes[at] = (u8)mode;
   a.out_squares[at] = error;
 }

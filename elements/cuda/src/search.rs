@@ -64,12 +64,21 @@ pub struct Given<'a> {
     pub taps: &'a [i16],
 }
 
+/// Blocks that settle at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Even,
+    Odd,
+}
+
 /// A step at full size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// From vectors of half size, which are what was found.
     Start,
-    Settle,
+    /// Of all blocks, or of one colour of a chessboard.
+    Settle(Which),
     Refine,
     RefineParts,
     Divide,
@@ -176,6 +185,11 @@ impl Search {
         };
         let plane = |what, memory| tensor(what, memory, self.luma.bytes(), 1);
         let worth = &given.worth;
+        let which = match step {
+            Step::Settle(Which::Even) => 1,
+            Step::Settle(Which::Odd) => 2,
+            _ => 0,
+        };
         let args = Args::default()
             .address(plane("the source", given.source)?)
             .address(plane("the reference", given.reference)?)
@@ -187,13 +201,13 @@ impl Search {
             .address(tensor("the new modes", to.modes, blocks, 1)?)
             .address(tensor("the new errors", to.squares, 4 * blocks, 4)?)
             .address(tensor("the prices", given.prices, 4 * PRICES as u64, 4)?)
-            .u32s(&[self.luma.width, self.luma.rows, given.tile_rows])
+            .u32s(&[self.luma.width, self.luma.rows, given.tile_rows, which])
             .f32s(&[worth.per_bit, worth.lasting, worth.knee])
             .f32s(&[worth.skip_at, worth.divide_from]);
         let args = (given.taps.iter()).fold(args, |args, tap| args.i32((*tap).into()));
         let (entry, size) = match step {
             Step::Start => ("codec_start", 16),
-            Step::Settle => ("codec_settle", 16),
+            Step::Settle(_) => ("codec_settle", 16),
             Step::Refine => ("codec_refine", 16),
             Step::RefineParts => ("codec_refine_parts", 8),
             Step::Divide => ("codec_divide", 16),
@@ -254,8 +268,9 @@ mod tests {
             modes: at(address, 32),
             squares: at(address, 128),
         };
-        let step =
-            |given: &Given<'_>, known, found, to| spec.step(Step::Settle, given, known, found, to);
+        let step = |given: &Given<'_>, known, found, to| {
+            spec.step(Step::Settle(Which::Even), given, known, found, to)
+        };
         let (one, other, found) = (known(64), known(4096), at(8192, 512));
         assert!(step(&given, one, found, other).is_ok());
         assert!(step(&given, one, found, one).is_err());

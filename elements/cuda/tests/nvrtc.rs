@@ -171,7 +171,8 @@ fn launches() -> HashMap<&'static str, usize> {
     };
     let to = known(memory.from(1 << 20));
     use search::Step::{Divide, Refine, RefineParts, Settle, Start};
-    for step in [Start, Settle, Refine, RefineParts, Divide] {
+    let settle = Settle(search::Which::All);
+    for step in [Start, settle, Refine, RefineParts, Divide] {
         let launch = spec.step(step, &given, known(memory), memory, to);
         all.push(launch.unwrap());
     }

@@ -17,6 +17,10 @@
  * Downstream decides the form: `stream-format=frame` for the parser, the decoder and the RTP
  * payloader, `byte-stream` (a file that plays by itself) for everything else.
  *
+ * With `device=cuda` or `tensorrt` pictures stay in the GPU's memory, and frames in `memory:CUDAMemory` and
+ * `memory:NVMM` are taken, too. With a constant quality or a variable bitrate without a maximum, one frame's integers
+ * are then coded while the GPU makes the next; a frame leaves when they are, whether another one comes or not.
+ *
  * `model-location` is a folder with `s-encode.onnx`, `s-decode.onnx` and `s-tables.bin`, or the path
  * of one of the two networks with the other files beside it.
  *

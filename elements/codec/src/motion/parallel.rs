@@ -6,8 +6,7 @@
 //! and knows what its neighbours took. Here all blocks take a step at once, and know what their neighbours had
 //! before it. Prices are those that a tile begins with ([`Prices`]), in the contexts of the step before.
 //! Steps that settle follow one another, each block choosing between the candidates that its neighbours give it,
-//! what it had and what it found itself: a block depends on those before it only, so choices come to rest from
-//! the tile's first block on. Between them vectors are refined, with the real interpolation at all positions.
+//! what it had and what it found itself. Between them vectors are refined, with the real interpolation at all positions.
 //! The levels below full size are those of the other search, whose blocks were independent already.
 
 use super::code::Prices;
@@ -26,11 +25,33 @@ pub const DIVIDED: u8 = 4;
 pub const BLOCK_ROUNDS: [u32; 3] = [8, 2, 2];
 pub const PART_ROUNDS: [u32; 3] = [4, 2, 2];
 
+/// Which blocks choose: all, or those of one colour of a chessboard, whose neighbours at the left and above stay as
+/// they are meanwhile. If all did, vectors would wander from block to block without coming together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Even,
+    Odd,
+}
+
+impl Which {
+    fn has(self, x: usize, row: usize) -> bool {
+        match self {
+            Self::All => true,
+            Self::Even => (x + row).is_multiple_of(2),
+            Self::Odd => !(x + row).is_multiple_of(2),
+        }
+    }
+}
+
+const EVEN: Step = Step::Settle(Which::Even);
+const ODD: Step = Step::Settle(Which::Odd);
+
 /// A step of the search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Chooses; the first time, the frame before also has a say.
-    Settle,
+    Settle(Which),
     /// Looks around each block's vector.
     Refine,
     /// Looks around each block's vector for each of its parts.
@@ -39,19 +60,25 @@ pub enum Step {
     Divide,
 }
 
-/// What follows the levels below. Each step that settles lets choices come to rest one block further.
-pub const STEPS: [Step; 13] = [
-    Step::Settle,
+/// What follows the levels below.
+pub const STEPS: [Step; 19] = [
+    Step::Settle(Which::All),
     Step::Refine,
-    Step::Settle,
-    Step::Settle,
-    Step::Settle,
+    EVEN,
+    ODD,
+    EVEN,
+    ODD,
     Step::Refine,
-    Step::Settle,
-    Step::Settle,
-    Step::Settle,
-    Step::Settle,
-    Step::Settle,
+    EVEN,
+    ODD,
+    EVEN,
+    ODD,
+    EVEN,
+    ODD,
+    EVEN,
+    ODD,
+    EVEN,
+    ODD,
     Step::RefineParts,
     Step::Divide,
 ];
@@ -106,7 +133,7 @@ impl Steps<'_> {
         let mut found = before.to_vec();
         for step in STEPS {
             match step {
-                Step::Settle => known = self.settle(&known, &found),
+                Step::Settle(which) => known = self.settle(&known, &found, which),
                 Step::Refine => found = self.refine(&known),
                 Step::RefineParts if divide => found = self.refine_parts(&known),
                 Step::Divide if divide => known = self.divide(&known, &found),
@@ -195,7 +222,7 @@ impl Steps<'_> {
     }
 
     /// Each block takes the best of its neighbours' vectors, its own and the one that was found for it.
-    pub fn settle(&self, known: &Known, found: &[Vector]) -> Known {
+    pub fn settle(&self, known: &Known, found: &[Vector], which: Which) -> Known {
         let width = self.width();
         let mut out = known.clone();
         out.vectors
@@ -204,7 +231,7 @@ impl Steps<'_> {
             .zip(out.squares.par_chunks_mut(width))
             .enumerate()
             .for_each(|(row, ((vectors, modes), squares))| {
-                for x in 0..width {
+                for x in (0..width).filter(|x| which.has(*x, row)) {
                     let (vector, mode, error) = self.settle_block(known, found, x, row);
                     (modes[x], squares[x]) = (mode, error);
                     fill(vectors, width, x, [vector; 4]);

@@ -34,9 +34,9 @@ use crate::machine::Machine;
 
 #[path = "blur.rs"]
 mod blur;
+mod codec_encoder;
 #[path = "enhance.rs"]
 mod enhance;
-mod codec_encoder;
 
 type Case = fn(&mut dyn Machine);
 
@@ -56,7 +56,10 @@ pub const ALL: &[(&str, Case)] = &[
     ("the codec's errors of blocks", codec_encoder::errors),
     ("the codec's search for motion", codec_encoder::search),
     ("the codec's symbols to a list", codec_encoder::gather),
-    ("the codec's choice of a loop filter", codec_encoder::choose_filter),
+    (
+        "the codec's choice of a loop filter",
+        codec_encoder::choose_filter,
+    ),
     ("tables of three dimensions, packed", lut_packed),
     ("tables of three dimensions, luma and chroma", lut_planes),
     ("tables of one dimension", point),

@@ -8,7 +8,7 @@ use aivideo_codec::motion::{Reference, Searcher, Variant};
 use aivideo_cuda::codec::{Gather, Gathered};
 use aivideo_cuda::errors::BlockErrors;
 use aivideo_cuda::loop_filter::{Judge, SET_BYTES, SETS};
-use aivideo_cuda::search::{self, Given, Known, Level, Search, Step};
+use aivideo_cuda::search::{self, Given, Known, Level, Search, Step, Which};
 
 /// Frames of odd sizes, apart and interleaved, to larger planes.
 pub fn load(machine: &mut dyn Machine) {
@@ -356,14 +356,18 @@ fn walk(
             false => other,
         };
         let kind = match step {
-            parallel::Step::Settle => Step::Settle,
+            parallel::Step::Settle(which) => Step::Settle(match which {
+                parallel::Which::All => Which::All,
+                parallel::Which::Even => Which::Even,
+                parallel::Which::Odd => Which::Odd,
+            }),
             parallel::Step::Refine => Step::Refine,
             parallel::Step::RefineParts => Step::RefineParts,
             parallel::Step::Divide => Step::Divide,
         };
         machine.run(&spec.step(kind, given, known, found, to).unwrap());
         match step {
-            parallel::Step::Settle => wanted = steps.settle(&wanted, &wanted_found),
+            parallel::Step::Settle(which) => wanted = steps.settle(&wanted, &wanted_found, which),
             parallel::Step::Refine => wanted_found = steps.refine(&wanted),
             parallel::Step::RefineParts => wanted_found = steps.refine_parts(&wanted),
             parallel::Step::Divide => wanted = steps.divide(&wanted, &wanted_found),

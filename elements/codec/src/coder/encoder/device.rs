@@ -24,7 +24,7 @@ use aivideo_cuda::device::{Buffer, Gpu};
 use aivideo_cuda::errors::BlockErrors;
 use aivideo_cuda::loop_filter::{Judge, LoopFilter};
 use aivideo_cuda::picture::{Component, Frame, Samples};
-use aivideo_cuda::search::{self, Given, Known, Level, Search, Step};
+use aivideo_cuda::search::{self, Given, Known, Level, Search, Step, Which};
 use aivideo_cuda::{Area, Launch, Memory, motion};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -537,7 +537,11 @@ impl Device {
         self.copy(self.vectors.memory(), found)?;
         for step in STEPS {
             let kind = match step {
-                parallel::Step::Settle => Step::Settle,
+                parallel::Step::Settle(which) => Step::Settle(match which {
+                    parallel::Which::All => Which::All,
+                    parallel::Which::Even => Which::Even,
+                    parallel::Which::Odd => Which::Odd,
+                }),
                 parallel::Step::Refine => Step::Refine,
                 parallel::Step::RefineParts if self.divide => Step::RefineParts,
                 parallel::Step::Divide if self.divide => Step::Divide,

@@ -17,7 +17,7 @@ use anyhow::{Result, bail};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{Options, Percentiles, enhance, index};
+use super::{Options, Percentiles, codec, enhance, index};
 
 #[derive(Serialize)]
 pub struct Figure {
@@ -237,7 +237,11 @@ pub fn measure(options: &Options, size: (u32, u32), bar: &ProgressBar) -> Result
         device => Some(Gpu::open(index(device) as usize)?),
     };
     let mut figures = Vec::new();
-    for job in jobs(size).into_iter().chain(enhance::jobs(size)) {
+    for job in jobs(size)
+        .into_iter()
+        .chain(enhance::jobs(size))
+        .chain(codec::jobs(size))
+    {
         if !options.wants_name(job.name) {
             continue;
         }
@@ -290,7 +294,11 @@ mod tests {
 
     #[test]
     fn every_job_can_be_launched_and_its_reference_fills_the_output() {
-        for job in jobs((64, 48)).into_iter().chain(enhance::jobs((64, 48))) {
+        for job in jobs((64, 48))
+            .into_iter()
+            .chain(enhance::jobs((64, 48)))
+            .chain(codec::jobs((64, 64)))
+        {
             let mut at = 4096;
             let lens = job.inputs.iter().map(Vec::len).chain([job.output]);
             let memory: Vec<Memory> = lens

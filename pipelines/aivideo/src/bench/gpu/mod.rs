@@ -4,6 +4,7 @@
 //! on the same weights; each kernel. `--device cpu` runs the same code on the CPU, to test the bench
 //! itself, and says so in every place where a figure could be taken for a GPU's.
 
+mod codec;
 mod elements;
 mod enhance;
 mod frames;
