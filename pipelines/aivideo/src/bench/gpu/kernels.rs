@@ -292,6 +292,22 @@ pub fn measure(options: &Options, size: (u32, u32), bar: &ProgressBar) -> Result
 mod tests {
     use super::*;
 
+    /// See `elements/cuda/fake`.
+    #[test]
+    fn on_a_stand_in_for_a_gpu() {
+        aivideo_fakecuda::run_ignored();
+    }
+
+    #[test]
+    #[ignore = "run by on_a_stand_in_for_a_gpu"]
+    fn every_job_gives_its_references_bytes() {
+        let gpu = Gpu::open(0).unwrap();
+        for job in jobs((64, 48)).into_iter().chain(enhance::jobs((64, 48))) {
+            let (_, equal) = on_gpu(&gpu, &job, 1).unwrap();
+            assert!(equal, "{}", job.name);
+        }
+    }
+
     #[test]
     fn every_job_can_be_launched_and_its_reference_fills_the_output() {
         for job in jobs((64, 48))
