@@ -2,6 +2,7 @@
 """Quick checks on synthetic data: `python -m unittest test_codec` in this folder."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -105,6 +106,24 @@ class LoopFilter(unittest.TestCase):
         self.assertLess(np.square(mended - source).sum(), 0.2 * np.square(luma - source).sum())
         tail = loop_filter.numbers(sets)
         self.assertEqual(len(tail), 1 + loop_filter.SETS * loop_filter.CLASSES * loop_filter.TAPS)
+
+
+class Training(unittest.TestCase):
+    def test_gradients_out_of_proportion_are_left_out(self):
+        from train import Steady
+
+        steady = Steady(6.0)
+        for i in range(200):
+            self.assertTrue(steady.takes(3.0 + i % 2))
+        for wild in (30.0, math.nan, math.inf):
+            self.assertFalse(steady.takes(wild))
+        self.assertTrue(steady.takes(9.0))
+        again = Steady(6.0)
+        vars(again).update(steady.memory())
+        self.assertFalse(again.takes(30.0))
+        with self.assertRaisesRegex(SystemExit, "come apart"):
+            for _ in range(300):
+                again.takes(math.nan)
 
 
 class Entropy(unittest.TestCase):

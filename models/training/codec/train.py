@@ -21,6 +21,7 @@ import json
 import math
 import os
 import random
+import shutil
 import sys
 import time
 
@@ -214,6 +215,35 @@ def save(path, payload):
     os.replace(temp, path)
 
 
+class Steady:
+    """Tells steps whose gradient is out of all proportion. One network came apart within 200 steps after
+    its gradients had grown from 3 to 50, and no clipping helps where each step has one size."""
+
+    MEMORY, START, PATIENCE = 0.98, 50, 200
+
+    def __init__(self, limit):
+        self.limit, self.usual, self.seen, self.refused = limit, 0.0, 0, 0
+
+    def memory(self):
+        return {"usual": self.usual, "seen": self.seen, "refused": self.refused}
+
+    def takes(self, norm):
+        """Whether the step may be made. Ends training where hardly any may."""
+        if math.isfinite(norm) and (self.seen < self.START or norm < self.limit * math.exp(self.usual)):
+            level = math.log(max(norm, 1e-12))
+            self.usual = level if self.seen == 0 else self.MEMORY * self.usual + (1 - self.MEMORY) * level
+            self.seen += 1
+            self.refused = 0
+            return True
+        self.refused += 1
+        if self.refused >= self.PATIENCE:
+            raise SystemExit(
+                f"{self.PATIENCE} gradients in a row were not finite or {self.limit:g} times the usual: training has come "
+                "apart. Go on from best.pt (copy it to last.pt) with a smaller --lr"
+            )
+        return False
+
+
 def check(seq, held):
     """Held-out sources, fixed crops: [q, psnr, bpp] with hard symbols, key frames apart."""
     rows = []
@@ -299,6 +329,7 @@ def worker(rank, args):
     optimiser = Optimiser(net, args.lr, args.muon)
     step, progress, spent = 0, 0.0, 0.0
     schedule = Schedule(args.steps, args.hours)
+    steady = Steady(args.spike)
     path = os.path.join(args.run, "last.pt")
     if os.path.exists(path):
         saved = torch.load(path, map_location=device, weights_only=False)
@@ -306,6 +337,7 @@ def worker(rank, args):
         ema = saved["ema"]
         optimiser.load_state_dict(saved["optimiser"])
         step, spent = saved["step"], saved["spent"]
+        vars(steady).update(saved.get("steady", {}))
         # A larger budget than last time goes on from a place further back in the schedule.
         schedule.begin = saved.get("cycle", schedule.begin)
         if args.again is not None and not (schedule.begin[0] == args.again and spent > schedule.begin[1]):
@@ -321,6 +353,7 @@ def worker(rank, args):
 
         calibrate(net, segments)
         ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
+    best = math.inf
     held = None
     if rank == 0:
         try:
@@ -389,11 +422,11 @@ def worker(rank, args):
         for p, g in zip(net.parameters(), grads):
             p.grad = g
         norm = torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip).item()
-        if math.isfinite(norm):
-            lr = learning_rate(progress, step, args.lr)
+        lr = learning_rate(progress, step, args.lr)
+        if steady.takes(norm):
             optimiser.step(lr)
         elif rank == 0:
-            print(f"step {step}: gradient is not finite; skipped", flush=True)
+            print(f"step {step}: a gradient of {norm:g}; skipped", flush=True)
         decay = min(args.ema, (step + 1) / (step + 10))
         with torch.no_grad():
             for k, v in net.state_dict().items():
@@ -422,6 +455,11 @@ def worker(rank, args):
             log.write(json.dumps(row) + "\n")
             log.flush()
             print(row, flush=True)
+            mean_loss = float(np.mean([r["loss"] for r in row["rows"]]))
+            if mean_loss < best and os.path.exists(path):
+                # The newest state on disk is at most --save-every older than what was checked.
+                best = mean_loss
+                shutil.copyfile(path, os.path.join(args.run, "best.pt"))
         if time.time() - saved_at > args.save_every or progress >= 1.0 or step == args.stop_after:
             saved_at = time.time()
             save(
@@ -436,6 +474,7 @@ def worker(rank, args):
                     "cycle": schedule.begin,
                     "tier": args.tier,
                     "seed": args.seed,
+                    "steady": steady.memory(),
                 },
             )
     if args.workers > 1:
@@ -460,6 +499,7 @@ def main():
     parser.add_argument("--lr", type=float, default=7e-4)
     parser.add_argument("--muon", type=float, default=0.0, help="matrices by Muon, at so many times the rate; 0: all by AdamW")
     parser.add_argument("--clip", type=float, default=0.5)
+    parser.add_argument("--spike", type=float, default=6.0, help="gradients so many times the usual are left out")
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--int8-from", type=float, default=1.0, help="simulate 8-bit integers from this part of the schedule on")

@@ -679,10 +679,11 @@ impl AiCodecEnc {
         gst::log!(
             CAT,
             imp = self,
-            "frame {}: {:?}, {} bytes, {:?}",
+            "frame {}: {:?}, {} bytes, of motion, z and y {:?}, {:?}",
             frame.system_frame_number(),
             encoded.frame_type,
             encoded.data.len(),
+            encoded.parts,
             encoded.timing
         );
         let format = lock(&self.state).as_ref().map(|state| state.format);

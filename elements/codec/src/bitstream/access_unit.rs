@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One coded frame: a header with a directory of its tiles, then the tiles.
 
-use super::checksum::{crc32, tile_checksum};
+use super::checksum::{crc16, tile_checksum};
 use super::{BitstreamError, Reader, SequenceHeader, TileError, TileFault, VERSION, push_varint};
 
 /// Most tiles of a frame: rows of 64 in the highest picture.
@@ -23,6 +23,8 @@ const SEQUENCE: u8 = 1 << 4;
 const FILLER: u8 = 1 << 7;
 const CONTEXT_RESET: u8 = 1 << 5;
 const LONG_TERM_SLOT: u8 = 1 << 6;
+/// In the byte of tiles, which has their number less one: not all of them are here.
+const SOME_MISSING: u8 = 1 << 7;
 /// Places for long-term references.
 pub const LONG_TERM_SLOTS: usize = 2;
 
@@ -32,9 +34,9 @@ pub const LONG_TERM_SLOTS: usize = 2;
 pub enum FrameType {
     /// Nothing: decoding can start here.
     Key = 0,
-    /// The frame `reference_number`.
+    /// The frame before.
     Inter = 1,
-    /// It repeats the frame `reference_number` and has no tiles.
+    /// It repeats the frame before and has no tiles.
     Skip = 2,
     /// The long-term reference `reference_number`, after a loss.
     Recovery = 3,
@@ -49,6 +51,15 @@ impl FrameType {
             _ => Self::Recovery,
         }
     }
+
+    /// The number of the frame that such a frame refers to; none where only the header says it.
+    pub fn reference(self, frame_number: u16) -> Option<u16> {
+        match self {
+            Self::Key => Some(frame_number),
+            Self::Inter | Self::Skip => Some(frame_number.wrapping_sub(1)),
+            Self::Recovery => None,
+        }
+    }
 }
 
 /// The frame's own fields.
@@ -56,6 +67,7 @@ impl FrameType {
 pub struct FrameHeader {
     pub frame_type: FrameType,
     pub frame_number: u16,
+    /// What [`FrameType::reference`] says, where it says one.
     pub reference_number: u16,
     /// This frame is to be kept as a long-term reference, in this place (below
     /// [`LONG_TERM_SLOTS`]).
@@ -208,7 +220,7 @@ impl TileLengths {
     pub fn total(&self) -> usize {
         match self.motion + self.z + self.y {
             0 => 0,
-            streams => streams + 4,
+            streams => streams + 2,
         }
     }
 
@@ -264,8 +276,22 @@ impl AccessUnitHead {
         }
         let flags = reader.u8()?;
         let quality = reader.u8()?;
-        let (frame_number, reference_number) = (reader.u16()?, reader.u16()?);
-        let (tile_count, present) = (reader.u8()?, reader.u8()?);
+        let frame_number = reader.u16()?;
+        let frame_type = FrameType::from_bits(flags);
+        let reference_number = match frame_type.reference(frame_number) {
+            Some(number) => number,
+            None => reader.u16()?,
+        };
+        let (mut tile_count, mut present, mut gaps) = (0, 0, false);
+        if frame_type != FrameType::Skip {
+            let tiles = reader.u8()?;
+            tile_count = u16::from(tiles & !SOME_MISSING) + 1;
+            gaps = tiles & SOME_MISSING != 0;
+            present = match gaps {
+                true => reader.u8()?.into(),
+                false => tile_count,
+            };
+        }
         let sequence = match flags & SEQUENCE {
             0 => None,
             _ => {
@@ -277,8 +303,9 @@ impl AccessUnitHead {
         let mut directory = Vec::with_capacity(present.into());
         let mut next = 0u16;
         for _ in 0..present {
-            let index = next.saturating_add(reader.u8()?.into());
-            if index >= tile_count.into() {
+            let gap = if gaps { reader.u8()? } else { 0 };
+            let index = next.saturating_add(gap.into());
+            if index >= tile_count {
                 return Err(BitstreamError::Value {
                     what: "tile's index",
                     value: index.into(),
@@ -287,12 +314,12 @@ impl AccessUnitHead {
             directory.push((index, TileLengths::read(&mut reader)?));
             next = index + 1;
         }
-        let sum = crc32(&data[..reader.position()]);
-        if reader.u32()? != sum {
+        let sum = crc16(&data[..reader.position()]);
+        if reader.u16()? != sum {
             return Err(BitstreamError::Checksum(WHAT));
         }
         let filler = flags & FILLER != 0;
-        let (flags, tile_count) = (flags & !(SEQUENCE | FILLER), tile_count.into());
+        let flags = flags & !(SEQUENCE | FILLER);
         let header =
             FrameHeader::from_fields(flags, quality, frame_number, reference_number, tile_count)?;
         if sequence.is_some() && !header.is_key() {
@@ -364,9 +391,9 @@ impl<'a> AccessUnit<'a> {
 #[derive(Debug)]
 pub struct AccessUnitWriter {
     header: FrameHeader,
-    head: Vec<u8>,
-    directory: Vec<u8>,
-    present: u8,
+    sequence: Option<SequenceHeader>,
+    /// Of each tile: how many before it are left out, and its lengths.
+    directory: Vec<(u8, Vec<u8>)>,
     next: u16,
     payload: Vec<u8>,
 }
@@ -378,20 +405,12 @@ impl AccessUnitWriter {
         debug_assert!(
             header.tile_count <= MAX_TILES && header.quality <= MAX_QUALITY && header.filter <= 3
         );
-        let mut head = Vec::with_capacity(9 + SequenceHeader::LARGEST);
-        let flag = if sequence.is_some() { SEQUENCE } else { 0 };
-        head.extend([MARK, header.flags() | flag, header.quality_byte()]);
-        head.extend(header.frame_number.to_le_bytes());
-        head.extend(header.reference_number.to_le_bytes());
-        head.extend([header.tile_count as u8, 0]);
-        if let Some(sequence) = sequence {
-            head.extend(sequence.write());
-        }
+        let reference = header.frame_type.reference(header.frame_number);
+        debug_assert!(reference.is_none_or(|number| number == header.reference_number));
         Self {
             header,
-            head,
+            sequence: sequence.cloned(),
             directory: Vec::new(),
-            present: 0,
             next: 0,
             payload: Vec::new(),
         }
@@ -415,16 +434,52 @@ impl AccessUnitWriter {
             z,
             y,
         };
-        self.directory.push((index - self.next) as u8);
-        tile.write_lengths(&mut self.directory);
+        let mut lengths = Vec::with_capacity(8);
+        tile.write_lengths(&mut lengths);
+        self.directory.push(((index - self.next) as u8, lengths));
         tile.write_payload(self.header.frame_number, &mut self.payload);
         self.next = index + 1;
-        self.present += 1;
+    }
+
+    /// All but the tiles.
+    fn head(&self, filled: bool) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16 + SequenceHeader::LARGEST + 8 * self.directory.len());
+        let mut flags = self.header.flags();
+        if self.sequence.is_some() {
+            flags |= SEQUENCE;
+        }
+        if filled {
+            flags |= FILLER;
+        }
+        out.extend([MARK, flags, self.header.quality_byte()]);
+        out.extend(self.header.frame_number.to_le_bytes());
+        if self.header.frame_type == FrameType::Recovery {
+            out.extend(self.header.reference_number.to_le_bytes());
+        }
+        let gaps = self.directory.len() < usize::from(self.header.tile_count);
+        if self.header.frame_type != FrameType::Skip {
+            let tiles = (self.header.tile_count - 1) as u8;
+            match gaps {
+                true => out.extend([tiles | SOME_MISSING, self.directory.len() as u8]),
+                false => out.push(tiles),
+            }
+        }
+        if let Some(sequence) = &self.sequence {
+            out.extend(sequence.write());
+        }
+        for (gap, lengths) in &self.directory {
+            if gaps {
+                out.push(*gap);
+            }
+            out.extend(lengths);
+        }
+        out.extend(crc16(&out).to_le_bytes());
+        out
     }
 
     /// Bytes of what [`AccessUnitWriter::finish`] gives.
     pub fn size(&self) -> usize {
-        self.head.len() + self.directory.len() + 4 + self.payload.len()
+        self.head(false).len() + self.payload.len()
     }
 
     pub fn finish(self) -> Vec<u8> {
@@ -433,14 +488,8 @@ impl AccessUnitWriter {
 
     /// Appends so many bytes of filler, which readers pass over.
     pub fn finish_filled(self, filler: usize) -> Vec<u8> {
-        let mut out = self.head;
-        out[8] = self.present;
-        if filler > 0 {
-            out[1] |= FILLER;
-        }
-        out.reserve(self.directory.len() + 4 + self.payload.len() + filler);
-        out.extend(self.directory);
-        out.extend(crc32(&out).to_le_bytes());
+        let mut out = self.head(filler > 0);
+        out.reserve(self.payload.len() + filler);
         out.extend(self.payload);
         out.resize(out.len() + filler, 0);
         out

@@ -322,6 +322,8 @@ const LASTING: f32 = 3.0;
 const SKIP_AT: f32 = 60.0;
 /// Error from which it is tried whether four vectors are better than one.
 pub(super) const DIVIDE_FROM: f32 = 10.0;
+/// What four vectors cost beyond their own bits: those of the neighbours and of the next frames become dearer.
+const DIVISION: f32 = 5.0;
 /// What the approximate quarter positions seem to cost more than the best, in bits, leaves no doubt.
 const DOUBT: f32 = 2.0;
 /// A difference to the median takes no fewer bits than this, hardly ever.
@@ -830,7 +832,7 @@ fn parts<K: Kernels>(
     let (x, y) = (column * BLOCK, (task.first + row) * BLOCK);
     let skip = value.skips(best.squares);
     let slope = value.slope(best.squares);
-    let mut bits = price.skip[usize::from(skip)] + price.divided(skip);
+    let mut bits = price.skip[usize::from(skip)] + price.divided(skip) + DIVISION;
     let (mut all, mut merged) = (0, 0);
     let mut vectors = [Vector::ZERO; 4];
     for (i, chosen) in vectors.iter_mut().enumerate() {

@@ -207,7 +207,7 @@ fn the_bytes_are_these() {
     ];
     assert_eq!(packets[0][..14], golden);
     assert_eq!(packets[0][14..22], *b"mzzyyyyy");
-    assert_eq!(packets[0].len(), 26);
+    assert_eq!(packets[0].len(), 24);
 
     let packets = cut(
         &frame(0x1234, true, &[vec![7; 400]]),

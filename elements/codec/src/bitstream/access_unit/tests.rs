@@ -38,7 +38,7 @@ prop_compose! {
             header: FrameHeader {
                 frame_type,
                 frame_number: numbers.0,
-                reference_number: numbers.1,
+                reference_number: frame_type.reference(numbers.0).unwrap_or(numbers.1),
                 long_term: flags.0,
                 state_reset: flags.1,
                 context_reset: flags.2,
@@ -117,10 +117,10 @@ proptest! {
         }
         let _ = AccessUnit::parse(&data);
         // The same with a right checksum at some place, so that the checks behind it are reached.
-        if data.len() > 13 {
-            let at = 9 + sum.index(data.len() - 12);
-            let crc = crc32(&data[..at]).to_le_bytes();
-            data[at..at + 4].copy_from_slice(&crc);
+        if data.len() > 9 {
+            let at = 6 + sum.index(data.len() - 7);
+            let crc = crc16(&data[..at]).to_le_bytes();
+            data[at..at + 2].copy_from_slice(&crc);
             if let Ok(unit) = AccessUnit::parse(&data) {
                 prop_assert!(unit.tiles.len() <= usize::from(MAX_TILES));
             }
@@ -132,7 +132,7 @@ fn header(frame_type: FrameType, tile_count: u16) -> FrameHeader {
     FrameHeader {
         frame_type,
         frame_number: 0x1234,
-        reference_number: 0x1233,
+        reference_number: frame_type.reference(0x1234).unwrap_or(0x1200),
         long_term: None,
         state_reset: false,
         context_reset: false,
@@ -148,19 +148,42 @@ fn the_bytes_are_these() {
     let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 4), None);
     writer.push_tile(0, b"m", b"zz", b"");
     writer.push_tile(3, b"", b"", b"");
+    let crc16 = |data: &[u8]| (crc32fast::hash(data) as u16).to_le_bytes();
     let mut golden = vec![
-        0xa2, 1, 33, 0x34, 0x12, 0x33, 0x12, 4, 2, // header: 4 tiles of which 2 are here
+        0xa3, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
         0, 1, 2, 0, // tile 0
         2, 0, 0, 0, // tile 3: two are left out; empty
     ];
-    golden.extend(crc32fast::hash(&golden).to_le_bytes());
+    golden.extend(crc16(&golden));
     golden.extend(*b"mzz");
-    golden.extend(crc32fast::hash(b"\x34\x12\0\0mzz").to_le_bytes());
+    golden.extend(crc16(b"\x34\x12\0\0mzz"));
     assert_eq!(writer.finish(), golden);
 
+    // All tiles are here: one byte for their number, and no places.
+    let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 2), None);
+    writer.push_tile(0, b"m", b"zz", b"");
+    writer.push_tile(1, b"", b"", b"y");
+    let mut golden = vec![0xa3, 1, 33, 0x34, 0x12, 1, 1, 2, 0, 0, 0, 1];
+    golden.extend(crc16(&golden));
+    golden.extend(*b"mzz");
+    golden.extend(crc16(b"\x34\x12\0\0mzz"));
+    golden.extend(*b"y");
+    golden.extend(crc16(b"\x34\x12\x01\0y"));
+    assert_eq!(writer.finish(), golden);
+
+    let recovery = FrameHeader {
+        reference_number: 0x1201,
+        ..header(FrameType::Recovery, 1)
+    };
+    let recovery = AccessUnitWriter::new(recovery, None).finish();
+    assert_eq!(
+        recovery[..9],
+        [0xa3, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
+    );
+
     let key = AccessUnitWriter::new(header(FrameType::Key, 1), Some(&example())).finish();
-    assert_eq!(key[..9], [0xa2, 0x10, 33, 0x34, 0x12, 0x33, 0x12, 1, 0]);
-    assert_eq!(key[9..9 + SequenceHeader::SIZE], example().write());
+    assert_eq!(key[..7], [0xa3, 0x10, 33, 0x34, 0x12, 0x80, 0]);
+    assert_eq!(key[7..7 + SequenceHeader::SIZE], example().write());
 }
 
 #[test]
@@ -184,23 +207,22 @@ fn the_flags_are_these() {
 }
 
 #[test]
-fn a_skipped_frame_is_thirteen_bytes() {
+fn a_skipped_frame_is_seven_bytes() {
     let data = AccessUnitWriter::new(header(FrameType::Skip, 0), None).finish();
-    assert_eq!(data.len(), 13);
+    assert_eq!(data.len(), 7);
     assert!(AccessUnit::parse(&data).unwrap().is_whole());
 }
 
 #[test]
 fn lengths_cannot_ask_for_memory() {
     // A directory that promises gigabytes: nothing is allocated, all tiles are cut off.
-    let mut data = vec![0xa2, 1, 33, 0, 0, 0, 0, 128, 128];
+    let mut data = vec![0xa3, 1, 33, 0, 0, 127];
     for _ in 0..128 {
-        push_varint(&mut data, 0);
         for _ in 0..3 {
             push_varint(&mut data, MAX_PART.into());
         }
     }
-    data.extend(crc32(&data).to_le_bytes());
+    data.extend(crc16(&data).to_le_bytes());
     let unit = AccessUnit::parse(&data).unwrap();
     assert!(
         unit.tiles
@@ -208,7 +230,7 @@ fn lengths_cannot_ask_for_memory() {
             .all(|t| matches!(t, Err(e) if e.fault == TileFault::Truncated))
     );
     // One more, and the length itself is refused.
-    let mut data = vec![0xa2, 1, 33, 0, 0, 0, 0, 1, 1, 0];
+    let mut data = vec![0xa3, 1, 33, 0, 0, 0];
     push_varint(&mut data, u64::from(MAX_PART) + 1);
     data.extend([0, 0, 0, 0, 0, 0]);
     assert!(matches!(
