@@ -19,8 +19,8 @@ typedef struct {
   u32 which;         // blocks that settle: 0 all, 1 the even ones of a chessboard, 2 the odd ones
   // What a squared error of 1 is worth, in bits. A small error costs `lasting` times what it is worth; one above
   // `knee` grows by its logarithm; below `skip_at` a block is taken to be skipped, above `divide_from` it may be
-  // divided.
-  float per_bit, lasting, knee, skip_at, divide_from;
+  // divided, which costs `division` beyond the bits of its parts.
+  float per_bit, lasting, knee, skip_at, divide_from, division;
   i32 taps[32]; // by fraction
 } CodecMotion;
 
@@ -431,7 +431,7 @@ KERNEL(codec_divide, CodecMotion) {
         limit_cost = motion_value(&a, squares) + flag + price_candidate(&a, skip, contexts.merged, &c, i);
     float slope = motion_slope(&a, squares);
     float bits = flag + price_merge(&a, skip, contexts.merged, c.unrest, 0) +
-                 price_divided(&a, contexts.divided, 1);
+                 price_divided(&a, contexts.divided, 1) + a.division;
     u32 all = 0, taken = 0;
     for (u32 i = 0; i < 4; i++) {
       i32 px = (i32)(2 * x + i % 2), py = (i32)(2 * row + i / 2);

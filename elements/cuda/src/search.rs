@@ -48,6 +48,8 @@ pub struct Worth {
     pub skip_at: f32,
     /// Above this it may be divided.
     pub divide_from: f32,
+    /// What dividing it costs beyond the bits of its parts.
+    pub division: f32,
 }
 
 /// What all steps at full size read.
@@ -203,7 +205,7 @@ impl Search {
             .address(tensor("the prices", given.prices, 4 * PRICES as u64, 4)?)
             .u32s(&[self.luma.width, self.luma.rows, given.tile_rows, which])
             .f32s(&[worth.per_bit, worth.lasting, worth.knee])
-            .f32s(&[worth.skip_at, worth.divide_from]);
+            .f32s(&[worth.skip_at, worth.divide_from, worth.division]);
         let args = (given.taps.iter()).fold(args, |args, tap| args.i32((*tap).into()));
         let (entry, size) = match step {
             Step::Start => ("codec_start", 16),
@@ -260,6 +262,7 @@ mod tests {
                 knee: 50.0,
                 skip_at: 60.0,
                 divide_from: 10.0,
+                division: 5.0,
             },
             taps: &[0; TAPS],
         };

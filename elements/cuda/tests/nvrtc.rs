@@ -161,6 +161,7 @@ fn launches() -> HashMap<&'static str, usize> {
             knee: 50.0,
             skip_at: 60.0,
             divide_from: 10.0,
+            division: 5.0,
         },
         taps: &[0; 32],
     };

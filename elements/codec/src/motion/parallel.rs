@@ -12,7 +12,7 @@
 use super::code::Prices;
 use super::interpolate::luma_block;
 use super::plane::Plane;
-use super::search::{DIVIDE_FROM, Value};
+use super::search::{DIVIDE_FROM, DIVISION, Value};
 use super::{BLOCK, Candidates, MAX_VECTOR, PART, Vector, parts};
 use rayon::prelude::*;
 
@@ -389,7 +389,8 @@ impl Steps<'_> {
         let slope = self.value.slope(squares);
         let mut bits = flag
             + self.prices.merge(skip, merged, candidates.unrest(), false)
-            + self.prices.divided(divided, true);
+            + self.prices.divided(divided, true)
+            + DIVISION;
         let (mut all, mut taken) = (0, 0);
         for i in 0..4 {
             let (px, py) = (2 * x + i % 2, 2 * row + i / 2);

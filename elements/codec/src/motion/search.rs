@@ -323,7 +323,7 @@ const SKIP_AT: f32 = 60.0;
 /// Error from which it is tried whether four vectors are better than one.
 pub(super) const DIVIDE_FROM: f32 = 10.0;
 /// What four vectors cost beyond their own bits: those of the neighbours and of the next frames become dearer.
-const DIVISION: f32 = 5.0;
+pub(super) const DIVISION: f32 = 5.0;
 /// What the approximate quarter positions seem to cost more than the best, in bits, leaves no doubt.
 const DOUBT: f32 = 2.0;
 /// A difference to the median takes no fewer bits than this, hardly ever.
@@ -347,6 +347,7 @@ impl Value {
             knee: KNEE,
             skip_at: SKIP_AT,
             divide_from: DIVIDE_FROM,
+            division: DIVISION,
         }
     }
 
