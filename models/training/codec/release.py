@@ -162,10 +162,11 @@ At equal Y-PSNR by content (clips): {by_class}.
 """
 
 
-def manifest_entries(known):
-    """What the manifest says of one network's files."""
-    tier, stem = codec.TIERS[known["props"]["aicodec.tier"]], export.stem(known["props"]["aicodec.tier"])
-    training = {"steps": int(known["props"]["aicodec.steps"]), "minutes": known["minutes"], "data": DATA, "log": f"{stem}.log.csv"}
+def manifest_entries(known, stem):
+    """What the manifest says of one network's files, whose names begin with `stem`."""
+    name = known["props"]["aicodec.tier"]
+    tier, hashes = codec.TIERS[name], {f"{stem}{k.removeprefix(export.stem(name))}": v for k, v in known["files"].items()}
+    training = {"steps": int(known["props"]["aicodec.steps"]), "minutes": known["minutes"], "data": DATA, "log": f"{export.stem(name)}.log.csv"}
     common = "pred_y pred_uv state quality"
     parts = {
         f"{stem}-encode.onnx": ("codec-encode", f"y uv {common} skip", "z sym rec_y rec_uv new_state"),
@@ -174,17 +175,17 @@ def manifest_entries(known):
     }
     files = [
         {
-            "path": name,
-            "sha256": known["files"][name],
+            "path": file,
+            "sha256": hashes[file],
             "kind": kind,
             "inputs": tensors(inputs, tier),
             "outputs": tensors(outputs, tier),
             "licence": "Apache-2.0",
             "training": training,
         }
-        for name, (kind, inputs, outputs) in parts.items()
+        for file, (kind, inputs, outputs) in parts.items()
     ]
-    return with_ten_bits(files, known["files"])
+    return with_ten_bits(files, hashes)
 
 
 def export_runs(args):
@@ -331,8 +332,9 @@ def main():
         with open(facts, "w") as f:
             json.dump(known, f, indent=1)
         with open(os.path.join(args.out, "manifest.json"), "w") as f:
-            own = [known[tier] for tier in reversed(known) if args.tier in ("S", tier)]
-            json.dump({"files": [entry for network in own for entry in manifest_entries(network)]}, f, indent=2)
+            stem = export.stem(args.tier)
+            stems = {args.tier: stem, "K": f"{stem}-key"}
+            json.dump({"files": [entry for tier in reversed(known) for entry in manifest_entries(known[tier], stems[tier])]}, f, indent=2)
             f.write("\n")
     result = verdict = ""
     kept = os.path.join(args.out, "bench.json")

@@ -149,9 +149,14 @@ pub fn model_files(location: &Path) -> Result<Vec<PathBuf>> {
         .iter()
         .find_map(|end| name.strip_suffix(end))
         .filter(|_| !location.is_dir());
+    // As the elements look for them: of a folder, the smallest tier that is there.
+    let there = |stem: &&str| location.join(format!("{stem}decode.onnx")).is_file();
     let (folder, stem) = match stem {
         Some(stem) => (location.parent().unwrap_or(Path::new(".")), stem),
-        None => (location, "s-"),
+        None => {
+            let tier = ["s-", "m-", "l-"].into_iter().find(there);
+            (location, tier.unwrap_or("s-"))
+        }
     };
     let named = |kind: &str| {
         ["encode.onnx", "decode.onnx", "tables.bin"]

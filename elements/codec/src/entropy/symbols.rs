@@ -301,7 +301,7 @@ fn z_context(shape: &TileShape, z: &[i8], channel: usize, at: usize) -> usize {
         false => 0,
     };
     let before = back(1) + back(2);
-    let left = (at % shape.width64 > 0).then(|| magnitude(channel, at - 1));
+    let left = (!at.is_multiple_of(shape.width64)).then(|| magnitude(channel, at - 1));
     let above = (at >= shape.width64).then(|| magnitude(channel, at - shape.width64));
     let context = match (left, above) {
         (Some(left), Some(above)) => (left + above + 2 * before + 1) / 3,

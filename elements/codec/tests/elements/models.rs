@@ -249,3 +249,32 @@ fn the_built_in_model_works() {
     pipeline.set_state(gst::State::Null).unwrap();
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
 }
+
+#[test]
+fn the_larger_tier_comes_back_and_says_what_it_is() {
+    init();
+    let folder = model().with_file_name("codec-m");
+    let info = info(gst_video::VideoFormat::I420, 96, 80);
+    let line = format!("aicodecenc model-location=\"{}\"", folder.display());
+    let mut sender = gst_check::Harness::new_parse(&line);
+    sender.set_sink_caps_str("video/x-aicodec, stream-format=frame");
+    sender.set_src_caps(info.to_caps().unwrap());
+    // One of the files stands for the folder, too.
+    let file = folder.join("m-decode.onnx");
+    let line = format!("aicodecdec model-location=\"{}\"", file.display());
+    let mut receiver = gst_check::Harness::new_parse(&line);
+    for frame in 0..3 {
+        let picture = scene(96, 80, frame);
+        sender.push(buffer(&picture, &info, frame)).unwrap();
+        let unit = sender.pull().unwrap();
+        if frame == 0 {
+            let caps = sender.sinkpad().unwrap().current_caps().unwrap();
+            let profile = caps.structure(0).unwrap().get::<String>("profile");
+            assert_eq!(profile.as_deref(), Ok("m"));
+            receiver.set_src_caps(caps);
+        }
+        receiver.push(unit).unwrap();
+        let psnr = psnr(&read(&receiver.pull().unwrap(), &info), &picture);
+        assert!(psnr > 28.0, "frame {frame}: {psnr} dB");
+    }
+}
