@@ -55,7 +55,7 @@ def with_ten_bits(files, hashes):
             continue
         out.append(entry)
         name = entry["path"].replace(".onnx", "10.onnx")
-        if name in hashes:
+        if name != entry["path"] and name in hashes:
             deep = json.loads(json.dumps(entry)) | {"path": name, "sha256": hashes[name]}
             for port in deep["inputs"] + deep["outputs"]:
                 if port["name"] in export.PICTURES:
