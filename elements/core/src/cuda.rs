@@ -12,7 +12,8 @@
 //! Who waits for whom: an element's work on a frame, from the first kernel over the model's run to the
 //! last kernel, goes to the one stream of its engine, in the order of the calls. GStreamer's memory has
 //! no way (in 1.22) to pass a stream on, so [`DeviceFrame::finish`] waits before the frame leaves the
-//! element: once a frame, and nowhere else.
+//! element: once a frame, and nowhere else. An element that has other things to do meanwhile leaves the
+//! wait to another thread ([`DeviceFrame::leave`]).
 
 #![allow(unsafe_code)] // GStreamer's CUDA library is C without a binding
 
@@ -20,12 +21,12 @@ use std::{
     collections::BTreeMap,
     ffi::{CStr, c_uint},
     marker::PhantomData,
-    sync::{Arc, LazyLock, Mutex},
+    sync::{Arc, LazyLock, Mutex, OnceLock},
 };
 
 use aivideo_cuda::{
     Area, Memory,
-    device::{Buffer, DeviceError, Gpu, Owner},
+    device::{Buffer, DeviceError, Gpu, Mark, Owner},
     gstcuda::{GstCuda, GstCudaError, MAP_CUDA, Object},
     picture::{Component, Frame, Picture, Samples},
 };
@@ -100,6 +101,8 @@ pub enum CudaError {
     Map,
     #[error("the planes of the frame do not lie in its memory as its caps say")]
     Layout,
+    #[error("the GPU did not do its work on a frame: {0}")]
+    Work(String),
 }
 
 /// A GPU's primary context as GStreamer has it, for all elements of the process.
@@ -629,21 +632,42 @@ impl DeviceFrame<'_> {
         Self::finish_all([self])
     }
 
+    /// Ends the mapping without waiting for what was started for the frame.
+    ///
+    /// # Safety
+    /// The frame's memory must be held, and used by nobody else, until [`Work::wait`] has returned or the work
+    /// was dropped.
+    pub unsafe fn leave(mut self) -> Result<Work, CudaError> {
+        self.give_back()?;
+        let mark = self.gpu.mark()?;
+        self.waited = true;
+        Ok(Work {
+            mark,
+            outcome: OnceLock::new(),
+        })
+    }
+
+    /// Starts the copy back to memory of another context.
+    fn give_back(&self) -> Result<(), CudaError> {
+        if let (Some((border, owner)), Access::Change) = (&self.border, self.access) {
+            let from = Memory {
+                bytes: self.memory.bytes,
+                ..border.memory()
+            };
+            // SAFETY: the frame is mapped or held by who promised it, until this was waited for. The copy
+            // is freed, when it is, in the order of the stream.
+            unsafe {
+                self.gpu
+                    .copy((from, self.gpu.owner()), (self.memory, *owner))
+            }?;
+        }
+        Ok(())
+    }
+
     /// Waits for several frames of one stream at once.
     pub fn finish_all<const N: usize>(mut frames: [Self; N]) -> Result<(), CudaError> {
         for frame in &frames {
-            if let (Some((border, owner)), Access::Change) = (&frame.border, frame.access) {
-                let from = Memory {
-                    bytes: frame.memory.bytes,
-                    ..border.memory()
-                };
-                // SAFETY: the frame is mapped, and the copy held, until the stream was waited for.
-                unsafe {
-                    frame
-                        .gpu
-                        .copy((from, frame.gpu.owner()), (frame.memory, *owner))
-                }?;
-            }
+            frame.give_back()?;
         }
         if let Some(frame) = frames.first() {
             frame.gpu.synchronize()?;
@@ -652,6 +676,36 @@ impl DeviceFrame<'_> {
             frame.waited = true;
         }
         Ok(())
+    }
+}
+
+/// What a GPU still has to do for a frame.
+pub struct Work {
+    mark: Mark,
+    outcome: OnceLock<Option<String>>,
+}
+
+impl Work {
+    /// Waits for it. Of several threads that do, one asks the driver, once.
+    pub fn wait(&self) -> Result<(), CudaError> {
+        let outcome = self
+            .outcome
+            .get_or_init(|| self.mark.wait().err().map(|err| err.to_string()));
+        match outcome {
+            None => Ok(()),
+            Some(error) => Err(CudaError::Work(error.clone())),
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        // Whoever has waited knows.
+        if self.outcome.get().is_none()
+            && let Err(err) = self.wait()
+        {
+            gst::error!(CAT, "Waiting for the GPU: {err}");
+        }
     }
 }
 

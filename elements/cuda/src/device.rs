@@ -10,8 +10,8 @@ use std::{
 };
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr, DriverError, result,
-    sys,
+    CudaContext, CudaEvent, CudaFunction, CudaModule, CudaSlice, CudaStream, DevicePtr,
+    DriverError, result, sys,
 };
 use cudarc::nvrtc::Ptx;
 
@@ -58,6 +58,16 @@ impl Buffer {
 /// A context of the driver: what memory belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner(usize);
+
+/// A place in what was started on a GPU's stream, which any thread can wait for.
+pub struct Mark(CudaEvent);
+
+impl Mark {
+    /// Waits for what was started before it.
+    pub fn wait(&self) -> Result<(), DeviceError> {
+        Ok(self.0.synchronize()?)
+    }
+}
 
 /// A GPU's primary context (ONNX Runtime's, too), one stream, and the kernels, each compiled when the process
 /// first uses it.
@@ -282,6 +292,13 @@ impl Gpu {
     /// Waits for all that was started.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
         Ok(self.stream.synchronize()?)
+    }
+
+    /// Marks what was started until now, to wait for that alone.
+    pub fn mark(&self) -> Result<Mark, DeviceError> {
+        // Whoever waits sleeps: others need the processor.
+        let flags = sys::CUevent_flags::CU_EVENT_BLOCKING_SYNC;
+        Ok(Mark(self.stream.record_event(Some(flags))?))
     }
 
     fn nvrtc(&self) -> Result<&Nvrtc, DeviceError> {

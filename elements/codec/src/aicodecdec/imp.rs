@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::Request;
+use super::sender::{Outbox, Sender};
 use crate::bitstream::{FrameType, SequenceHeader};
 use crate::coder::decoder::KERNELS;
 use crate::coder::{CodecError, DecodeNet, Decoded, Decoder, ModelFiles};
 use crate::element::{AnyPicture, all_formats, formats, message};
-use aivideo_core::cuda::{self, Access, Card, CudaError, Frames, Place};
+use aivideo_core::cuda::{self, Access, Card, CudaError, Frames, Place, Work};
 use aivideo_core::element::lock;
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
@@ -14,7 +15,7 @@ use gst_video::subclass::prelude::*;
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "aicodecdec",
         gst::DebugColorFlags::empty(),
@@ -155,6 +156,12 @@ pub struct AiCodecDec {
     loaded: Mutex<Option<Loaded>>,
     state: Mutex<Option<State>>,
     totals: Mutex<Totals>,
+    /// Where frames can be made in a GPU's memory.
+    sender: Mutex<Option<Sender>>,
+    /// Held, inside of the stream's lock, while a frame is sent.
+    sending: Mutex<()>,
+    /// What the last frame that was sent behind the streaming thread's back met with.
+    flow: Mutex<Option<gst::FlowError>>,
 }
 
 /// Frames that are made in a GPU's memory.
@@ -403,8 +410,11 @@ impl AiCodecDec {
         decoded
     }
 
-    /// Writes the picture into the frame's output buffer.
-    fn fill(&self, frame: &mut gst_video::VideoCodecFrame<'_>) -> Result<(), gst::ErrorMessage> {
+    /// Writes the picture into the frame's output buffer, or has a GPU do so: then its work is given.
+    fn fill(
+        &self,
+        frame: &mut gst_video::VideoCodecFrame<'_>,
+    ) -> Result<Option<Work>, gst::ErrorMessage> {
         let mut guard = lock(&self.state);
         let state = guard.as_mut();
         let Some(State {
@@ -422,8 +432,11 @@ impl AiCodecDec {
             .output_buffer_mut()
             .ok_or_else(|| gst::error_msg!(gst::ResourceError::Write, ("no output buffer")))?;
         match &mut output.way {
-            Way::Host(picture) => fill_on_host(decoder, picture, buffer, &output.info),
-            Way::Device(frames) => fill_on_device(decoder, frames, buffer, &output.info),
+            Way::Host(picture) => {
+                fill_on_host(decoder, picture, buffer, &output.info)?;
+                Ok(None)
+            }
+            Way::Device(frames) => fill_on_device(decoder, frames, buffer, &output.info).map(Some),
         }
     }
 
@@ -530,6 +543,11 @@ impl AiCodecDec {
             input: None,
             output: None,
         });
+        *lock(&self.sender) = match frames {
+            Some(_) => Some(self.start_sender()?),
+            None => None,
+        };
+        *lock(&self.flow) = None;
         *lock(&self.loaded) = Some(Loaded { net, frames });
         *lock(&self.totals) = Totals::default();
         *lock(&self.requested) = Requested::default();
@@ -561,14 +579,14 @@ fn fill_on_host(
         .map_err(|e| gst::error_msg!(gst::StreamError::Format, ("{e}")))
 }
 
-/// Writes the last picture into a frame in the GPU's memory, and waits for it.
+/// Has the last picture written into a frame in the GPU's memory, which must be held until that is done.
 #[allow(unsafe_code)] // the GPU uses the frame's memory
 fn fill_on_device(
     decoder: &Decoder,
     frames: &mut Frames,
     buffer: &mut gst::BufferRef,
     info: &gst_video::VideoInfo,
-) -> Result<(), gst::ErrorMessage> {
+) -> Result<Work, gst::ErrorMessage> {
     let failed =
         |error: CudaError| gst::error_msg!(gst::ResourceError::Write, ("a frame: {error}"));
     let frame = frames
@@ -582,9 +600,104 @@ fn fill_on_device(
         )
     })?;
     // SAFETY: the frame is mapped for the stream of the network at work until that was waited for, by
-    // `finish` or by dropping it.
+    // dropping it, or held until its work was.
     unsafe { decoder.show(&picture) }.map_err(|e| message(&e))?;
-    frame.finish().map_err(failed)
+    // SAFETY: the base class holds the frame until it is sent or let go, both after its work was waited for.
+    unsafe { frame.leave() }.map_err(failed)
+}
+
+impl AiCodecDec {
+    fn start_sender(&self) -> Result<Sender, gst::ErrorMessage> {
+        let element = self.obj().downgrade();
+        let sender = Sender::new(move |outbox| match element.upgrade() {
+            Some(element) => element.imp().send(outbox),
+            None => outbox.clear(),
+        });
+        sender.map_err(|error| {
+            gst::error_msg!(
+                gst::ResourceError::Failed,
+                ("no thread could be started to send frames: {error}")
+            )
+        })
+    }
+
+    /// Sends the frame that is on its way, once the GPU has made it. Whichever thread comes here has the lock of
+    /// the stream while it takes the frame and sends it, and none while it waits.
+    fn send(&self, outbox: &Outbox) {
+        let Some((number, work)) = outbox.first() else {
+            return;
+        };
+        let made = work.wait();
+        let obj = self.obj();
+        // Its lock is the stream's, and is held until it is dropped.
+        let Some(_held) = obj.frame(number as i32) else {
+            // The base class knows it no more.
+            outbox.take(&work);
+            return;
+        };
+        let _sending = lock(&self.sending);
+        // Another thread may have sent it, or a flush was in between.
+        if !outbox.take(&work) {
+            return;
+        }
+        let Some(frame) = obj.frame(number as i32) else {
+            return;
+        };
+        let sent = match made {
+            Ok(()) => obj.finish_frame(frame),
+            Err(error) => {
+                obj.release_frame(frame);
+                self.post_error_message(gst::error_msg!(
+                    gst::ResourceError::Write,
+                    ("a frame: {error}")
+                ));
+                Err(gst::FlowError::Error)
+            }
+        };
+        if let Err(error) = sent {
+            *lock(&self.flow) = Some(error);
+        }
+    }
+
+    /// Waits for the frame that is on its way, and sends it.
+    fn send_begun(&self) {
+        let outbox = lock(&self.sender).as_ref().map(Sender::outbox);
+        if let Some(outbox) = outbox {
+            self.send(&outbox);
+        }
+        // Another thread may be about to.
+        drop(lock(&self.sending));
+    }
+
+    /// The same, with what it met with.
+    fn finish_begun(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.send_begun();
+        match lock(&self.flow).take() {
+            Some(error) => Err(error),
+            None => Ok(gst::FlowSuccess::Ok),
+        }
+    }
+
+    /// Has the frame sent when the GPU has made it.
+    fn send_later(
+        &self,
+        frame: gst_video::VideoCodecFrame<'_>,
+        work: Work,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        match lock(&self.sender).as_ref() {
+            Some(sender) => sender.give(frame.system_frame_number(), work),
+            None => {
+                drop(work);
+                self.obj().release_frame(frame);
+                self.post_error_message(gst::error_msg!(
+                    gst::CoreError::StateChange,
+                    ("stopped while decoding")
+                ));
+                return Err(gst::FlowError::Error);
+            }
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
 }
 
 impl AiCodecDec {
@@ -614,6 +727,9 @@ impl AiCodecDec {
 
 impl VideoDecoderImpl for AiCodecDec {
     fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        let sender = lock(&self.sender).take();
+        // It waits for its thread: outside of the locks.
+        drop(sender);
         let state = lock(&self.state).take();
         let loaded = lock(&self.loaded).take();
         // The last user of a model waits for its thread: outside of the locks.
@@ -650,7 +766,14 @@ impl VideoDecoderImpl for AiCodecDec {
         mut frame: gst_video::VideoCodecFrame,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let obj = self.obj();
-        let decoded = match self.decode(&frame) {
+        // A GPU may be at work on the frame before meanwhile. That one goes when this one's symbols are decoded
+        // and its making was started, and before this one takes a frame of the pool.
+        let decoded = self.decode(&frame);
+        if let Err(error) = self.finish_begun() {
+            obj.release_frame(frame);
+            return Err(error);
+        }
+        let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(error) => return self.refuse(frame, &error),
         };
@@ -659,11 +782,14 @@ impl VideoDecoderImpl for AiCodecDec {
             return Err(error);
         }
         obj.allocate_output_frame(&mut frame, None)?;
-        if let Err(message) = self.fill(&mut frame) {
-            obj.release_frame(frame);
-            self.post_error_message(message);
-            return Err(gst::FlowError::Error);
-        }
+        let work = match self.fill(&mut frame) {
+            Ok(work) => work,
+            Err(message) => {
+                obj.release_frame(frame);
+                self.post_error_message(message);
+                return Err(gst::FlowError::Error);
+            }
+        };
         if decoded.intact {
             *lock(&self.requested) = Requested::default();
         } else {
@@ -687,7 +813,16 @@ impl VideoDecoderImpl for AiCodecDec {
                 imp = self,
                 "frame {number}: tiles {tiles:?} are damaged or missing"
             );
-            obj.finish_frame(frame)?;
+            match work {
+                // The error is told behind the frame.
+                Some(work) => {
+                    self.send_later(frame, work)?;
+                    self.finish_begun()?;
+                }
+                None => {
+                    obj.finish_frame(frame)?;
+                }
+            }
             return gst_video::video_decoder_error!(
                 obj,
                 1,
@@ -695,10 +830,18 @@ impl VideoDecoderImpl for AiCodecDec {
                 ["frame {number}: tiles {tiles:?} are damaged or missing: concealed"]
             );
         }
-        obj.finish_frame(frame)
+        match work {
+            Some(work) => self.send_later(frame, work),
+            None => obj.finish_frame(frame),
+        }
     }
 
     fn flush(&self) -> bool {
+        let outbox = lock(&self.sender).as_ref().map(Sender::outbox);
+        if let Some(outbox) = outbox {
+            outbox.clear();
+        }
+        *lock(&self.flow) = None;
         if let Some(state) = lock(&self.state).as_mut() {
             state.decoder.restart();
         }
@@ -707,15 +850,26 @@ impl VideoDecoderImpl for AiCodecDec {
     }
 
     fn finish(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
-        // Nothing is held back.
-        Ok(gst::FlowSuccess::Ok)
+        // The last one may be on its way.
+        self.finish_begun()
     }
 
     fn drain(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
-        Ok(gst::FlowSuccess::Ok)
+        self.finish_begun()
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        // What comes behind a frame stays there: not all of it is kept for the next frame by the base class.
+        if event.is_serialized() && event.type_() != gst::EventType::FlushStop {
+            self.send_begun();
+        }
+        self.parent_sink_event(event)
     }
 
     fn sink_query(&self, query: &mut gst::QueryRef) -> bool {
+        if query.is_serialized() {
+            self.send_begun();
+        }
         self.answer(query) || self.parent_sink_query(query)
     }
 

@@ -14,7 +14,7 @@
 #![allow(unsafe_code)] // counters of C libraries
 
 use std::{
-    ffi::{CString, OsStr, c_char},
+    ffi::{CString, OsStr, c_char, c_int},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -168,6 +168,16 @@ fn count(library: &str, function: &[u8], name: &str) -> u64 {
 /// `blocks` of memory that there are, and `allocations` that were made.
 pub fn driver(name: &str) -> u64 {
     count("libcuda.so.1", b"fake_cuda_count\0", name)
+}
+
+/// Has nobody who waits for a stream or an event get on until it is called with `false`.
+pub fn hold(hold: bool) {
+    // SAFETY: as in `count`.
+    unsafe {
+        let library = Library::new("libcuda.so.1").expect("the stand-in is loaded");
+        let function = library.get::<unsafe extern "C" fn(c_int)>(b"fake_cuda_hold\0");
+        function.expect("it is the stand-in")(hold.into());
+    }
 }
 
 /// What ONNX Runtime did on its "GPU": `unwaited-runs`, `waited-runs`, `graph-runs`.
