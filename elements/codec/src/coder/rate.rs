@@ -98,6 +98,8 @@ const HARD: (f64, f64) = (0.87, 1.13);
 /// Ten seconds get filler below this.
 const LONG_LOW: f64 = 0.96;
 const LONG: usize = 10;
+/// Seconds from the first frame on that are held to it already.
+const LONG_FROM: usize = 3;
 /// A frame needs at least this part of its share: what is planned must leave it.
 const LEAST_SHARE: f64 = 0.3;
 /// One that leaves less than this to each of those after it is coded again.
@@ -462,9 +464,12 @@ impl RateControl {
         for (k, sum) in windows.iter().enumerate().skip(unknown) {
             even = even.max((HARD.0 - sum) / (k + 1) as f64);
         }
-        if self.history.len() + 1 >= LONG * self.window {
-            let newest = self.history.iter().rev().take(LONG * self.window - 1);
-            least = least.max((LONG_LOW - 0.005) * LONG as f64 - newest.sum::<f64>());
+        // Ten seconds, and what may become the beginning of ten: one frame alone could not make up for all of it.
+        let frames = (self.history.len() + 1).min(LONG * self.window);
+        if frames >= LONG_FROM * self.window {
+            let newest = self.history.iter().rev().take(frames - 1).sum::<f64>();
+            let seconds = frames as f64 / self.window as f64;
+            least = least.max((LONG_LOW - 0.005) * seconds - newest);
         }
         Limits {
             most,
