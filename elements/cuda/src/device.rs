@@ -55,6 +55,14 @@ impl Buffer {
     }
 }
 
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // The slice is freed in the context that is current, which on another element's thread is none or another's.
+        // Where it cannot be made current, freeing fails in the same way, and cudarc keeps that for its next call.
+        let _ = self.slice.context().bind_to_thread();
+    }
+}
+
 /// A context of the driver: what memory belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner(usize);
