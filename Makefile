@@ -51,10 +51,11 @@ test-hybrid: bootstrap ## the hybrid profile with svtav1enc (needs GStreamer 1.2
 bench: build ## speed of each element, and its overhead over the bare call
 	@set -e; . ./env.sh; target/release/aivideo bench
 
-check: bootstrap ## formatting and lints, warnings denied
+check: bootstrap ## formatting and lints, warnings denied; the fuzz targets compile
 	@set -e; . ./env.sh; \
 	cargo fmt --all --check; \
-	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo clippy --release --workspace --all-targets -- -D warnings; \
+	cargo check --manifest-path fuzz/Cargo.toml --bins
 
 deny: bootstrap ## licences and advisories of the dependencies (needs cargo-deny)
 	@set -e; . ./env.sh; \

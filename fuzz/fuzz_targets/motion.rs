@@ -22,7 +22,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     code::decode_tile(width, &again, &mut same.vectors, &mut same.skip).expect("own stream");
     assert_eq!(field, same);
     let samples = width * height * 256;
-    let reference = Reference::new(width * 16, height * 16);
+    let reference = Reference::<u8>::new(width * 16, height * 16);
     compensate(
         &reference,
         &field,
