@@ -225,6 +225,7 @@ class Steady:
         self.limit, self.usual, self.seen, self.refused = limit, 0.0, 0, 0
 
     def memory(self):
+        """What a later start needs to know."""
         return {"usual": self.usual, "seen": self.seen, "refused": self.refused}
 
     def takes(self, norm):
@@ -329,7 +330,7 @@ def worker(rank, args):
     optimiser = Optimiser(net, args.lr, args.muon)
     step, progress, spent = 0, 0.0, 0.0
     schedule = Schedule(args.steps, args.hours)
-    steady = Steady(args.spike)
+    steady, best = Steady(args.spike), math.inf
     path = os.path.join(args.run, "last.pt")
     if os.path.exists(path):
         saved = torch.load(path, map_location=device, weights_only=False)
@@ -338,6 +339,7 @@ def worker(rank, args):
         optimiser.load_state_dict(saved["optimiser"])
         step, spent = saved["step"], saved["spent"]
         vars(steady).update(saved.get("steady", {}))
+        best = saved.get("best", best)
         # A larger budget than last time goes on from a place further back in the schedule.
         schedule.begin = saved.get("cycle", schedule.begin)
         if args.again is not None and not (schedule.begin[0] == args.again and spent > schedule.begin[1]):
@@ -353,7 +355,6 @@ def worker(rank, args):
 
         calibrate(net, segments)
         ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
-    best = math.inf
     held = None
     if rank == 0:
         try:
@@ -475,6 +476,7 @@ def worker(rank, args):
                     "tier": args.tier,
                     "seed": args.seed,
                     "steady": steady.memory(),
+                    "best": best,
                 },
             )
     if args.workers > 1:

@@ -911,15 +911,14 @@ impl VideoEncoderImpl for AiCodecEnc {
         &self,
         input: &gst_video::VideoCodecState<'static, gst_video::video_codec_state::Readable>,
     ) -> Result<(), gst::LoggableError> {
-        // Frames of the format before go first.
-        if self.finish_written().is_err() {
+        // Frames of the format before go first. What went wrong was posted; a downstream that takes none says so again.
+        if let Err(error) = self.finish_and_learn() {
             gst::debug!(
                 CAT,
                 imp = self,
-                "frames before the new format are not taken"
+                "frames before the new format are not taken: {error:?}"
             );
         }
-        self.learn();
         let settings = lock(&self.settings).clone();
         let (net, on_gpu) = lock(&self.loaded)
             .as_ref()
