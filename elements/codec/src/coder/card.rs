@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What encoder and decoder share where pictures lie in the memory of the GPU that their networks run on.
 
-#![allow(unsafe_code)] // filling memory of the GPU
+#![allow(unsafe_code)] // starting kernels, copies and filling memory of the GPU
 
-use super::CodecError;
 use super::depth::Depth;
+use super::{CodecError, Picture};
+use crate::bitstream::LONG_TERM_SLOTS;
 use crate::loop_filter::{CLASSES, Filters, SETS, TAPS};
 use crate::motion::{PART, Sample, interpolate};
 use aivideo_core::engine::{DeviceTensor, ElementType, Engine};
@@ -13,6 +14,7 @@ use aivideo_cuda::loop_filter::{self, SET_BYTES};
 use aivideo_cuda::motion::Interpolation;
 use aivideo_cuda::picture::Planes;
 use aivideo_cuda::{Launch, Memory};
+use std::sync::Arc;
 
 const _: () = assert!(SET_BYTES == (2 * CLASSES * TAPS) as u64 && loop_filter::SETS == SETS as u64);
 
@@ -109,6 +111,122 @@ impl Made {
     }
 }
 
+/// Where the pictures and states of a stream are: of two, a frame reads one and writes the other; others are kept. All
+/// that happens to them is started on one stream, that of the network of frames that are not key frames.
+pub(super) struct Store {
+    pub size: Size,
+    engine: Engine,
+    gpu: Arc<Gpu>,
+    frames: [Made; 2],
+    /// Which of them is the last frame.
+    last: usize,
+    kept: [Option<Made>; LONG_TERM_SLOTS],
+}
+
+impl Store {
+    /// On the GPU of this engine.
+    pub fn new(engine: &Engine, size: Size, channels: usize) -> Result<Self, CodecError> {
+        let made = || Made::new(engine, size, channels);
+        Ok(Self {
+            size,
+            gpu: gpu_of(engine)?.clone(),
+            frames: [made()?, made()?],
+            last: 0,
+            kept: Default::default(),
+            engine: engine.clone(),
+        })
+    }
+
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    pub fn start(&self, launch: &Launch) -> Result<(), CodecError> {
+        // SAFETY: launchers are given this stream's memory, which is freed, when it is, in the order of the
+        // stream, that of the key frames' network, which the owner's `drop` waits for, and a frame's, which lives
+        // until it was waited for.
+        unsafe { self.gpu.start(launch) }?;
+        Ok(())
+    }
+
+    pub fn copy(&self, from: Memory, to: Memory) -> Result<(), CodecError> {
+        let own = |memory| (memory, self.gpu.owner());
+        // SAFETY: as in `start`.
+        unsafe { self.gpu.copy(own(from), own(to)) }?;
+        Ok(())
+    }
+
+    pub fn fill_zero(&self, memory: Memory) -> Result<(), CodecError> {
+        // SAFETY: as in `start`.
+        unsafe { self.gpu.fill(0, memory) }?;
+        Ok(())
+    }
+
+    pub fn copy_frame(&self, from: &Made, to: &Made) -> Result<(), CodecError> {
+        for (from, to) in from.tensors().into_iter().zip(to.tensors()) {
+            self.copy(from.memory(), to.memory())?;
+        }
+        Ok(())
+    }
+
+    /// Both frames; the number of the last is [`Store::turn`].
+    pub fn frames(&self) -> &[Made; 2] {
+        &self.frames
+    }
+
+    pub fn turn(&self) -> usize {
+        self.last
+    }
+
+    pub fn last(&self) -> &Made {
+        &self.frames[self.last]
+    }
+
+    /// The one that the next frame is written to: the frame before the last.
+    pub fn next(&self) -> &Made {
+        &self.frames[1 - self.last]
+    }
+
+    /// The next frame has been started.
+    pub fn advance(&mut self) {
+        self.last = 1 - self.last;
+    }
+
+    pub fn reset_state(&self) -> Result<(), CodecError> {
+        self.fill_zero(self.last().state.memory())
+    }
+
+    /// What is kept there.
+    pub fn kept(&self, slot: usize) -> Option<&Made> {
+        self.kept[slot].as_ref()
+    }
+
+    /// Keeps the last frame there.
+    pub fn keep(&mut self, slot: usize) -> Result<(), CodecError> {
+        let kept = match self.kept[slot].take() {
+            Some(kept) => kept,
+            None => Made::new(&self.engine, self.size, self.last().state.shape()[1])?,
+        };
+        self.copy_frame(self.last(), &kept)?;
+        self.kept[slot] = Some(kept);
+        Ok(())
+    }
+
+    /// Waits for the last picture, and brings it to the host.
+    pub fn download<S: Depth>(&self) -> Result<Picture<S>, CodecError> {
+        let samples = |tensor: &DeviceTensor| -> Result<Vec<S>, CodecError> {
+            Ok(S::of_bytes(self.gpu.download(tensor.buffer())?))
+        };
+        let last = &self.last().picture;
+        Ok(Picture {
+            width: self.size.width,
+            height: self.size.height,
+            y: samples(&last.y)?,
+            uv: samples(&last.uv)?,
+        })
+    }
+}
+
 pub(super) fn state(
     engine: &Engine,
     size: Size,
@@ -119,7 +237,7 @@ pub(super) fn state(
 }
 
 /// The GPU that a network runs on.
-pub(super) fn gpu_of(engine: &Engine) -> Result<&std::sync::Arc<Gpu>, CodecError> {
+pub(super) fn gpu_of(engine: &Engine) -> Result<&Arc<Gpu>, CodecError> {
     engine.gpu().ok_or_else(|| {
         CodecError::Device("the network runs on the CPU: device=cuda is needed".to_owned())
     })

@@ -9,20 +9,19 @@
 #![allow(unsafe_code)] // starting kernels and copies
 
 use super::Coded;
-use crate::bitstream::LONG_TERM_SLOTS;
-use crate::coder::card::{self, Made, Pair, Size, state};
+use crate::coder::card::{self, Made, Pair, Size, Store, state};
 use crate::coder::encoder::Timing;
 use crate::coder::layout::{Layout, Tile};
 use crate::coder::{CodecError, DecodeNet, Depth, Picture};
 use crate::loop_filter::Filters;
 use crate::motion::{BLOCK, Field};
 use aivideo_core::engine::{Binding, DeviceTensor, ElementType, Engine};
+use aivideo_cuda::Memory;
 use aivideo_cuda::codec;
 use aivideo_cuda::device::{Buffer, Gpu};
 use aivideo_cuda::loop_filter::{LoopFilter, SET_BYTES};
 use aivideo_cuda::motion;
 use aivideo_cuda::picture::{Frame, Planes};
-use aivideo_cuda::{Launch, Memory};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -156,11 +155,10 @@ impl KeyNetwork {
 
 /// Pictures and state of a stream.
 pub struct Device {
-    size: Size,
+    store: Store,
     network: Network,
     key: Option<KeyNetwork>,
-    frames: [Made; 2],
-    /// From each of the frames to the other.
+    /// From each of the store's frames to the other.
     runs: [Binding; 2],
     /// The luma that the network gives.
     luma: DeviceTensor,
@@ -168,11 +166,8 @@ pub struct Device {
     skip: Buffer,
     filter: LoopFilter,
     bends: Buffer,
-    /// Which of the frames is the last one.
-    last: usize,
     /// The next frame is predicted from the one that is kept there.
     recalled: Option<usize>,
-    kept: [Option<Made>; LONG_TERM_SLOTS],
 }
 
 impl Device {
@@ -194,75 +189,47 @@ impl Device {
             .has_key()
             .then(|| KeyNetwork::new(net.of(true), key_layout, size, &gpu));
         let engine = &network.engine;
-        let made = || Made::new(engine, size, net.channels().state);
-        let frames = [made()?, made()?];
+        let store = Store::new(engine, size, net.channels().state)?;
         let (w, h) = (size.width, size.height);
         let luma = engine.device_tensor([1, 1, h, w], size.element())?;
         let bind = |from: usize| {
-            let (from, to) = (&frames[from], &frames[1 - from]);
+            let (from, to) = (&store.frames()[from], &store.frames()[1 - from]);
             network.bind(&from.state, &luma, &to.picture.uv, &to.state)
         };
         let runs = [bind(0)?, bind(1)?];
         let filter = LoopFilter::new(w as u32, h as u32, bits > 8)?;
         Ok(Self {
-            size,
+            store,
             vectors: gpu.zeros(4 * layout.parts())?,
             skip: gpu.zeros(layout.blocks())?,
             bends: gpu.zeros(filter.bends_bytes() as usize)?,
             filter,
             key: key.transpose()?,
-            frames,
             runs,
             luma,
             network,
-            last: 0,
             recalled: None,
-            kept: Default::default(),
         })
     }
 
     pub(super) fn bits(&self) -> u8 {
-        self.size.bits
+        self.store.size.bits
     }
 
     fn gpu(&self) -> &Gpu {
-        &self.network.gpu
-    }
-
-    fn start(&self, launch: &Launch) -> Result<(), CodecError> {
-        // SAFETY: launchers are given this stream's memory, which is freed, when it is, in the order of the
-        // stream, and that of the key frames' network, which `drop` waits for.
-        unsafe { self.gpu().start(launch) }?;
-        Ok(())
-    }
-
-    fn copy(&self, from: Memory, to: Memory) -> Result<(), CodecError> {
-        let own = |memory| (memory, self.gpu().owner());
-        // SAFETY: as in `start`.
-        unsafe { self.gpu().copy(own(from), own(to)) }?;
-        Ok(())
-    }
-
-    fn copy_frame(&self, from: &Made, to: &Made) -> Result<(), CodecError> {
-        for (from, to) in from.tensors().into_iter().zip(to.tensors()) {
-            self.copy(from.memory(), to.memory())?;
-        }
-        Ok(())
+        self.store.gpu()
     }
 
     pub(super) fn reset_state(&mut self) -> Result<(), CodecError> {
-        let state = self.frames[self.last].state.memory();
-        // SAFETY: as in `start`.
-        unsafe { self.gpu().fill(0, state) }?;
-        Ok(())
+        self.store.reset_state()
     }
 
     /// The next frame is predicted from the one that is kept there.
     pub(super) fn recall(&mut self, slot: usize) -> Result<(), CodecError> {
-        if let Some(kept) = &self.kept[slot] {
+        if let Some(kept) = self.store.kept(slot) {
             // The picture stays where it is: that of the last frame may still be shown.
-            let state = self.frames[self.last].state.memory();
-            self.copy(kept.state.memory(), state)?;
+            let state = self.store.last().state.memory();
+            self.store.copy(kept.state.memory(), state)?;
             self.recalled = Some(slot);
         }
         Ok(())
@@ -270,22 +237,12 @@ impl Device {
 
     /// Keeps the last frame there.
     pub(super) fn keep(&mut self, slot: usize) -> Result<(), CodecError> {
-        let last = &self.frames[self.last];
-        let kept = match self.kept[slot].take() {
-            Some(kept) => kept,
-            None => {
-                let channels = last.state.shape()[1];
-                Made::new(&self.network.engine, self.size, channels)?
-            }
-        };
-        self.copy_frame(last, &kept)?;
-        self.kept[slot] = Some(kept);
-        Ok(())
+        self.store.keep(slot)
     }
 
     /// Starts all that makes the picture of a frame.
     pub(super) fn make(&mut self, coded: Coded<'_>, timing: &mut Timing) -> Result<(), CodecError> {
-        let next = &self.frames[1 - self.last];
+        let next = self.store.next();
         let start = Instant::now();
         let recalled = self.recalled.take();
         let key = self.key.as_ref().filter(|_| coded.key);
@@ -298,10 +255,10 @@ impl Device {
         match (coded.key, key) {
             // Its prediction is grey always.
             (true, Some(key)) => key.network.gpu.follow(self.gpu())?,
-            (true, None) => network.prediction.fill_grey(self.gpu(), self.size)?,
+            (true, None) => network.prediction.fill_grey(self.gpu(), self.store.size)?,
             (false, _) => {
-                let kept = recalled.and_then(|slot| self.kept[slot].as_ref());
-                let from = kept.unwrap_or(&self.frames[self.last]);
+                let kept = recalled.and_then(|slot| self.store.kept(slot));
+                let from = kept.unwrap_or(self.store.last());
                 self.predict(&from.picture, coded.field)?;
             }
         }
@@ -314,12 +271,12 @@ impl Device {
                 key.run.run()?;
                 self.gpu().follow(&key.network.gpu)?;
                 let [_, chroma, state] = key.made.tensors();
-                self.copy(chroma.memory(), next.picture.uv.memory())?;
-                self.copy(state.memory(), next.state.memory())?;
+                self.store.copy(chroma.memory(), next.picture.uv.memory())?;
+                self.store.copy(state.memory(), next.state.memory())?;
                 &key.made.picture.y
             }
             None => {
-                self.runs[self.last].run()?;
+                self.runs[self.store.turn()].run()?;
                 &self.luma
             }
         };
@@ -331,20 +288,24 @@ impl Device {
             let chroma = next.picture.uv.memory();
             let predicted = &network.prediction;
             self.merge(
-                self.size.chroma(),
+                self.store.size.chroma(),
                 BLOCK / 2,
                 [chroma, predicted.uv.memory(), chroma],
             )?;
             let to = if coded.filter.is_some() { made } else { to };
-            self.merge(self.size.luma(), BLOCK, [made, predicted.y.memory(), to])?;
+            self.merge(
+                self.store.size.luma(),
+                BLOCK,
+                [made, predicted.y.memory(), to],
+            )?;
         }
         match coded.filter {
             Some((filters, number)) => self.filter(network, filters, number, made, to)?,
             None if skips => {}
-            None => self.copy(made, to)?,
+            None => self.store.copy(made, to)?,
         }
         timing.filter = start.elapsed();
-        self.last = 1 - self.last;
+        self.store.advance();
         Ok(())
     }
 
@@ -353,15 +314,16 @@ impl Device {
         let bytes: Vec<u8> = vectors.flat_map(i16::to_ne_bytes).collect();
         self.gpu().write(&bytes, &self.vectors)?;
         let to = &self.network.prediction;
-        for launch in card::predict(self.size, from, self.vectors.memory(), to)? {
-            self.start(&launch)?;
+        for launch in card::predict(self.store.size, from, self.vectors.memory(), to)? {
+            self.store.start(&launch)?;
         }
         Ok(())
     }
 
     fn merge(&self, planes: Planes, block: usize, places: [Memory; 3]) -> Result<(), CodecError> {
         let skip = self.skip.memory();
-        self.start(&motion::merge(planes, block.ilog2(), places, skip)?)
+        self.store
+            .start(&motion::merge(planes, block.ilog2(), places, skip)?)
     }
 
     fn filter(
@@ -382,18 +344,18 @@ impl Device {
                     "a loop filter that its model lacks",
                 ))?;
         let weights = weights.from(SET_BYTES * u64::from(number.saturating_sub(1)));
-        let limit = filters.limit(self.size.bits).unsigned_abs();
+        let limit = filters.limit(self.store.size.bits).unsigned_abs();
         let (bends, skip) = (self.bends.memory(), self.skip.memory());
-        self.start(&self.filter.bend(from, bends)?)?;
+        self.store.start(&self.filter.bend(from, bends)?)?;
         let launch = self
             .filter
             .filter(limit.into(), from, [bends, weights, skip], to)?;
-        self.start(&launch)
+        self.store.start(&launch)
     }
 
     /// Shows in these tiles what was shown before.
     pub(super) fn put_back(&mut self, tiles: &[&Tile]) -> Result<(), CodecError> {
-        let (before, now) = (&self.frames[1 - self.last], &self.frames[self.last]);
+        let (before, now) = (self.store.next(), self.store.last());
         let half = before.picture.uv.memory().bytes / 2;
         for tile in tiles {
             // Whole rows of each plane.
@@ -410,7 +372,7 @@ impl Device {
                     bytes: rows(tile.shape.height64),
                     ..from.memory().from(offset)
                 };
-                self.copy(from, to.memory().from(offset))?;
+                self.store.copy(from, to.memory().from(offset))?;
             }
         }
         Ok(())
@@ -421,11 +383,11 @@ impl Device {
     /// # Safety
     /// The frame's planes must be memory of this GPU and live until its stream was waited for.
     pub(super) unsafe fn show(&self, frame: &Frame) -> Result<(), CodecError> {
-        let last = &self.frames[self.last].picture;
-        let chroma = self.size.chroma();
+        let last = &self.store.last().picture;
+        let chroma = self.store.size.chroma();
         let second = last.uv.memory().from(chroma.bytes() / 2);
         for (number, planes, from) in [
-            (0, self.size.luma(), last.y.memory()),
+            (0, self.store.size.luma(), last.y.memory()),
             (1, chroma, last.uv.memory()),
             (2, chroma, second),
         ] {
@@ -440,16 +402,7 @@ impl Device {
 
     /// Waits for the last picture, and brings it to the host.
     pub(super) fn download<S: Depth>(&self) -> Result<Picture<S>, CodecError> {
-        let last = &self.frames[self.last].picture;
-        let samples = |tensor: &DeviceTensor| -> Result<Vec<S>, CodecError> {
-            Ok(S::of_bytes(self.gpu().download(tensor.buffer())?))
-        };
-        Ok(Picture {
-            width: self.size.width,
-            height: self.size.height,
-            y: samples(&last.y)?,
-            uv: samples(&last.uv)?,
-        })
+        self.store.download()
     }
 }
 
@@ -466,7 +419,7 @@ impl Drop for Device {
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Device")
-            .field("size", &self.size)
+            .field("size", &self.store.size)
             .finish_non_exhaustive()
     }
 }

@@ -10,8 +10,7 @@
 #![allow(unsafe_code)] // starting kernels and copies
 
 use super::Asked;
-use crate::bitstream::LONG_TERM_SLOTS;
-use crate::coder::card::{self, Made, Pair, Size, state};
+use crate::coder::card::{self, Made, Pair, Size, Store, state};
 use crate::coder::layout::Layout;
 use crate::coder::{CodecError, Depth, EncodeNet, Picture, Planes};
 use crate::loop_filter::{MOST_JUDGED, judged};
@@ -25,7 +24,7 @@ use aivideo_cuda::errors::BlockErrors;
 use aivideo_cuda::loop_filter::{Judge, LoopFilter};
 use aivideo_cuda::picture::{Component, Frame, Samples};
 use aivideo_cuda::search::{self, Given, Known, Level, Search, Step, Which};
-use aivideo_cuda::{Area, Launch, Memory, motion};
+use aivideo_cuda::{Area, motion};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -249,11 +248,10 @@ pub struct Collected {
 
 /// Pictures and state of a stream.
 pub struct Device {
-    size: Size,
+    store: Store,
     network: Network,
     key: Option<KeyNetwork>,
-    frames: [Made; 2],
-    /// From each of the frames to the other.
+    /// From each of the store's frames to the other.
     runs: [Binding; 2],
     /// The luma that the network gives.
     luma: DeviceTensor,
@@ -271,11 +269,8 @@ pub struct Device {
     number: Buffer,
     /// Planes of frames that come from the host.
     staging: Option<[Buffer; 3]>,
-    /// Which of the frames is the last one.
-    last: usize,
     /// Of the last attempt.
     serial: AtomicU64,
-    kept: [Option<Made>; LONG_TERM_SLOTS],
 }
 
 impl Device {
@@ -299,12 +294,11 @@ impl Device {
             .has_key()
             .then(|| KeyNetwork::new(net.of(true), key_layout, size, &gpu));
         let engine = &network.engine;
-        let made = || Made::new(engine, size, net.channels().state);
-        let frames = [made()?, made()?];
+        let store = Store::new(engine, size, net.channels().state)?;
         let (w, h) = (size.width, size.height);
         let luma = engine.device_tensor([1, 1, h, w], size.element())?;
         let bind = |from: usize| {
-            let (from, to) = (&frames[from], &frames[1 - from]);
+            let (from, to) = (&store.frames()[from], &store.frames()[1 - from]);
             network.bind(&from.state, &luma, &to.picture.uv, &to.state)
         };
         let runs = [bind(0)?, bind(1)?];
@@ -312,7 +306,7 @@ impl Device {
         let block_errors = BlockErrors::new(w as u32, h as u32, bits > 8)?;
         let most = MOST_JUDGED as u32;
         Ok(Self {
-            size,
+            store,
             motion: Motion::new(&gpu, size, tile_rows)?,
             divide,
             vectors: gpu.zeros(4 * layout.parts())?,
@@ -326,45 +320,15 @@ impl Device {
             number: gpu.zeros(4)?,
             staging: None,
             key: key.transpose()?,
-            frames,
             runs,
             luma,
             network,
-            last: 0,
             serial: AtomicU64::new(0),
-            kept: Default::default(),
         })
     }
 
     fn gpu(&self) -> &Gpu {
-        &self.network.gpu
-    }
-
-    fn start(&self, launch: &Launch) -> Result<(), CodecError> {
-        // SAFETY: launchers are given this stream's memory, which is freed, when it is, in the order of the
-        // stream, that of the key frames' network, which `drop` waits for, and a frame's, see `load_frame`.
-        unsafe { self.gpu().start(launch) }?;
-        Ok(())
-    }
-
-    fn copy(&self, from: Memory, to: Memory) -> Result<(), CodecError> {
-        let own = |memory| (memory, self.gpu().owner());
-        // SAFETY: as in `start`.
-        unsafe { self.gpu().copy(own(from), own(to)) }?;
-        Ok(())
-    }
-
-    fn fill_zero(&self, memory: Memory) -> Result<(), CodecError> {
-        // SAFETY: as in `start`.
-        unsafe { self.gpu().fill(0, memory) }?;
-        Ok(())
-    }
-
-    fn copy_frame(&self, from: &Made, to: &Made) -> Result<(), CodecError> {
-        for (from, to) in from.tensors().into_iter().zip(to.tensors()) {
-            self.copy(from.memory(), to.memory())?;
-        }
-        Ok(())
+        self.store.gpu()
     }
 
     /// Takes a picture of the host over.
@@ -415,17 +379,17 @@ impl Device {
     /// The frame's planes must be memory of this GPU and live until its stream was waited for.
     pub(super) unsafe fn load_frame(&mut self, frame: &Frame) -> Result<(), CodecError> {
         let [y, uv] = self.network.source.memory();
-        let chroma = self.size.chroma();
+        let chroma = self.store.size.chroma();
         let second = uv.from(chroma.bytes() / 2);
         for (number, planes, to) in [
-            (0, self.size.luma(), y),
+            (0, self.store.size.luma(), y),
             (1, chroma, uv),
             (2, chroma, second),
         ] {
             let component: Component = frame.component(number).ok_or_else(|| {
                 CodecError::Device(format!("a frame has {} planes", frame.planes.len()))
             })?;
-            self.start(&component.load(planes, to)?)?;
+            self.store.start(&component.load(planes, to)?)?;
         }
         Ok(())
     }
@@ -440,22 +404,25 @@ impl Device {
     /// Deviations of the source's blocks, waited for.
     pub(super) fn variations(&self) -> Result<Vec<u32>, CodecError> {
         let source = self.network.source.memory();
-        self.start(&self.block_errors.spread(source, self.errors.memory())?)?;
+        self.store
+            .start(&self.block_errors.spread(source, self.errors.memory())?)?;
         self.numbers(&self.errors)
     }
 
     /// Predicts from grey; gives the deviations of the blocks.
     pub(super) fn start_key(&mut self) -> Result<Vec<u32>, CodecError> {
         if self.key.is_none() {
-            self.network.prediction.fill_grey(self.gpu(), self.size)?;
+            self.network
+                .prediction
+                .fill_grey(self.gpu(), self.store.size)?;
         }
-        self.fill_zero(self.frames[self.last].state.memory())?;
+        self.store.reset_state()?;
         self.reset_motion()?;
         self.variations()
     }
 
     fn reset_motion(&self) -> Result<(), CodecError> {
-        self.fill_zero(self.vectors.memory())
+        self.store.fill_zero(self.vectors.memory())
     }
 
     /// Finds the motion, or takes none, and predicts from it; gives the errors of the blocks.
@@ -464,20 +431,24 @@ impl Device {
         search: bool,
         worth: f64,
     ) -> Result<(Field, Vec<u32>), CodecError> {
-        let last = &self.frames[self.last].picture;
+        let last = &self.store.last().picture;
         match search {
             true => self.search(last, worth)?,
             false => self.reset_motion()?,
         }
         let (network, vectors) = (&self.network, self.vectors.memory());
-        for launch in card::predict(self.size, last, vectors, &network.prediction)? {
-            self.start(&launch)?;
+        for launch in card::predict(self.store.size, last, vectors, &network.prediction)? {
+            self.store.start(&launch)?;
         }
         let (source, prediction) = (network.source.memory(), network.prediction.memory());
         let errors = self.errors.memory();
-        self.start(&self.block_errors.between(source, prediction, errors)?)?;
+        self.store
+            .start(&self.block_errors.between(source, prediction, errors)?)?;
         let errors = self.numbers(&self.errors)?;
-        let mut field = Field::still(self.size.width / BLOCK, self.size.height / BLOCK);
+        let mut field = Field::still(
+            self.store.size.width / BLOCK,
+            self.store.size.height / BLOCK,
+        );
         if search {
             let bytes = self.gpu().download(&self.vectors)?;
             let (vectors, _) = bytes.as_chunks::<4>();
@@ -503,7 +474,7 @@ impl Device {
                     0 => spec.eight(luma, plane)?,
                     _ => spec.half(level as u32, levels[level - 1][which], plane)?,
                 };
-                self.start(&launch)?;
+                self.store.start(&launch)?;
                 levels[level][which] = plane;
             }
         }
@@ -519,7 +490,7 @@ impl Device {
                 lambda: price >> number,
             };
             let to = motion.coarse[number as usize - 1].memory();
-            self.start(&spec.coarse(&level, to)?)?;
+            self.store.start(&spec.coarse(&level, to)?)?;
         }
         let [source, reference] = levels[0];
         let given = Given {
@@ -533,8 +504,9 @@ impl Device {
         let [mut known, mut other] = [&motion.known[0], &motion.known[1]].map(|k| k.memory());
         let [mut found, mut next] = [&motion.found[0], &motion.found[1]].map(Buffer::memory);
         let half = motion.coarse[0].memory();
-        self.start(&spec.step(Step::Start, &given, other, half, known)?)?;
-        self.copy(self.vectors.memory(), found)?;
+        self.store
+            .start(&spec.step(Step::Start, &given, other, half, known)?)?;
+        self.store.copy(self.vectors.memory(), found)?;
         for step in STEPS {
             let kind = match step {
                 parallel::Step::Settle(which) => Step::Settle(match which {
@@ -552,20 +524,22 @@ impl Device {
                     vectors: next,
                     ..other
                 };
-                self.start(&spec.step(kind, &given, known, found, to)?)?;
+                self.store
+                    .start(&spec.step(kind, &given, known, found, to)?)?;
                 (found, next) = (next, found);
             } else {
-                self.start(&spec.step(kind, &given, known, found, other)?)?;
+                self.store
+                    .start(&spec.step(kind, &given, known, found, other)?)?;
                 (known, other) = (other, known);
             }
         }
-        self.copy(known.vectors, self.vectors.memory())
+        self.store.copy(known.vectors, self.vectors.memory())
     }
 
     /// The next frame is predicted from the one that is kept there.
     pub(super) fn recall(&mut self, slot: usize) -> Result<(), CodecError> {
-        if let Some(kept) = &self.kept[slot] {
-            self.copy_frame(kept, &self.frames[self.last])?;
+        if let Some(kept) = self.store.kept(slot) {
+            self.store.copy_frame(kept, self.store.last())?;
             self.reset_motion()?;
         }
         Ok(())
@@ -573,22 +547,12 @@ impl Device {
 
     /// Keeps the last frame there.
     pub(super) fn keep(&mut self, slot: usize) -> Result<(), CodecError> {
-        let last = &self.frames[self.last];
-        let kept = match self.kept[slot].take() {
-            Some(kept) => kept,
-            None => {
-                let channels = last.state.shape()[1];
-                Made::new(&self.network.engine, self.size, channels)?
-            }
-        };
-        self.copy_frame(last, &kept)?;
-        self.kept[slot] = Some(kept);
-        Ok(())
+        self.store.keep(slot)
     }
 
     /// Starts the network, the loop filter and all that comes down. An attempt before it is lost.
     pub(super) fn make(&self, asked: &Asked<'_>) -> Result<Started, CodecError> {
-        let next = &self.frames[1 - self.last];
+        let next = self.store.next();
         let key = self.key.as_ref().filter(|_| asked.key);
         let network = key.map_or(&self.network, |key| &key.network);
         let quality = i64::from(asked.quality).to_ne_bytes();
@@ -600,20 +564,20 @@ impl Device {
             Some(key) => {
                 let pairs = self.network.source.memory().into_iter();
                 for (from, to) in pairs.zip(network.source.memory()) {
-                    self.copy(from, to)?;
+                    self.store.copy(from, to)?;
                 }
                 gpu.write(&quality, network.quality.buffer())?;
                 network.gpu.follow(gpu)?;
                 key.run.run()?;
                 gpu.follow(&network.gpu)?;
                 let [_, chroma, state] = key.made.tensors();
-                self.copy(chroma.memory(), next.picture.uv.memory())?;
-                self.copy(state.memory(), next.state.memory())?;
+                self.store.copy(chroma.memory(), next.picture.uv.memory())?;
+                self.store.copy(state.memory(), next.state.memory())?;
                 &key.made.picture.y
             }
             None => {
                 gpu.write(&quality, network.quality.buffer())?;
-                self.runs[self.last].run()?;
+                self.runs[self.store.turn()].run()?;
                 &self.luma
             }
         };
@@ -623,7 +587,7 @@ impl Device {
             list: network.list.memory(),
         };
         for launch in network.gather.launches(network.y.memory(), &gathered)? {
-            self.start(&launch)?;
+            self.store.start(&launch)?;
         }
 
         let (made, to) = (luma.memory(), next.picture.y.memory());
@@ -631,18 +595,18 @@ impl Device {
         if asked.field.skip.contains(&true) {
             let [luma, chroma] = network.prediction.memory();
             let uv = next.picture.uv.memory();
-            let (size, block) = (self.size, BLOCK.ilog2());
+            let (size, block) = (self.store.size, BLOCK.ilog2());
             let merges = [
                 motion::merge(size.luma(), block, [made, luma, made], skip)?,
                 motion::merge(size.chroma(), block - 1, [uv, chroma, uv], skip)?,
             ];
             for launch in &merges {
-                self.start(launch)?;
+                self.store.start(launch)?;
             }
         }
         match (asked.filters, &network.weights) {
             (Some(filters), Some(weights)) => {
-                let limit = filters.limit(self.size.bits).unsigned_abs().into();
+                let limit = filters.limit(self.store.size.bits).unsigned_abs().into();
                 let blocks = judged(&asked.field.skip);
                 let bytes: Vec<u8> = blocks.iter().flat_map(|b| b.to_ne_bytes()).collect();
                 gpu.write(&bytes, &self.judged)?;
@@ -657,21 +621,22 @@ impl Device {
                     sums: self.judged_sums.memory(),
                     number: self.number.memory(),
                 };
-                self.start(&self.filter.bend(made, judge.bends)?)?;
+                self.store.start(&self.filter.bend(made, judge.bends)?)?;
                 for launch in self.filter.choose(limit, &judge)? {
-                    self.start(&launch)?;
+                    self.store.start(&launch)?;
                 }
                 let places = [judge.bends, judge.weights, skip];
                 let number = judge.number;
                 let launch = self.filter.filter_chosen(limit, made, places, number, to)?;
-                self.start(&launch)?;
+                self.store.start(&launch)?;
             }
-            _ => self.copy(made, to)?,
+            _ => self.store.copy(made, to)?,
         }
         if asked.errors {
             let (source, result) = (self.network.source.memory(), next.picture.memory());
             let errors = self.errors.memory();
-            self.start(&self.block_errors.between(source, result, errors)?)?;
+            self.store
+                .start(&self.block_errors.between(source, result, errors)?)?;
         }
         Ok(Started {
             serial: self.serial.fetch_add(1, Ordering::Relaxed) + 1,
@@ -723,22 +688,13 @@ impl Device {
                 "a frame was made anew, and is taken as it was before".to_owned(),
             ));
         }
-        self.last = 1 - self.last;
+        self.store.advance();
         Ok(())
     }
 
     /// Waits for the last picture, and brings it to the host.
     pub(super) fn download<S: Depth>(&self) -> Result<Picture<S>, CodecError> {
-        let last = &self.frames[self.last].picture;
-        let samples = |tensor: &DeviceTensor| -> Result<Vec<S>, CodecError> {
-            Ok(S::of_bytes(self.gpu().download(tensor.buffer())?))
-        };
-        Ok(Picture {
-            width: self.size.width,
-            height: self.size.height,
-            y: samples(&last.y)?,
-            uv: samples(&last.uv)?,
-        })
+        self.store.download()
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -764,7 +720,7 @@ impl Drop for Device {
 impl std::fmt::Debug for Device {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Device")
-            .field("size", &self.size)
+            .field("size", &self.store.size)
             .finish_non_exhaustive()
     }
 }
