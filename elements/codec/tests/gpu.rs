@@ -30,7 +30,7 @@ use aivideo_core::pixels::Yuv420;
 use aivideo_core::settings::InferenceSettings;
 use aivideo_fakecuda::driver;
 use common::*;
-use cudaframes::{CONTEXT, caps as frame_caps, content, library_is_here};
+use cudaframes::{CONTEXT, caps as frame_caps, content, is_without, library_is_here, nvmm_content};
 use gst::prelude::*;
 use gst_check::Harness;
 use std::path::Path;
@@ -367,6 +367,67 @@ fn frames_in_the_gpus_memory_are_those_of_the_host() {
 
 #[test]
 #[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_in_deepstreams_memory_are_those_in_gstreamers() {
+    init();
+    for (format, deep) in [("NV12", false), ("I420", false), ("P010_10LE", true)] {
+        let height = if format == "I420" { 50 } else { 51 };
+        // A new size takes a new pool.
+        for (width, height) in [(73, height), (128, 96)] {
+            let (coded, units) = coded(deep, width, height, 5);
+            let mut device = decoder_to(GPU, &of_format(format, Some(Place::Cuda)), &coded);
+            let mut deepstream = decoder_to(GPU, &of_format(format, Some(Place::Nvmm)), &coded);
+            let mut held = Vec::new();
+            for (i, unit) in units.into_iter().enumerate() {
+                let [(wanted, cuda), (got, nvmm)] = [&mut device, &mut deepstream].map(|harness| {
+                    harness.push(unit.clone()).unwrap();
+                    let frame = harness.pull().unwrap();
+                    (frame, harness.sinkpad().unwrap().current_caps().unwrap())
+                });
+                assert_eq!(Place::of(&nvmm), Some(Place::Nvmm));
+                assert_eq!(got.size(), 64, "a description alone");
+                let what = format!("{format} {width}x{height}, frame {i}");
+                let wanted = content(wanted, &cuda);
+                assert!(nvmm_content(&got, &nvmm) == wanted, "{what}");
+                // Some stay with others, some come back to the pool and are filled again.
+                if i % 2 == 0 {
+                    held.push((got, nvmm, wanted));
+                }
+            }
+            for (frame, caps, wanted) in held {
+                assert!(nvmm_content(&frame, &caps) == wanted, "held");
+            }
+        }
+    }
+    // Nothing is left of them.
+    let (coded, units) = coded(false, 64, 48, 2);
+    let blocks = driver("blocks");
+    let mut harness = decoder_to(GPU, &of_format("NV12", Some(Place::Nvmm)), &coded);
+    for unit in units {
+        harness.push(unit).unwrap();
+        drop(harness.pull().unwrap());
+    }
+    drop(harness);
+    assert_eq!(driver("blocks"), blocks);
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn without_deepstreams_pools_its_memory_is_not_offered() {
+    let name = "without_deepstreams_pools_its_memory_is_not_offered";
+    let said = ["No new frames in NVMM", "libnvdsbufferpool.so"];
+    if !is_without("libnvdsbufferpool.so", name, "aivideocuda:4", &said) {
+        return;
+    }
+    init();
+    let (coded, units) = coded(false, 64, 48, 1);
+    let mut harness = decoder_to(GPU, &of_format("NV12", Some(Place::Nvmm)), &coded);
+    let element = harness.find_element("aicodecdec").unwrap();
+    assert_eq!(source_places(&element), [None, Some(Place::Cuda)]);
+    assert!(harness.push(units[0].clone()).is_err());
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
 fn a_new_size_and_a_flush_begin_anew() {
     init();
     let taken = of_format("NV12", Some(Place::Cuda));
@@ -541,7 +602,7 @@ fn caps_are_offered_where_the_network_runs_and_others_get_the_context() {
         let element = started(device);
         assert_eq!(
             source_places(&element),
-            [None, Some(Place::Cuda)],
+            [None, Some(Place::Cuda), Some(Place::Nvmm)],
             "{device}"
         );
         for pad in ["sink", "src"] {

@@ -37,6 +37,10 @@ use gst::prelude::*;
 use crate::engine::Engine;
 use crate::{element::lock, nvmm};
 
+mod offer;
+
+pub use offer::Offer;
+
 /// Whose frames in a GPU's memory, as a feature of the caps says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -90,6 +94,8 @@ pub enum CudaError {
     Context(u32),
     #[error("there is no pool of frames in CUDAMemory for {0}")]
     Pool(String),
+    #[error("there is no pool of frames in NVMM for {0}: {1}")]
+    NvmmPool(String, String),
     #[error(
         "the caps say memory:CUDAMemory, but the frame's memory is {0}: an element before this one \
          breaks its promise"
@@ -181,73 +187,9 @@ impl Card {
         Ok((pool, size))
     }
 
-    /// Offers a pool to the element before, for frames in the GPU's memory and where nobody behind has
-    /// one: frames that are changed in place stay where they are, so a pool from behind is the better.
-    pub fn propose(&self, query: &mut gst::query::Allocation) -> Result<(), CudaError> {
-        let caps = query.get_owned().0;
-        let caps = caps.filter(|caps| Place::of(caps) == Some(Place::Cuda));
-        let Some(caps) = caps.filter(|_| query.allocation_pools().next().is_none()) else {
-            return Ok(());
-        };
-        let (pool, size) = self.pool(&caps)?;
-        query.add_allocation_pool(Some(&pool), size, 0, 0);
-        query.add_allocation_meta::<gst_video::VideoMeta>(None);
-        Ok(())
-    }
-
-    /// Makes sure that an element's results go to frames in the GPU's memory: where nobody behind has a
-    /// pool of them, to one of the primary context. For caps in CUDAMemory.
-    pub fn decide(&self, query: &mut gst::query::Allocation) -> Result<(), CudaError> {
-        let theirs = query
-            .allocation_pools()
-            .next()
-            .and_then(|(pool, ..)| pool)
-            .is_some_and(|pool| pool.type_().name() == POOL_TYPE);
-        let Some(caps) = query.get_owned().0.filter(|_| !theirs) else {
-            return Ok(());
-        };
-        let (pool, size) = self.pool(&caps)?;
-        match query.allocation_pools().next().is_some() {
-            true => query.set_nth_allocation_pool(0, Some(&pool), size, 0, 0),
-            false => query.add_allocation_pool(Some(&pool), size, 0, 0),
-        }
-        Ok(())
-    }
-
     fn is_cuda(&self, memory: &gst::MemoryRef) -> bool {
         // SAFETY: the function only looks at the memory's allocator.
         unsafe { (self.library.is_cuda_memory)(memory.as_ptr().cast_mut().cast()) != 0 }
-    }
-}
-
-/// Answers a query for a CUDA context for an element whose model runs, or will run, on GPU `index`.
-/// False where it is another query, or there is no GPU to speak of.
-pub fn answer(
-    element: &impl IsA<gst::Element>,
-    query: &mut gst::QueryRef,
-    index: Option<u32>,
-) -> bool {
-    let asked = match query.view() {
-        gst::QueryView::Context(context) => context.context_type() == CONTEXT_TYPE,
-        _ => false,
-    };
-    let Some(index) = index.filter(|_| asked) else {
-        return false;
-    };
-    let card = match Card::of(index) {
-        Ok(card) => card,
-        Err(err) => {
-            gst::info!(CAT, obj = element, "No context for others: {err}");
-            return false;
-        }
-    };
-    // SAFETY: element, query and context are what the function takes; it sets the query's context.
-    unsafe {
-        (card.library.handle_context_query)(
-            element.upcast_ref::<gst::Element>().as_ptr().cast(),
-            query.as_mut_ptr().cast(),
-            card.context(),
-        ) != 0
     }
 }
 
@@ -264,22 +206,6 @@ pub fn with_places(caps: &gst::Caps, places: &[Place]) -> gst::Caps {
     all
 }
 
-/// The caps without those in a GPU's memory that an element cannot take.
-pub fn possible(caps: &gst::Caps, frames: Option<&Frames>) -> gst::Caps {
-    let mut rest = gst::Caps::new_empty();
-    let rest_mut = rest.make_mut();
-    for (structure, features) in caps.iter_with_features() {
-        let possible = match Place::of_features(features) {
-            None => true,
-            Some(place) => frames.is_some_and(|frames| frames.takes(place)),
-        };
-        if possible {
-            rest_mut.append_structure_full(structure.to_owned(), Some(features.to_owned()));
-        }
-    }
-    rest
-}
-
 /// An element's frames in the memory of the GPU that its engine runs on.
 pub struct Frames {
     /// For GStreamer's frames, where its library is.
@@ -287,6 +213,8 @@ pub struct Frames {
     gpu: Arc<Gpu>,
     index: u32,
     nvmm: bool,
+    /// Whether new ones can be had in NVMM.
+    nvmm_pools: bool,
     /// A copy of a frame of another context.
     border: Option<Arc<Buffer>>,
 }
@@ -297,6 +225,8 @@ pub enum Access {
     Read,
     /// Reads and writes.
     Change,
+    /// Writes all of a frame that was taken out of a pool.
+    Fill,
 }
 
 impl Frames {
@@ -343,16 +273,22 @@ impl Frames {
             gpu,
             index,
             nvmm: true,
+            nvmm_pools: false,
             border: None,
         })
     }
 
-    /// The same without frames in NVMM: they cannot become others of another size or depth, as nobody
-    /// but DeepStream makes them.
+    /// The same for an element whose results are other frames than those that come: in NVMM only where
+    /// DeepStream's pools are.
     #[must_use]
-    pub fn without_nvmm(self) -> Self {
+    pub fn with_results(self) -> Self {
+        let library = nvmm::library();
+        if let Err(err) = &library {
+            gst::info!(CAT, "No new frames in NVMM: {err}");
+        }
         Self {
-            nvmm: false,
+            nvmm: library.is_ok(),
+            nvmm_pools: library.is_ok(),
             ..self
         }
     }
@@ -369,6 +305,7 @@ impl Frames {
             gpu: self.gpu.clone(),
             index: self.index,
             nvmm: self.nvmm,
+            nvmm_pools: self.nvmm_pools,
             border: None,
         }
     }
@@ -406,19 +343,23 @@ impl Frames {
         place: Place,
         access: Access,
     ) -> Result<DeviceFrame<'a>, CudaError> {
-        let memory = match buffer.n_memory() {
-            1 => buffer.peek_memory(0),
+        match buffer.n_memory() {
+            1 => {}
             n => return Err(CudaError::Memory(format!("{n} blocks"))),
-        };
+        }
         let flags = match place {
-            Place::Cuda => self.ready(memory, access)?,
+            Place::Cuda => self.ready(buffer.peek_memory(0), access)?,
             Place::Nvmm => {
+                if access == Access::Fill {
+                    nvmm::fill(buffer).map_err(CudaError::Nvmm)?;
+                }
                 // The description can be copied by whoever maps it for writing; the frame is not.
+                let memory = buffer.peek_memory(0);
                 // SAFETY: the memory is alive; the function only reads its counts.
                 let own = unsafe {
                     gst::ffi::gst_mini_object_is_writable(memory.as_ptr().cast_mut().cast()) != 0
                 };
-                if access == Access::Change && !own {
+                if access != Access::Read && !own {
                     return Err(CudaError::Nvmm(
                         "others hold it, so it cannot be changed; put nvvideoconvert before this \
                          element"
@@ -503,7 +444,7 @@ impl Frames {
         Ok(MAP_CUDA
             | match access {
                 Access::Read => gst::ffi::GST_MAP_READ,
-                Access::Change => gst::ffi::GST_MAP_READ | gst::ffi::GST_MAP_WRITE,
+                Access::Change | Access::Fill => gst::ffi::GST_MAP_READ | gst::ffi::GST_MAP_WRITE,
             })
     }
 
@@ -649,7 +590,9 @@ impl DeviceFrame<'_> {
 
     /// Starts the copy back to memory of another context.
     fn give_back(&self) -> Result<(), CudaError> {
-        if let (Some((border, owner)), Access::Change) = (&self.border, self.access) {
+        if let Some((border, owner)) = &self.border
+            && self.access != Access::Read
+        {
             let from = Memory {
                 bytes: self.memory.bytes,
                 ..border.memory()

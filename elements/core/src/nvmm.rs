@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! DeepStream's frames (`memory:NVMM`): a buffer's memory is a description, an `NvBufSurface`, of
-//! frames in the GPU's memory. Nothing of DeepStream's is linked or opened: the description is read.
+//! frames in the GPU's memory. Nothing of DeepStream's is linked: the description is read, and pools of new
+//! frames are those of a library of DeepStream's that is opened at run time.
 
-#![allow(unsafe_code)] // a C structure behind a mapping
+#![allow(unsafe_code)] // a C structure behind a mapping, and a C library
 
-use aivideo_cuda::{Area, Memory};
+use std::path::Path;
+
+use aivideo_cuda::{
+    Area, Memory,
+    nvds::{self, Nvds, NvdsError},
+};
+use glib::translate::from_glib_full;
+use gst::prelude::*;
 
 const PLANES: usize = 4;
 
@@ -48,10 +56,54 @@ pub struct Surface {
     pub list: *const Params,
 }
 
+/// Bytes of an `NvBufSurface`, which is what a buffer in NVMM holds.
+const BYTES: u32 = 64;
+/// Of the GPU (`NVBUF_MEM_CUDA_DEVICE`).
+const DEVICE: u32 = 2;
 /// Rows one after the other (`NVBUF_LAYOUT_PITCH`).
 const PITCH: i32 = 0;
 /// Memory types that a dGPU's kernels can use: the default, pinned, device, unified.
 const USABLE: std::ops::RangeInclusive<i32> = 0..=3;
+
+/// Whether new frames can be had: the library, or why it is not here. A failure is not remembered.
+pub fn library() -> Result<Nvds, NvdsError> {
+    Nvds::open(Path::new(nvds::NAME))
+}
+
+/// A pool of new frames on GPU number `index`, configured and not active, and the size of a buffer. Nobody has filled
+/// what comes out of it: see [`fill`].
+pub fn pool(caps: &gst::Caps, index: u32) -> Result<(gst::BufferPool, u32), String> {
+    let library = library().map_err(|err| err.to_string())?;
+    // SAFETY: the function has no arguments and gives a reference to a new pool, which is ours.
+    let pool: gst::BufferPool = unsafe {
+        let pool = (library.buffer_pool_new)();
+        if pool.is_null() {
+            return Err("DeepStream gives no pool".to_string());
+        }
+        from_glib_full(pool.cast::<gst::ffi::GstBufferPool>())
+    };
+    let mut config = pool.config();
+    config.set_params(Some(caps), BYTES, 0, 0);
+    config.set("memtype", DEVICE);
+    config.set("gpu-id", index);
+    config.set("batch-size", 1u32);
+    pool.set_config(config)
+        .map_err(|_| "DeepStream's pool refuses them".to_string())?;
+    Ok((pool, BYTES))
+}
+
+/// Says in the description of a new frame that it holds a picture, as whoever fills it must.
+pub fn fill(buffer: &mut gst::BufferRef) -> Result<(), String> {
+    let mut map = buffer
+        .map_writable()
+        .map_err(|_| "its description cannot be written".to_string())?;
+    let field = std::mem::offset_of!(Surface, num_filled);
+    match map.get_mut(field..field + 4) {
+        Some(bytes) => bytes.copy_from_slice(&1u32.to_ne_bytes()),
+        None => return Err(format!("{} bytes hold no NvBufSurface", map.len())),
+    }
+    Ok(())
+}
 
 /// Where the one frame of a mapped buffer lies, and its planes.
 ///

@@ -14,7 +14,8 @@
 //! * [`search`] and [`errors`]: what the codec's encoder has beside the decoder's;
 //! * [`compile`]: NVRTC, opened at run time; it compiles where there is no GPU, too;
 //! * [`device`]: a GPU: memory, copies, launches;
-//! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time.
+//! * [`gstcuda`]: GStreamer's library for memory on the GPU, opened at run time;
+//! * [`nvds`]: DeepStream's library of pools of frames there, likewise.
 //!
 //! The kernels' arithmetic is that of the CPU, operation by operation, so results are equal, not close.
 
@@ -35,6 +36,7 @@ pub mod loop_filter;
 pub mod lut;
 pub mod measure;
 pub mod motion;
+pub mod nvds;
 pub mod picture;
 pub mod point;
 pub mod restore;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aivideo_core::{
-    cuda::{self, Access, Frames, Place},
+    cuda::{self, Access, Frames, Offer, Place},
     element::{lock, same_pads},
     engine::{Engine, EngineError, Outputs, Pending},
     meta::{self, ClassificationResult},
@@ -191,6 +191,19 @@ impl ElementImpl for Vjepa2Classify {
     }
 }
 
+impl Vjepa2Classify {
+    /// What this answers about frames in a GPU's memory.
+    fn offer(&self) -> Offer {
+        if let Some(state) = lock(&self.state).as_ref() {
+            return Offer::started(
+                state.loaded.engine.gpu_index(),
+                state.device_frames.as_ref(),
+            );
+        }
+        Offer::before_start(lock(&self.settings).inference.gpu())
+    }
+}
+
 impl BaseTransformImpl for Vjepa2Classify {
     const MODE: gst_base::subclass::BaseTransformMode =
         gst_base::subclass::BaseTransformMode::AlwaysInPlace;
@@ -235,12 +248,7 @@ impl BaseTransformImpl for Vjepa2Classify {
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
-        // Others ask before this has started, when only a device that is named is known.
-        let started = lock(&self.state)
-            .as_ref()
-            .map(|state| state.loaded.engine.gpu_index());
-        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
-        cuda::answer(&*self.obj(), query, gpu)
+        self.offer().answer(&*self.obj(), query)
             || BaseTransformImplExt::parent_query(self, direction, query)
     }
 
@@ -250,11 +258,7 @@ impl BaseTransformImpl for Vjepa2Classify {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let possible = lock(&self.state)
-            .as_ref()
-            .map(|state| cuda::possible(caps, state.device_frames.as_ref()));
-        // Before the start, whether there will be a GPU is open.
-        self.parent_transform_caps(direction, possible.as_ref().unwrap_or(caps), filter)
+        self.parent_transform_caps(direction, &self.offer().possible(caps), filter)
     }
 
     fn propose_allocation(
@@ -263,15 +267,7 @@ impl BaseTransformImpl for Vjepa2Classify {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         let answered = self.parent_propose_allocation(decide_query, query);
-        let card = lock(&self.state)
-            .as_ref()
-            .and_then(|state| state.device_frames.as_ref()?.card());
-        match card {
-            None => answered,
-            Some(card) => card
-                .propose(query)
-                .map_err(|err| gst::loggable_error!(CAT, "{err}")),
-        }
+        self.offer().propose(query, answered)
     }
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {

@@ -5,7 +5,7 @@ use crate::bitstream::{FrameType, SequenceHeader};
 use crate::coder::decoder::KERNELS;
 use crate::coder::{CodecError, DecodeNet, Decoded, Decoder, ModelFiles};
 use crate::element::{AnyPicture, all_formats, formats, message};
-use aivideo_core::cuda::{self, Access, Card, CudaError, Frames, Place, Work};
+use aivideo_core::cuda::{self, Access, CudaError, Frames, Offer, Place, Work};
 use aivideo_core::element::lock;
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
@@ -56,7 +56,7 @@ enum Way {
     /// Through the host's memory.
     Host(AnyPicture),
     /// On the GPU, on the stream of the network at work.
-    Device(Frames),
+    Device(Frames, Place),
 }
 
 /// Sums over all frames.
@@ -164,9 +164,6 @@ pub struct AiCodecDec {
     flow: Mutex<Option<gst::FlowError>>,
 }
 
-/// Frames that are made in a GPU's memory.
-const PLACES: [Place; 1] = [Place::Cuda];
-
 const INTERVAL: &str = "min-force-key-unit-interval";
 
 #[glib::object_subclass]
@@ -258,7 +255,7 @@ impl ElementImpl for AiCodecDec {
             let raw = gst_video::VideoCapsBuilder::new()
                 .format_list(all_formats())
                 .build();
-            let raw = cuda::with_places(&raw, &PLACES);
+            let raw = cuda::with_places(&raw, &Place::ALL);
             let coded = crate::element::coded_caps("frame");
             use gst::{PadDirection, PadPresence, PadTemplate};
             vec![
@@ -299,10 +296,10 @@ impl AiCodecDec {
         let own = gst_video::VideoCapsBuilder::new()
             .format_list(formats)
             .build();
-        let both = cuda::with_places(&own, &PLACES);
+        let both = cuda::with_places(&own, &Place::ALL);
         let taken = pad.peer_query_caps(Some(&both));
         let fitting = taken.intersect_with_mode(&both, gst::CapsIntersectMode::First);
-        let mut caps = self.possible(&fitting);
+        let mut caps = self.offer().possible(&fitting);
         if caps.is_empty() {
             let [planar, interleaved] = formats.map(|f| f.to_str());
             let reason = match fitting.is_empty() {
@@ -311,8 +308,9 @@ impl AiCodecDec {
                      {interleaved}: put `videoconvert` behind this element"
                 ),
                 false => "downstream takes frames in a GPU's memory only, and they are made where the \
-                          network runs on one: use device=cuda (GST_DEBUG=aivideocuda:3 says what is \
-                          missing for it), or put `cudaupload` behind this element"
+                          network runs on one, in NVMM with DeepStream's library of pools: use device=cuda \
+                          (GST_DEBUG=aivideocuda:4 says what is missing for it), or put `cudaupload`, or \
+                          `nvvideoconvert` for NVMM, behind this element"
                     .to_owned(),
             };
             gst::element_imp_error!(
@@ -376,7 +374,7 @@ impl AiCodecDec {
                 loaded.as_ref()?.frames.as_ref()?.for_engine(engine)
             };
             let way = match place {
-                Some(_) => Way::Device(frames().ok_or(gst::FlowError::NotNegotiated)?),
+                Some(place) => Way::Device(frames().ok_or(gst::FlowError::NotNegotiated)?, place),
                 None => {
                     let (width, height) = (width as usize, height as usize);
                     Way::Host(AnyPicture::new(sequence.bit_depth, width, height))
@@ -436,7 +434,9 @@ impl AiCodecDec {
                 fill_on_host(decoder, picture, buffer, &output.info)?;
                 Ok(None)
             }
-            Way::Device(frames) => fill_on_device(decoder, frames, buffer, &output.info).map(Some),
+            Way::Device(frames, place) => {
+                fill_on_device(decoder, frames, *place, buffer, &output.info).map(Some)
+            }
         }
     }
 
@@ -533,7 +533,8 @@ impl AiCodecDec {
             net.engine().device_in_use(),
             net.kernels()
         );
-        let frames = Frames::of_element(&*self.obj(), net.engine(), &KERNELS);
+        let frames =
+            Frames::of_element(&*self.obj(), net.engine(), &KERNELS).map(Frames::with_results);
         let decoder = match frames {
             Some(_) => Decoder::on_gpu(net.clone(), false),
             None => Decoder::new(net.clone(), false),
@@ -584,13 +585,14 @@ fn fill_on_host(
 fn fill_on_device(
     decoder: &Decoder,
     frames: &mut Frames,
+    place: Place,
     buffer: &mut gst::BufferRef,
     info: &gst_video::VideoInfo,
 ) -> Result<Work, gst::ErrorMessage> {
     let failed =
         |error: CudaError| gst::error_msg!(gst::ResourceError::Write, ("a frame: {error}"));
     let frame = frames
-        .map(buffer, info, Place::Cuda, Access::Change)
+        .map(buffer, info, place, Access::Fill)
         .map_err(failed)?;
     let picture = frame.picture(info).ok_or_else(|| {
         let format = info.format().to_str();
@@ -701,27 +703,12 @@ impl AiCodecDec {
 }
 
 impl AiCodecDec {
-    /// Answers what other elements ask about a GPU, before and after the start.
-    fn answer(&self, query: &mut gst::QueryRef) -> bool {
-        let started = lock(&self.loaded)
-            .as_ref()
-            .map(|loaded| loaded.net.engine().gpu_index());
-        let gpu = started.unwrap_or_else(|| lock(&self.settings).gpu());
-        cuda::answer(&*self.obj(), query, gpu)
-    }
-
-    /// The caps without those of frames that cannot be made. Before the start, whether there will be a GPU is
-    /// open.
-    fn possible(&self, caps: &gst::Caps) -> gst::Caps {
-        match lock(&self.loaded).as_ref() {
-            Some(loaded) => cuda::possible(caps, loaded.frames.as_ref()),
-            None => caps.clone(),
+    /// What this answers about frames in a GPU's memory.
+    fn offer(&self) -> Offer {
+        if let Some(loaded) = lock(&self.loaded).as_ref() {
+            return Offer::started(loaded.net.engine().gpu_index(), loaded.frames.as_ref());
         }
-    }
-
-    /// The GPU's context, where frames can be made there.
-    fn card(&self) -> Option<&'static Card> {
-        lock(&self.loaded).as_ref()?.frames.as_ref()?.card()
+        Offer::before_start(lock(&self.settings).gpu())
     }
 }
 
@@ -870,18 +857,18 @@ impl VideoDecoderImpl for AiCodecDec {
         if query.is_serialized() {
             self.send_begun();
         }
-        self.answer(query) || self.parent_sink_query(query)
+        self.offer().answer(&*self.obj(), query) || self.parent_sink_query(query)
     }
 
     fn src_query(&self, query: &mut gst::QueryRef) -> bool {
-        if self.answer(query) {
+        if self.offer().answer(&*self.obj(), query) {
             return true;
         }
         let answered = self.parent_src_query(query);
         if let gst::QueryViewMut::Caps(caps) = query.view_mut()
             && let Some(all) = caps.result_owned()
         {
-            caps.set_result(&self.possible(&all));
+            caps.set_result(&self.offer().possible(&all));
         }
         answered
     }
@@ -890,16 +877,11 @@ impl VideoDecoderImpl for AiCodecDec {
         &self,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
-        let device = query
-            .get_owned()
-            .0
-            .is_some_and(|caps| Place::of(&caps).is_some());
-        if device {
-            if let Some(card) = self.card() {
-                card.decide(query)
-                    .map_err(|error| gst::loggable_error!(CAT, "{error}"))?;
-            }
-            return self.parent_decide_allocation(query);
+        match self.offer().decide(query)? {
+            Some(Place::Cuda) => return self.parent_decide_allocation(query),
+            // The base class would ask the pool for buffers of a picture's bytes, but they hold descriptions.
+            Some(Place::Nvmm) => return Ok(()),
+            None => {}
         }
         // Strides are honoured, so that downstream's pool may have any.
         if query

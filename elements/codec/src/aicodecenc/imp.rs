@@ -13,7 +13,7 @@ use crate::coder::{
 };
 use crate::element::{all_formats, formats, loss_report, post, sequence_from_info};
 use crate::motion::Variant;
-use aivideo_core::cuda::{self, Card, Frames, Place};
+use aivideo_core::cuda::{self, Frames, Offer, Place};
 use aivideo_core::element::lock;
 use aivideo_core::settings::InferenceSettings;
 use glib::prelude::*;
@@ -813,27 +813,12 @@ impl AiCodecEnc {
         })
     }
 
-    /// Answers what other elements ask about a GPU, before and after the start.
-    fn answer(&self, query: &mut gst::QueryRef) -> bool {
-        let started = lock(&self.loaded)
-            .as_ref()
-            .map(|loaded| loaded.net.engine().gpu_index());
-        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
-        cuda::answer(&*self.obj(), query, gpu)
-    }
-
-    /// The caps without those of frames that cannot be taken. Before the start, whether there will be a GPU is
-    /// open.
-    fn possible(&self, caps: &gst::Caps) -> gst::Caps {
-        match lock(&self.loaded).as_ref() {
-            Some(loaded) => cuda::possible(caps, loaded.frames.as_ref()),
-            None => caps.clone(),
+    /// What this answers about frames in a GPU's memory.
+    fn offer(&self) -> Offer {
+        if let Some(loaded) = lock(&self.loaded).as_ref() {
+            return Offer::started(loaded.net.engine().gpu_index(), loaded.frames.as_ref());
         }
-    }
-
-    /// The GPU's context, where frames can be taken there.
-    fn card(&self) -> Option<&'static Card> {
-        lock(&self.loaded).as_ref()?.frames.as_ref()?.card()
+        Offer::before_start(lock(&self.settings).inference.gpu())
     }
 
     /// Where frames of these caps come from.
@@ -896,15 +881,15 @@ impl VideoEncoderImpl for AiCodecEnc {
         };
         let mut sorted = of(8);
         sorted.merge(of(10));
-        self.possible(&sorted)
+        self.offer().possible(&sorted)
     }
 
     fn sink_query(&self, query: &mut gst::QueryRef) -> bool {
-        self.answer(query) || self.parent_sink_query(query)
+        self.offer().answer(&*self.obj(), query) || self.parent_sink_query(query)
     }
 
     fn src_query(&self, query: &mut gst::QueryRef) -> bool {
-        self.answer(query) || self.parent_src_query(query)
+        self.offer().answer(&*self.obj(), query) || self.parent_src_query(query)
     }
 
     fn set_format(
@@ -1036,12 +1021,7 @@ impl VideoEncoderImpl for AiCodecEnc {
     ) -> Result<(), gst::LoggableError> {
         let place = query.get_owned().0.and_then(|caps| Place::of(&caps));
         if place.is_some() {
-            return match self.card() {
-                Some(card) => card
-                    .propose(query)
-                    .map_err(|error| gst::loggable_error!(CAT, "{error}")),
-                None => Ok(()),
-            };
+            return self.offer().propose(query, Ok(()));
         }
         query.add_allocation_meta::<gst_video::VideoMeta>(None);
         self.parent_propose_allocation(query)

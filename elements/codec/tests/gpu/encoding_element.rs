@@ -410,7 +410,8 @@ fn sink_places(element: &gst::Element) -> Vec<Option<Place>> {
 fn without_a_compiler_for_kernels_pictures_stay_on_the_host() {
     init();
     let name = "encoding_element::without_a_compiler_for_kernels_pictures_stay_on_the_host";
-    if !is_without_compiler(name) {
+    let said = ["Frames in the GPU's memory are not taken", "NVRTC"];
+    if !is_without("libnvrtc.so.13", name, "aivideocuda:2", &said) {
         return;
     }
     let (host, _) = frame_caps("I420", 72, 50);
@@ -421,37 +422,6 @@ fn without_a_compiler_for_kernels_pictures_stay_on_the_host() {
         harness.push(host_frame("I420", (72, 50), frame)).unwrap();
     }
     shown::<u8>(&all_units(&mut harness, 4));
-}
-
-/// True in a process of its own that has the stand-ins but NVRTC's; elsewhere it runs this test there, since kernels
-/// that a process has compiled are kept.
-fn is_without_compiler(test: &str) -> bool {
-    const WITHOUT: &str = "AIVIDEO_TEST_WITHOUT_NVRTC";
-    if std::env::var_os(WITHOUT).is_some() {
-        return true;
-    }
-    let search = std::env::var("LD_LIBRARY_PATH").unwrap();
-    let stand_ins = Path::new(search.split(':').next().unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["libcuda.so.1", "libnvcuvid.so.1"] {
-        std::os::unix::fs::symlink(stand_ins.join(name), folder.path().join(name)).unwrap();
-    }
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "--nocapture", test])
-        .env("LD_LIBRARY_PATH", folder.path())
-        .env("AIVIDEO_NVRTC", folder.path().join("libnvrtc.so.13"))
-        .env("GST_DEBUG", "aivideocuda:2")
-        .env(WITHOUT, "1")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
-    assert!(
-        said.contains("Frames in the GPU's memory are not taken") && said.contains("NVRTC"),
-        "{said}"
-    );
-    false
 }
 
 #[test]

@@ -317,6 +317,71 @@ impl Nvmm {
     }
 }
 
+/// What a buffer in NVMM holds, as [`content`] gives it.
+pub fn nvmm_content(buffer: &gst::Buffer, caps: &gst::Caps) -> Vec<u8> {
+    let info = gst_video::VideoInfo::from_caps(caps).unwrap();
+    let gpu = Gpu::open(0).unwrap();
+    let map = buffer.map_readable().unwrap();
+    // SAFETY: the caps say NVMM, and this is the buffer's mapping.
+    let read = unsafe { aivideo_core::nvmm::read(map.as_ptr(), map.len(), &info) };
+    let (memory, planes) = read.unwrap();
+    let copy = gpu.zeros(memory.bytes as usize).unwrap();
+    let owner = gpu.owner_of(memory).unwrap();
+    // SAFETY: the frame is held until the copy was waited for, by bringing it here.
+    unsafe { gpu.copy((memory, owner), (copy.memory(), gpu.owner())) }.unwrap();
+    let bytes = gpu.download(&copy).unwrap();
+    let mut packed = gst::Buffer::with_size(info.size()).unwrap();
+    {
+        let mut frame =
+            gst_video::VideoFrameRef::from_buffer_ref_writable(packed.get_mut().unwrap(), &info)
+                .unwrap();
+        for (plane, area) in planes.iter().enumerate() {
+            let stride = frame.plane_stride()[plane] as usize;
+            let from = (area.memory.address - memory.address) as usize;
+            let rows = frame.plane_data_mut(plane as u32).unwrap();
+            for (y, row) in rows.chunks_mut(stride).enumerate() {
+                let at = from + y * area.stride as usize;
+                let end = (at + row.len()).min(bytes.len());
+                row[..end - at].copy_from_slice(&bytes[at..end]);
+            }
+        }
+    }
+    content(packed, &info.to_caps().unwrap())
+}
+
+/// True in a process of its own that has the stand-ins but this one; elsewhere it runs this test there, with this much of
+/// GStreamer's log, which must then say all of `said`.
+pub fn is_without(stand_in: &str, test: &str, log: &str, said: &[&str]) -> bool {
+    const WITHOUT: &str = "AIVIDEO_TEST_WITHOUT";
+    if std::env::var_os(WITHOUT).is_some() {
+        return true;
+    }
+    let search = std::env::var("LD_LIBRARY_PATH").unwrap();
+    let stand_ins = std::path::Path::new(search.split(':').next().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(stand_ins).unwrap() {
+        let (name, path) = file.map(|file| (file.file_name(), file.path())).unwrap();
+        if name != stand_in {
+            std::os::unix::fs::symlink(path, folder.path().join(name)).unwrap();
+        }
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture", test])
+        .env("LD_LIBRARY_PATH", folder.path())
+        .env("AIVIDEO_NVRTC", folder.path().join("libnvrtc.so.13"))
+        .env("GST_DEBUG", log)
+        .env(WITHOUT, stand_in)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    for part in said {
+        assert!(errors.contains(part), "no \"{part}\" in {errors}");
+    }
+    false
+}
+
 /// Caps in NVMM.
 pub fn nvmm_caps(host: &gst::Caps) -> gst::Caps {
     let mut caps = host.clone();

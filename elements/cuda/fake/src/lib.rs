@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Stand-ins for a CUDA driver, NVRTC and a GPU build of ONNX Runtime, so that code for frames that stay
+//! Stand-ins for a CUDA driver, NVRTC, a GPU build of ONNX Runtime and DeepStream's pool of frames, so that code for frames that stay
 //! on the GPU runs in tests without one: the code itself, GStreamer's own libgstcuda and its elements
 //! cudaupload and cudadownload notice no difference.
 //!
@@ -25,6 +25,7 @@ use ort::sys::OrtApi;
 const DRIVER: &str = include_str!("driver.c");
 const NVRTC: &str = include_str!("nvrtc.c");
 const DECODER: &str = include_str!("nvcuvid.c");
+const NVMM_POOL: &str = include_str!("nvdsbufferpool.c");
 const ONNX_RUNTIME: &str = include_str!("onnxruntime.c");
 
 /// The system's C compiler.
@@ -68,6 +69,31 @@ fn places() -> Vec<String> {
 }
 
 fn compile(compiler: &str, folder: &Path, name: &str, text: &str, options: &[String]) {
+    compile_with(compiler, folder, name, text, options, &[]);
+}
+
+/// What pkg-config says of GStreamer, which whoever builds the suite has: options, and libraries.
+fn gstreamer() -> (Vec<String>, Vec<String>) {
+    let ask = |what| {
+        let output = Command::new("pkg-config")
+            .args([what, "gstreamer-video-1.0"])
+            .output()
+            .expect("pkg-config runs");
+        assert!(output.status.success(), "GStreamer's headers are missing");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.split_whitespace().map(str::to_owned).collect()
+    };
+    (ask("--cflags"), ask("--libs"))
+}
+
+fn compile_with(
+    compiler: &str,
+    folder: &Path,
+    name: &str,
+    text: &str,
+    options: &[String],
+    libraries: &[String],
+) {
     let source = folder.join(format!("{name}.c"));
     std::fs::write(&source, text).expect("a temporary folder takes files");
     let output = Command::new(compiler)
@@ -79,6 +105,7 @@ fn compile(compiler: &str, folder: &Path, name: &str, text: &str, options: &[Str
         .arg("-o")
         .arg(folder.join(name))
         .args(["-ldl", "-pthread"])
+        .args(libraries)
         .output()
         .expect("the compiler runs");
     assert!(
@@ -118,6 +145,15 @@ pub fn run_ignored() {
     let mut options = places();
     options.push(format!("-DREAL={}", text(real.as_os_str())));
     compile(compiler, here, "libonnxruntime.so", ONNX_RUNTIME, &options);
+    let (gst, libraries) = gstreamer();
+    compile_with(
+        compiler,
+        here,
+        "libnvdsbufferpool.so",
+        NVMM_POOL,
+        &gst,
+        &libraries,
+    );
     // Looked for beside the library; the stand-in has its provider inside.
     std::fs::write(here.join("libonnxruntime_providers_cuda.so"), "").expect("writes");
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use aivideo_core::{
-    cuda::{self, Access, Frames, Place},
+    cuda::{self, Access, Frames, Offer, Place},
     element::{lock, same_pads},
     model::ModelSource,
     pixels::Yuv420,
@@ -393,6 +393,19 @@ impl ElementImpl for AiDetect {
     }
 }
 
+impl AiDetect {
+    /// What this answers about frames in a GPU's memory.
+    fn offer(&self) -> Offer {
+        if let Some(state) = lock(&self.state).as_ref() {
+            return Offer::started(
+                state.watch.detector().engine().gpu_index(),
+                state.device_frames.as_ref(),
+            );
+        }
+        Offer::before_start(lock(&self.settings).inference.gpu())
+    }
+}
+
 impl BaseTransformImpl for AiDetect {
     const MODE: gst_base::subclass::BaseTransformMode =
         gst_base::subclass::BaseTransformMode::AlwaysInPlace;
@@ -425,12 +438,7 @@ impl BaseTransformImpl for AiDetect {
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
-        // Others ask before this has started, when only a device that is named is known.
-        let started = lock(&self.state)
-            .as_ref()
-            .map(|state| state.watch.detector().engine().gpu_index());
-        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
-        cuda::answer(&*self.obj(), query, gpu)
+        self.offer().answer(&*self.obj(), query)
             || BaseTransformImplExt::parent_query(self, direction, query)
     }
 
@@ -440,11 +448,7 @@ impl BaseTransformImpl for AiDetect {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let possible = lock(&self.state)
-            .as_ref()
-            .map(|state| cuda::possible(caps, state.device_frames.as_ref()));
-        // Before the start, whether there will be a GPU is open.
-        self.parent_transform_caps(direction, possible.as_ref().unwrap_or(caps), filter)
+        self.parent_transform_caps(direction, &self.offer().possible(caps), filter)
     }
 
     fn propose_allocation(
@@ -453,31 +457,16 @@ impl BaseTransformImpl for AiDetect {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         let answered = self.parent_propose_allocation(decide_query, query);
-        let card = lock(&self.state)
-            .as_ref()
-            .and_then(|state| state.device_frames.as_ref()?.card());
-        match card {
-            None => answered,
-            Some(card) => card
-                .propose(query)
-                .map_err(|err| gst::loggable_error!(CAT, "{err}")),
-        }
+        self.offer().propose(query, answered)
     }
 
     fn set_caps(&self, incaps: &gst::Caps, _outcaps: &gst::Caps) -> Result<(), gst::LoggableError> {
         let info = gst_video::VideoInfo::from_caps(incaps)
             .map_err(|_| gst::loggable_error!(CAT, "{incaps} is no raw video"))?;
+        let place = self.offer().place(incaps);
+        let place = place.map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
         if let Some(state) = lock(&self.state).as_mut() {
-            state.on_device = Place::of(incaps);
-            let taken = |place| state.device_frames.as_ref().is_some_and(|f| f.takes(place));
-            if state.on_device.is_some_and(|place| !taken(place)) {
-                return Err(gst::loggable_error!(
-                    CAT,
-                    "Frames in a GPU's memory need the model there (device=cuda), and those in \
-                     CUDAMemory GStreamer's CUDA library; put cudadownload or nvvideoconvert before \
-                     this element"
-                ));
-            }
+            state.on_device = place;
             state.picture = Yuv420::new(info.width() as usize, info.height() as usize);
             state.info = Some(info);
             state.watch.reset();

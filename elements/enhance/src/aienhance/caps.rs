@@ -59,6 +59,11 @@ impl Shape {
         }
     }
 
+    /// Whether pictures keep their size and depth.
+    pub fn keeps_form(&self) -> bool {
+        self.scale == 1 && self.depths.iter().all(|(from, to)| from == to)
+    }
+
     /// The caps on the other pad: behind the chain with `forward`, else in front of it.
     pub fn other(&self, caps: &gst::Caps, forward: bool) -> gst::Caps {
         let scale = self.scale as i32;

@@ -2,16 +2,15 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex};
 
 use aivideo_core::{
-    cuda::{self, Access, Frames, Place},
+    cuda::{self, Frames, Place},
     element::{lock, same_pads},
     engine::Engine,
     pixels::Yuv420,
     settings::InferenceSettings,
 };
-use aivideo_cuda::device::Gpu;
 use glib::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::{
@@ -28,14 +27,17 @@ use super::{
     properties::{self, Numbers},
 };
 use crate::{
-    chain::{Chain, On},
+    chain::Chain,
     deep::Yuv420Deep,
     detect::{region::region, track::Tracked},
-    device::Stream,
     frame::{Depth, Frame, Picture, Sighting},
     operations::{EnhanceError, Measurement},
     spec::{self, SpecError},
 };
+
+mod device;
+
+use device::OnCard;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -78,15 +80,6 @@ enum Done {
     Picture(Frame),
     /// In its buffer already; what was found in it.
     Made(Vec<Sighting>),
-}
-
-/// Frames in a GPU's memory.
-struct OnCard {
-    place: Place,
-    /// What maps those that come and those that go.
-    coming: Frames,
-    going: Frames,
-    stream: Stream,
 }
 
 /// A chain that waits for the next frame, and what it was made from.
@@ -229,24 +222,6 @@ impl AiEnhance {
         }
     }
 
-    /// What maps frames in a GPU's memory for a chain, or why it does not take them.
-    fn frames(&self, chain: &Chain) -> Result<Frames, String> {
-        let form = chain.device_form()?;
-        let obj = self.obj();
-        let frames = match form.on {
-            On::Engine(engine) => Frames::of_element(&*obj, engine, &form.kernels),
-            On::Gpu(index) => {
-                let gpu = Gpu::open(index as usize).map_err(|error| error.to_string())?;
-                Frames::of_gpu(&*obj, Arc::new(gpu), index, &form.kernels)
-            }
-        };
-        let frames = frames.ok_or("their kernels cannot be had, see the log of aivideocuda")?;
-        Ok(match chain.keeps_form() {
-            true => frames,
-            false => frames.without_nvmm(),
-        })
-    }
-
     /// Tells everything beside the streaming thread which chain is active now.
     fn publish(&self, chain: &Chain, frames: Option<Frames>) {
         {
@@ -336,23 +311,8 @@ impl AiEnhance {
         caps: &gst::Caps,
         frames: Result<&Frames, &String>,
     ) -> Option<String> {
-        if let Some(place) = Place::of(caps) {
-            match frames {
-                Err(reason) => {
-                    return Some(format!(
-                        "frames lie in a GPU's memory, which it does not take: {reason}; put \
-                         cudadownload before aienhance"
-                    ));
-                }
-                Ok(frames) if !frames.takes(place) => {
-                    return Some(
-                        "frames lie in NVMM, where they cannot become others of another size or depth; \
-                         put nvvideoconvert before aienhance"
-                            .to_string(),
-                    );
-                }
-                Ok(_) => {}
-            }
+        if let Some(reason) = device::refuses(caps, frames) {
+            return Some(reason);
         }
         if lock(&self.outline).shape.as_ref() == Some(shape) {
             return None;
@@ -511,49 +471,6 @@ impl AiEnhance {
         }
     }
 
-    /// For frames of a query's caps in CUDAMemory, when the chain works there.
-    fn card(&self, query: &gst::query::Allocation) -> Option<&'static cuda::Card> {
-        let caps = query.get().0?;
-        let frames = &lock(&self.outline).frames;
-        (Place::of(caps)? == Place::Cuda).then(|| frames.as_ref()?.card())?
-    }
-
-    /// A frame in a GPU's memory into another there, or, in NVMM, changed where it is. What may leave the
-    /// chain then is done.
-    fn enhance_on_device(&self, source: gst::Buffer) -> Result<(), gst::FlowError> {
-        let place = lock(&self.state)
-            .as_ref()
-            .and_then(|state| Some(state.device.as_ref()?.place));
-        let out = match place {
-            None => return Err(gst::FlowError::NotNegotiated),
-            Some(Place::Nvmm) => None,
-            Some(Place::Cuda) => {
-                let prepared = BaseTransformImplExt::parent_prepare_output_buffer(
-                    self,
-                    InputBuffer::Readable(&source),
-                )?;
-                match prepared {
-                    PrepareOutputBufferSuccess::Buffer(out) => Some(out),
-                    _ => return Err(gst::FlowError::Error),
-                }
-            }
-        };
-        let outcome = {
-            let mut guard = lock(&self.state);
-            let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-            let outcome = state.process_on_device(source, out);
-            if outcome.is_err() {
-                state.chain.reset();
-            }
-            lock(&self.report).measurements = state.chain.measurements();
-            outcome
-        };
-        outcome.map_err(|message| {
-            self.post_error_message(message);
-            gst::FlowError::Error
-        })
-    }
-
     /// Keeps an event back while caps are not complete; false when it may go.
     fn withhold(&self, event: &gst::EventRef) -> bool {
         let mut withheld = lock(&self.withheld);
@@ -701,78 +618,6 @@ impl AiEnhance {
     }
 }
 
-impl State {
-    /// Makes a frame in a GPU's memory, waits for it, and lets those go that need not wait for others.
-    #[allow(unsafe_code)] // the GPU uses the frames' memory
-    fn process_on_device(
-        &mut self,
-        mut source: gst::Buffer,
-        mut out: Option<gst::Buffer>,
-    ) -> Result<(), gst::ErrorMessage> {
-        let wrong =
-            |reason: String| gst::error_msg!(gst::StreamError::Format, ("a frame: {reason}"));
-        let (Some((in_info, out_info)), Some(card)) = (&self.infos, &mut self.device) else {
-            return Err(wrong("it came before its format was known".to_string()));
-        };
-        let picture = |info: &gst_video::VideoInfo, frame: &cuda::DeviceFrame| {
-            frame
-                .yuv(info)
-                .ok_or_else(|| wrong("its planes are not those of its format".to_string()))
-        };
-        let said = |error: cuda::CudaError| wrong(error.to_string());
-        let access = match out {
-            Some(_) => Access::Read,
-            None => Access::Change,
-        };
-        let found = {
-            let from = card
-                .coming
-                .map(source.make_mut(), in_info, card.place, access)
-                .map_err(said)?;
-            let to = match &mut out {
-                Some(out) => Some(
-                    card.going
-                        .map(out.make_mut(), out_info, card.place, Access::Change)
-                        .map_err(said)?,
-                ),
-                None => None,
-            };
-            let input = picture(in_info, &from)?;
-            let output = match &to {
-                Some(to) => Some(picture(out_info, to)?),
-                None => None,
-            };
-            // SAFETY: both frames are mapped until the GPU was waited for, below or by dropping them.
-            let found = unsafe {
-                self.chain
-                    .process_on_device(&card.stream, &input, output.as_ref())
-            }
-            .map_err(|error| error.to_error_message())?;
-            match to {
-                Some(to) => cuda::DeviceFrame::finish_all([from, to]),
-                None => from.finish(),
-            }
-            .map_err(said)?;
-            found
-        };
-        self.chain
-            .collect_from_device(&card.stream)
-            .map_err(|error| error.to_error_message())?;
-        self.held.push_back((out.unwrap_or(source), found));
-        self.release(false);
-        Ok(())
-    }
-
-    /// Frames that may leave the chain are done; with `drain`, all.
-    fn release(&mut self, drain: bool) {
-        while !self.held.is_empty() && self.chain.leave_device(drain) {
-            if let Some((buffer, found)) = self.held.pop_front() {
-                self.done.push_back((buffer, Done::Made(found)));
-            }
-        }
-    }
-}
-
 #[glib::object_subclass]
 impl ObjectSubclass for AiEnhance {
     const NAME: &'static str = "GstAiEnhance";
@@ -912,23 +757,7 @@ impl BaseTransformImpl for AiEnhance {
         self.complained.store(false, Ordering::Relaxed);
         let frames = self.frames(&chain);
         if let Err(reason) = &frames {
-            // Of interest where frames could lie there.
-            match chain
-                .engines()
-                .iter()
-                .any(|(_, engine)| engine.gpu().is_some())
-            {
-                true => gst::warning!(
-                    CAT,
-                    imp = self,
-                    "frames in a GPU's memory are not taken: {reason}"
-                ),
-                false => gst::info!(
-                    CAT,
-                    imp = self,
-                    "frames in a GPU's memory are not taken: {reason}"
-                ),
-            }
+            self.explain_host_only(&chain, reason);
         }
         self.publish(&chain, frames.ok());
         gst::info!(CAT, imp = self, "operations: \"{}\"", settings.operations);
@@ -962,7 +791,7 @@ impl BaseTransformImpl for AiEnhance {
         let outline = lock(&self.outline);
         let other = match &outline.shape {
             Some(shape) => shape.other(
-                &cuda::possible(caps, outline.frames.as_ref()),
+                &outline.offer().possible(caps),
                 direction == gst::PadDirection::Sink,
             ),
             // Not started: what comes of it is not known before models and tables are read.
@@ -981,21 +810,28 @@ impl BaseTransformImpl for AiEnhance {
         decide_query: Option<&gst::query::Allocation>,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
-        let card = self.card(query);
-        let (Some(card), Some(_)) = (card, decide_query) else {
+        let on_card = query
+            .get_owned()
+            .0
+            .is_some_and(|caps| Place::of(&caps) == Some(Place::Cuda));
+        if !on_card || decide_query.is_none() {
             return self.parent_propose_allocation(decide_query, query);
-        };
-        card.propose(query)
-            .map_err(|err| gst::loggable_error!(CAT, "{err}"))
+        }
+        self.offer().propose(query, Ok(()))
     }
 
     fn decide_allocation(
         &self,
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
-        if let Some(card) = self.card(query) {
-            card.decide(query)
-                .map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
+        let place = query.get_owned().0.and_then(|caps| Place::of(&caps));
+        let in_place = place == Some(Place::Nvmm)
+            && lock(&self.outline)
+                .shape
+                .as_ref()
+                .is_some_and(Shape::keeps_form);
+        if place.is_some() && !in_place {
+            self.offer().decide(query)?;
             // Frames that wait for those after them are the pool's all the while.
             let held = lock(&self.outline).look_ahead as u32;
             let first = query.allocation_pools().next();
@@ -1008,12 +844,7 @@ impl BaseTransformImpl for AiEnhance {
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
-        // Others ask for a context before this has started, when only a device that is named is known.
-        let gpu = match &*lock(&self.outline) {
-            outline if outline.shape.is_some() => outline.frames.as_ref().map(Frames::index),
-            _ => lock(&self.settings).inference.gpu(),
-        };
-        if cuda::answer(&*self.obj(), query, gpu) {
+        if self.offer().answer(&*self.obj(), query) {
             return true;
         }
         let done = BaseTransformImplExt::parent_query(self, direction, query);
@@ -1149,27 +980,7 @@ impl VideoFilterImpl for AiEnhance {
         outcaps: &gst::Caps,
         out_info: &gst_video::VideoInfo,
     ) -> Result<(), gst::LoggableError> {
-        let device = match Place::of(incaps) {
-            None => None,
-            Some(place) => {
-                let outline = lock(&self.outline);
-                let frames = outline.frames.as_ref().filter(|frames| frames.takes(place));
-                let frames = frames.ok_or_else(|| {
-                    gst::loggable_error!(
-                        CAT,
-                        "Frames in a GPU's memory need operations that work there, their models too \
-                         (device=cuda), and those in CUDAMemory GStreamer's CUDA library; the log says \
-                         what is missing; put cudadownload or nvvideoconvert before this element"
-                    )
-                })?;
-                Some(OnCard {
-                    place,
-                    coming: frames.another(),
-                    going: frames.another(),
-                    stream: Stream::new(frames.gpu().clone()),
-                })
-            }
-        };
+        let device = self.on_card(incaps)?;
         let mut guard = lock(&self.state);
         let Some(state) = &mut *guard else {
             return Err(gst::loggable_error!(CAT, "not started"));

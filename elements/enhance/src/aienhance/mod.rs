@@ -19,8 +19,8 @@
 //! if it has another size the caps are negotiated anew; a chain that cannot be loaded, or a size
 //! that downstream refuses, is answered with a warning and the old chain stays.
 //!
-//! With `upscale` alone and its net on a GPU (`device=cuda`), frames may lie in its memory
-//! (`memory:CUDAMemory`) and stay there.
+//! With all operations but `stabilize` and their nets on a GPU (`device=cuda`), frames may lie in its memory
+//! (`memory:CUDAMemory`, `memory:NVMM`) and stay there.
 //!
 //! Numbers are properties too (`denoise-strength`), which control bindings may move while frames
 //! pass; they hold where the text of `operations` does not say. Operations that look ahead are

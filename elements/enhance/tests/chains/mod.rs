@@ -512,21 +512,80 @@ fn frames_of_deepstream_are_changed_where_they_are() {
             }
         }
     }
-    // What gives another size or depth cannot be done there.
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_of_deepstream_become_others_of_another_size_or_depth() {
+    for operations in [
+        "upscale",
+        "denoise,upscale",
+        "hdr:window=0",
+        "hdr:window=2",
+        "upscale,color",
+    ] {
+        for format in ["NV12", "I420"] {
+            let (host, device) = caps(format, 98, 50);
+            // Frames that wait for others come at the end.
+            let run = |caps: &gst::Caps, frame: &dyn Fn(u64) -> gst::Buffer| {
+                let mut harness = enhancer("cuda", operations, caps);
+                let mut all = Vec::new();
+                for number in 0..4u64 {
+                    harness.push(frame(number)).unwrap();
+                    all.extend(harness.try_pull());
+                }
+                harness.push_event(gst::event::Eos::new());
+                all.extend(std::iter::from_fn(|| harness.try_pull()));
+                (all, harness.sinkpad().unwrap().current_caps().unwrap())
+            };
+            let pool = own_pool(&device);
+            let (wanted, cuda) = run(&device, &|number| from_pool(&pool, &device, number));
+            let frames: Vec<Nvmm> = (0..4).map(|number| Nvmm::new(&host, number)).collect();
+            let before: Vec<Vec<u8>> = frames.iter().map(Nvmm::content).collect();
+            let (got, nvmm) = run(&nvmm_caps(&host), &|number| {
+                frames[number as usize].buffer()
+            });
+            assert_eq!(Place::of(&nvmm), Some(Place::Nvmm));
+            assert_eq!((wanted.len(), got.len()), (4, 4));
+            for (number, (wanted, got)) in wanted.into_iter().zip(got).enumerate() {
+                let got = nvmm_content(&got, &nvmm);
+                assert!(
+                    got == content(wanted, &cuda),
+                    "{operations} {format} {number}"
+                );
+            }
+            // What came is only read.
+            let after: Vec<Vec<u8>> = frames.iter().map(Nvmm::content).collect();
+            assert!(before == after);
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn without_deepstreams_pools_its_frames_stay_what_they_are() {
+    let name = "chains::without_deepstreams_pools_its_frames_stay_what_they_are";
+    let said = ["No new frames in NVMM", "libnvdsbufferpool.so"];
+    if !is_without("libnvdsbufferpool.so", name, "aivideocuda:4", &said) {
+        return;
+    }
+    let (host, _) = caps("NV12", 98, 50);
+    let frame = Nvmm::new(&host, 1);
     for operations in ["upscale", "hdr:window=0"] {
-        let (host, _) = caps("NV12", 98, 50);
         let mut harness = enhancer("cuda", operations, &nvmm_caps(&host));
         let places = places(&harness.element().unwrap());
         assert!(
             !places.contains(&Some(Place::Nvmm)),
             "{operations}: {places:?}"
         );
-        let frame = Nvmm::new(&host, 1);
         assert_eq!(
             harness.push(frame.buffer()),
             Err(gst::FlowError::NotNegotiated)
         );
     }
+    // What changes them where they are needs no pool.
+    let mut harness = enhancer("cuda", "color", &nvmm_caps(&host));
+    harness.push_and_pull(frame.buffer()).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::{LazyLock, Mutex};
 
 use aivideo_core::{
-    cuda::{self, Access, Frames, Place},
+    cuda::{self, Access, Frames, Offer, Place},
     element::{lock, same_pads},
     settings::InferenceSettings,
 };
@@ -215,6 +215,16 @@ impl ElementImpl for AiBackgroundBlur {
     }
 }
 
+impl AiBackgroundBlur {
+    /// What this answers about frames in a GPU's memory.
+    fn offer(&self) -> Offer {
+        if let Some(state) = lock(&self.state).as_ref() {
+            return Offer::started(state.segmenter.engine().gpu_index(), state.mapper.as_ref());
+        }
+        Offer::before_start(lock(&self.settings).inference.gpu())
+    }
+}
+
 impl BaseTransformImpl for AiBackgroundBlur {
     const MODE: gst_base::subclass::BaseTransformMode =
         gst_base::subclass::BaseTransformMode::AlwaysInPlace;
@@ -265,12 +275,7 @@ impl BaseTransformImpl for AiBackgroundBlur {
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
-        // Others ask before this has started, when only a device that is named is known.
-        let started = lock(&self.state)
-            .as_ref()
-            .map(|s| s.segmenter.engine().gpu_index());
-        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
-        cuda::answer(&*self.obj(), query, gpu)
+        self.offer().answer(&*self.obj(), query)
             || BaseTransformImplExt::parent_query(self, direction, query)
     }
 
@@ -280,11 +285,7 @@ impl BaseTransformImpl for AiBackgroundBlur {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let possible = lock(&self.state)
-            .as_ref()
-            .map(|state| cuda::possible(caps, state.mapper.as_ref()));
-        // Before the start, whether there will be a GPU is open.
-        self.parent_transform_caps(direction, possible.as_ref().unwrap_or(caps), filter)
+        self.parent_transform_caps(direction, &self.offer().possible(caps), filter)
     }
 
     fn propose_allocation(
@@ -293,15 +294,7 @@ impl BaseTransformImpl for AiBackgroundBlur {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         let answered = self.parent_propose_allocation(decide_query, query);
-        let card = lock(&self.state)
-            .as_ref()
-            .and_then(|state| state.mapper.as_ref()?.card());
-        match card {
-            None => answered,
-            Some(card) => card
-                .propose(query)
-                .map_err(|err| gst::loggable_error!(CAT, "{err}")),
-        }
+        self.offer().propose(query, answered)
     }
 
     fn transform_ip(&self, buf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -387,23 +380,15 @@ impl VideoFilterImpl for AiBackgroundBlur {
             .find(|(format, _)| *format == in_info.format())
             .map(|(_, format)| *format)
             .ok_or_else(|| gst::loggable_error!(CAT, "{:?} is not taken", in_info.format()))?;
+        let place = self.offer().place(incaps);
+        let place = place.map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
         let mut guard = lock(&self.state);
         let Some(state) = guard.as_mut() else {
             return Err(gst::loggable_error!(CAT, "Caps before the start"));
         };
         let (width, height) = (in_info.width() as usize, in_info.height() as usize);
         let color = colorimetry(in_info, format.family());
-        state.on_device = Place::of(incaps).map(|place| (place, in_info.clone()));
-        let taken = |place| state.mapper.as_ref().is_some_and(|m| m.takes(place));
-        if let Some((place, _)) = state.on_device
-            && !taken(place)
-        {
-            return Err(gst::loggable_error!(
-                CAT,
-                "Frames in a GPU's memory need the model there (device=cuda), and those in CUDAMemory \
-                 GStreamer's CUDA library; put cudadownload or nvvideoconvert before this element"
-            ));
-        }
+        state.on_device = place.map(|place| (place, in_info.clone()));
         state.input = Some((format, width, height, color));
         state.before = None;
         Ok(())

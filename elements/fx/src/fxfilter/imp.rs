@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, MutexGuard};
 
 use aivideo_core::{
-    cuda::{self, Access, Frames, Place},
+    cuda::{self, Access, Frames, Offer, Place},
     element::same_pads,
 };
 use gst::glib;
@@ -754,7 +754,7 @@ impl BaseTransformImpl for FxFilter {
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
         let context = matches!(query.view(), gst::QueryView::Context(_));
-        context && cuda::answer(&*self.obj(), query, self.gpu())
+        context && Offer::before_start(self.gpu()).answer(&*self.obj(), query)
             || BaseTransformImplExt::parent_query(self, direction, query)
     }
 
@@ -764,16 +764,11 @@ impl BaseTransformImpl for FxFilter {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         let answered = self.parent_propose_allocation(decide_query, query);
-        let card = self
-            .state()
-            .as_ref()
-            .and_then(|state| state.mapper.as_ref()?.card());
-        match card {
-            None => answered,
-            Some(card) => card
-                .propose(query)
-                .map_err(|error| gst::loggable_error!(CAT, "{error}")),
-        }
+        let guard = self.state();
+        let frames = guard.as_ref().and_then(|state| state.mapper.as_ref());
+        let offer = Offer::started(None, frames);
+        drop(guard);
+        offer.propose(query, answered)
     }
 
     fn transform_ip(&self, buf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{LazyLock, Mutex};
 
 use aivideo_core::{
-    cuda::{self, Access, CudaError, Frames, Place},
+    cuda::{self, Access, CudaError, Frames, Offer, Place},
     element::{lock, same_pads},
     settings::InferenceSettings,
 };
@@ -240,6 +240,16 @@ impl ElementImpl for AiRestore {
     }
 }
 
+impl AiRestore {
+    /// What this answers about frames in a GPU's memory.
+    fn offer(&self) -> Offer {
+        if let Some(state) = lock(&self.state).as_ref() {
+            return Offer::started(state.restorer.engine().gpu_index(), state.frames.as_ref());
+        }
+        Offer::before_start(lock(&self.settings).inference.gpu())
+    }
+}
+
 impl BaseTransformImpl for AiRestore {
     const MODE: gst_base::subclass::BaseTransformMode =
         gst_base::subclass::BaseTransformMode::AlwaysInPlace;
@@ -292,12 +302,7 @@ impl BaseTransformImpl for AiRestore {
     }
 
     fn query(&self, direction: gst::PadDirection, query: &mut gst::QueryRef) -> bool {
-        // Others ask before this has started, when only a device that is named is known.
-        let started = lock(&self.state)
-            .as_ref()
-            .map(|s| s.restorer.engine().gpu_index());
-        let gpu = started.unwrap_or_else(|| lock(&self.settings).inference.gpu());
-        let answered = cuda::answer(&*self.obj(), query, gpu)
+        let answered = self.offer().answer(&*self.obj(), query)
             || BaseTransformImplExt::parent_query(self, direction, query);
         if answered
             && direction == gst::PadDirection::Src
@@ -317,11 +322,7 @@ impl BaseTransformImpl for AiRestore {
         caps: &gst::Caps,
         filter: Option<&gst::Caps>,
     ) -> Option<gst::Caps> {
-        let possible = lock(&self.state)
-            .as_ref()
-            .map(|state| cuda::possible(caps, state.frames.as_ref()));
-        // Before the start, whether there will be a GPU is open.
-        self.parent_transform_caps(direction, possible.as_ref().unwrap_or(caps), filter)
+        self.parent_transform_caps(direction, &self.offer().possible(caps), filter)
     }
 
     fn propose_allocation(
@@ -330,15 +331,7 @@ impl BaseTransformImpl for AiRestore {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         let answered = self.parent_propose_allocation(decide_query, query);
-        let card = lock(&self.state)
-            .as_ref()
-            .and_then(|state| state.frames.as_ref()?.card());
-        match card {
-            None => answered,
-            Some(card) => card
-                .propose(query)
-                .map_err(|err| gst::loggable_error!(CAT, "{err}")),
-        }
+        self.offer().propose(query, answered)
     }
 
     fn transform_ip(&self, buf: &mut gst::BufferRef) -> Result<gst::FlowSuccess, gst::FlowError> {
@@ -433,21 +426,13 @@ impl VideoFilterImpl for AiRestore {
         _outcaps: &gst::Caps,
         _out_info: &gst_video::VideoInfo,
     ) -> Result<(), gst::LoggableError> {
+        let place = self.offer().place(incaps);
+        let place = place.map_err(|err| gst::loggable_error!(CAT, "{err}"))?;
         if let Some(state) = lock(&self.state).as_mut() {
             state.restorer.reset();
             state.height = in_info.height() as usize;
             state.info = Some(in_info.clone());
-            state.on_device = Place::of(incaps).map(|place| (place, in_info.clone()));
-            let taken = |place| state.frames.as_ref().is_some_and(|f| f.takes(place));
-            if let Some((place, _)) = state.on_device
-                && !taken(place)
-            {
-                return Err(gst::loggable_error!(
-                    CAT,
-                    "Frames in a GPU's memory need the net there (device=cuda), and those in CUDAMemory \
-                     GStreamer's CUDA library; put cudadownload or nvvideoconvert before this element"
-                ));
-            }
+            state.on_device = place.map(|place| (place, in_info.clone()));
         }
         let (wanted, looks_ahead) = lock(&self.state).as_ref().map_or((false, false), |state| {
             (state.look_ahead > 0, state.looks_ahead())
