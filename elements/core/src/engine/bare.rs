@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 
 use ort::{
-    session::{Session, SessionInputValue},
+    memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType},
+    session::{IoBinding, Session, SessionInputValue},
     value::DynTensor,
 };
 
@@ -21,6 +22,8 @@ use crate::{
 
 /// A session of its own with the options that an engine gives its, and inputs that stay the same.
 pub struct Bare {
+    /// Dropped before its session.
+    binding: Option<IoBinding>,
     session: Session,
     origin: String,
     inputs: Vec<(String, DynTensor)>,
@@ -46,19 +49,49 @@ impl Bare {
             .into_iter()
             .map(|(name, tensor)| Ok((name.to_string(), session::to_value(tensor)?)))
             .collect::<ort::Result<_>>()
-            .map_err(|err| EngineError::Run {
-                model: origin.clone(),
-                reason: said(err.message()),
-            })?;
+            .map_err(|err| failed(&origin, &err))?;
         Ok(Self {
+            binding: None,
             session,
             origin,
             inputs,
         })
     }
 
+    /// Has the inputs copied to where the provider wants them, once and now: on a GPU the runs that follow
+    /// bring nothing there but results back.
+    pub fn bind(&mut self) -> Result<(), EngineError> {
+        let bind = || -> ort::Result<IoBinding> {
+            let mut binding = self.session.create_binding()?;
+            for (name, value) in &self.inputs {
+                binding.bind_input(name.as_str(), value)?;
+            }
+            let host = MemoryInfo::new(
+                AllocationDevice::CPU,
+                0,
+                AllocatorType::Device,
+                MemoryType::CPUOutput,
+            )?;
+            for output in self.session.outputs() {
+                binding.bind_output_to_device(output.name(), &host)?;
+            }
+            binding.synchronize_inputs()?;
+            Ok(binding)
+        };
+        let binding = bind().map_err(|err| failed(&self.origin, &err))?;
+        self.binding = Some(binding);
+        Ok(())
+    }
+
     /// One run. Its results stay in ONNX Runtime's memory, on the host, and are freed.
     pub fn run(&mut self) -> Result<(), EngineError> {
+        if let Some(binding) = &self.binding {
+            return self
+                .session
+                .run_binding(binding)
+                .map(|_| ())
+                .map_err(|err| failed(&self.origin, &err));
+        }
         let inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = self
             .inputs
             .iter()
@@ -67,9 +100,13 @@ impl Bare {
         self.session
             .run(inputs)
             .map(|_| ())
-            .map_err(|err| EngineError::Run {
-                model: self.origin.clone(),
-                reason: said(err.message()),
-            })
+            .map_err(|err| failed(&self.origin, &err))
+    }
+}
+
+fn failed(origin: &str, err: &ort::Error) -> EngineError {
+    EngineError::Run {
+        model: origin.to_string(),
+        reason: said(err.message()),
     }
 }

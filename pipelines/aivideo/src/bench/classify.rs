@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `aivideo bench classify`: vjepa2classify beside transformers on the same processor, and many
+//! `aivideo bench classify`: vjepa2classify beside transformers on the same processor or GPU, and many
 //! cameras at once with the built-in model.
 
 mod large;
+mod reference;
 mod streams;
+mod ways;
 
 use std::path::PathBuf;
 
+use aivideo_core::cuda::Place;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::gpu;
 use crate::{environment, gstrun};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// A true-size ViT-L, in turns with transformers
+    /// A true-size ViT-L: element, engine and ONNX Runtime's bare call, in turns with transformers
     Large,
     /// Live cameras with the built-in model
     Streams,
@@ -26,18 +30,32 @@ pub struct Options {
     /// Only this part
     #[arg(long)]
     only: Option<Part>,
-    /// Python with torch, torchvision, transformers, onnx
-    #[arg(long, default_value = "python3")]
-    python: PathBuf,
+    /// Where: cpu, cuda, cuda:<n>, tensorrt, tensorrt:<n>
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Python with torch, torchvision, transformers, onnx: measures transformers (PyTorch) too, on the same
+    /// device. The random ViT-L is made with it, or with python3
+    #[arg(long)]
+    python: Option<PathBuf>,
     /// Folder of the random ViT-L and its exports, made there when they are missing (3.3 GB)
     #[arg(long, default_value_os_t = std::env::temp_dir().join("aivideo-vitl"))]
     models: PathBuf,
-    /// Precisions of the exported model
-    #[arg(long, value_delimiter = ',', default_values = ["fp32", "int8"])]
+    /// An exported model to measure instead, without transformers
+    #[arg(long, conflicts_with = "python")]
+    model: Option<PathBuf>,
+    /// Precisions of the exported model: fp32, fp16, int8 (default: fp32,int8 on the CPU, fp16 on a GPU)
+    #[arg(long, value_delimiter = ',', value_parser = ["fp32", "fp16", "int8"])]
     precision: Vec<String>,
-    /// Rounds; each side classifies one clip in each, and medians are reported
+    /// Attention in the exported model: ONNX Runtime's operator, or standard ONNX, which TensorRT needs (default:
+    /// fused, but plain in fp16)
+    #[arg(long, value_parser = ["fused", "plain"])]
+    attention: Option<String>,
+    /// Rounds; medians and percentiles are over the clips of all
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=50))]
     rounds: u32,
+    /// Clips of each side in a round (default: 1 on the CPU, 50 on a GPU)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    runs: Option<u32>,
     /// Processor threads of either side (0 = all)
     #[arg(long, default_value_t = 0)]
     threads: u32,
@@ -58,6 +76,26 @@ pub struct Options {
     json: Option<PathBuf>,
 }
 
+impl Options {
+    fn precisions(&self) -> Vec<String> {
+        let names: &[&str] = match (self.precision.is_empty(), self.device == "cpu") {
+            (false, _) => return self.precision.clone(),
+            (true, true) => &["fp32", "int8"],
+            (true, false) => &["fp16"],
+        };
+        // A model that is given has one, which is not known.
+        match self.model {
+            Some(_) => vec!["given model".to_string()],
+            None => names.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn runs(&self) -> u32 {
+        self.runs
+            .unwrap_or(if self.device == "cpu" { 1 } else { 50 })
+    }
+}
+
 #[derive(Serialize)]
 struct Report {
     clip: String,
@@ -72,6 +110,10 @@ struct Report {
 }
 
 pub fn run(options: &Options) -> Result<()> {
+    let driver = gpu::ready(
+        &options.device,
+        "Without --device, `aivideo bench classify` measures on the CPU",
+    )?;
     gst::init().context("GStreamer does not start")?;
     environment::require_elements(&["vjepa2classify"])?;
     let video = match &options.video {
@@ -84,7 +126,7 @@ pub fn run(options: &Options) -> Result<()> {
         .then(|| streams::run(options, &video))
         .transpose()?;
     let large = wanted(Part::Large)
-        .then(|| large::run(options, &video))
+        .then(|| large::run(options, &video, driver.as_ref()))
         .transpose()?;
     let report = Report {
         clip: video.display().to_string(),
@@ -145,8 +187,9 @@ fn decoded(video: &std::path::Path, format: &str, count: usize) -> Result<Frames
     Ok((frames, size))
 }
 
-fn caps(format: &str, size: (u32, u32)) -> gst::Caps {
+fn caps(format: &str, size: (u32, u32), place: Option<Place>) -> gst::Caps {
     gst::Caps::builder("video/x-raw")
+        .features(place.map(Place::feature))
         .field("format", format)
         .field("width", size.0 as i32)
         .field("height", size.1 as i32)

@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A ViT-L of the published configuration with random weights, through the element and through
-//! transformers, in turns: speed of both, and whether they say the same.
+//! A ViT-L of the published configuration with random weights: through the element, through the engine
+//! that elements share, by ONNX Runtime's call alone, and through transformers, in turns. Times of all, and
+//! whether element and transformers say the same.
 
-use std::{
-    io::{BufRead, BufReader, Lines, Write},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Instant,
-};
+use std::path::Path;
 
-use aivideo_core::meta::ClassificationResult;
+use aivideo_core::{provider, settings::InferenceSettings};
 use anyhow::{Context, Result, bail};
-use gst::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Options, caps, decoded};
-use crate::{bench::median, environment, gstrun, progress::Steps};
+use super::{
+    Options, decoded,
+    reference::{self, Reference},
+    ways::{self, Answer, Way},
+};
+use crate::{
+    bench::{
+        gpu::{self, Percentiles},
+        median,
+    },
+    progress::Steps,
+};
 
 const FRAMES: usize = 16;
 /// Agreement that is promised of probabilities.
@@ -23,310 +28,211 @@ const AGREEMENT: f64 = 1e-2;
 
 #[derive(Serialize)]
 pub struct Report {
+    /// Set where no GPU was used: none of the figures is one of a GPU.
+    on_cpu: bool,
+    device: String,
+    /// Name of the card, and CUDA version of its driver.
+    card: Option<String>,
+    driver_cuda: Option<String>,
+    model: String,
     threads: usize,
     size: (u32, u32),
-    transformers: Side,
-    elements: Vec<Side>,
+    /// Clips of each side.
+    clips: u32,
+    sides: Vec<Side>,
+    /// What could not be measured, and why.
+    missing: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct Side {
     name: String,
-    /// Of each clip.
-    seconds: Vec<f64>,
-    cpu_seconds: Vec<f64>,
-    /// Median clips a second, by the wall clock.
+    /// Milliseconds of a clip: for the element and transformers preprocessing included.
+    ms: Percentiles,
+    /// Of the model alone, where that is known apart.
+    model_ms: Option<Percentiles>,
+    /// Median of each clip.
+    cpu_seconds: f64,
     clips_per_second: f64,
-    /// Times as fast as transformers: by the wall clock, and by processor time.
+    /// Beside transformers, where that ran.
+    compared: Option<Compared>,
+}
+
+#[derive(Serialize)]
+struct Compared {
+    /// Times as fast: by the wall clock, and by processor time. Of whole clips.
     speed: f64,
     speed_by_cpu: f64,
-    /// From transformers: of a probability, and of its logarithm.
+    /// Of a probability, and of its logarithm.
     largest_difference: f64,
     largest_log_difference: f64,
     same_answer: bool,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    seconds: f64,
-    cpu_seconds: f64,
-    probabilities: Vec<f64>,
-}
-
-/// A script of models/training/vjepa2, to be run in that folder.
-fn script(python: &Path, name: &str) -> Result<Command> {
-    let folder = environment::root()?.join("models/training/vjepa2");
-    let mut command = Command::new(python);
-    command.arg(name).current_dir(folder);
-    command.env("HF_HUB_OFFLINE", "1");
-    Ok(command)
-}
-
-fn run_script(mut command: Command) -> Result<()> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {command:?}: set --python"))?;
-    if !output.status.success() {
-        bail!(
-            "{command:?} failed (it needs torch, torchvision, transformers, onnx: pip install them, \
-             and set --python):\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    Ok(())
-}
-
-/// The random model's folder and its exported files, made if they are missing.
-fn models(options: &Options) -> Result<(PathBuf, Vec<(String, PathBuf)>)> {
-    let absolute = std::path::absolute(&options.models)?;
-    let source = absolute.join("vitl");
-    if !source.join("config.json").is_file() {
-        let mut command = script(&options.python, "random_model.py")?;
-        command.arg(&source);
-        run_script(command)?;
-    }
-    let mut files = Vec::new();
-    for precision in &options.precision {
-        let path = absolute.join(format!("vitl-{precision}.onnx"));
-        // The sidecar is written last.
-        if !path.with_extension("json").is_file() {
-            let mut command = script(&options.python, "export.py")?;
-            command.arg(&source).arg("--out").arg(&absolute);
-            command.args(["--precision", precision]);
-            run_script(command)?;
-        }
-        files.push((precision.clone(), path));
-    }
-    Ok((source, files))
-}
-
-/// transformers in a process of its own, which stays.
-struct Reference {
-    process: Child,
-    input: Option<ChildStdin>,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Reference {
-    fn start(mut command: Command) -> Result<Self> {
-        let mut process = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {command:?}: set --python"))?;
-        let input = process.stdin.take();
-        let lines = BufReader::new(process.stdout.take().context("no output")?).lines();
-        let mut this = Self {
-            process,
-            input,
-            lines,
+impl Compared {
+    /// `None` for a side that does no whole clips, or where there is nothing to compare with.
+    fn of(answers: &[Answer], reference: Option<&Vec<Answer>>) -> Option<Self> {
+        let reference = reference?;
+        let got = answers.first()?.probabilities.as_ref()?;
+        let want = reference.first()?.probabilities.as_ref()?;
+        let speed = |value: fn(&Answer) -> f64| {
+            let of = |answers: &[Answer]| median(&answers.iter().map(value).collect::<Vec<_>>());
+            of(reference) / of(answers)
         };
-        match this.lines.next() {
-            Some(Ok(line)) if line == "ready" => Ok(this),
-            _ => bail!("{command:?} does not start; run it by hand to see why"),
-        }
-    }
-
-    fn classify(&mut self) -> Result<Answer> {
-        let input = self.input.as_mut().context("no input")?;
-        writeln!(input, "clip")?;
-        let line = self
-            .lines
-            .next()
-            .context("transformers ended without an answer")??;
-        Ok(serde_json::from_str(&line)?)
+        let pairs = || got.iter().zip(want);
+        let best = |p: &[f64]| (0..p.len()).max_by(|a, b| p[*a].total_cmp(&p[*b]));
+        Some(Self {
+            speed: speed(|a| a.seconds),
+            speed_by_cpu: speed(|a| a.cpu_seconds),
+            largest_difference: pairs().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max),
+            largest_log_difference: pairs()
+                .map(|(a, b)| (a.ln() - b.ln()).abs())
+                .fold(0.0, f64::max),
+            same_answer: got.len() == want.len() && best(got) == best(want),
+        })
     }
 }
 
-impl Drop for Reference {
-    fn drop(&mut self) {
-        // The end of its input is the end of the process.
-        self.input = None;
-        let _ = self.process.wait();
-    }
-}
-
-/// The element with one of the models, in a pipeline of its own.
-struct Ours {
-    name: String,
-    harness: gst_check::Harness,
-    clips: u64,
-}
-
-impl Ours {
-    fn start(name: &str, model: &Path, options: &Options, size: (u32, u32)) -> Result<Self> {
-        let element = gst::ElementFactory::make("vjepa2classify")
-            .property("model-location", model.to_string_lossy().as_ref())
-            .property("device", "cpu")
-            .property("sync", true)
-            .property("frame-stride", 1u32)
-            .property("top-k", 1000u32)
-            .property("num-threads", options.threads)
-            .build()?;
-        let bus = gst::Bus::new();
-        element.set_bus(Some(&bus));
-        element.set_state(gst::State::Paused).map_err(|_| {
-            let said =
-                bus.pop_filtered(&[gst::MessageType::Error])
-                    .and_then(|message| match message.view() {
-                        gst::MessageView::Error(error) => Some(gstrun::error_text(error)),
-                        _ => None,
-                    });
-            anyhow::anyhow!(
-                "{}",
-                said.unwrap_or_else(|| "vjepa2classify does not start".into())
-            )
-        })?;
-        let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
-        harness.play();
-        harness.set_src_caps(caps("RGB", size));
-        Ok(Self {
+impl Side {
+    fn of(name: &str, answers: &[Answer], reference: Option<&Vec<Answer>>) -> Option<Self> {
+        let ms = Percentiles::of(answers.iter().map(|a| a.seconds * 1e3).collect())?;
+        let alone = answers.iter().filter_map(|a| a.model_seconds);
+        let cpu: Vec<f64> = answers.iter().map(|a| a.cpu_seconds).collect();
+        Some(Self {
             name: name.to_string(),
-            harness,
-            clips: 0,
+            model_ms: Percentiles::of(alone.map(|s| s * 1e3).collect()),
+            cpu_seconds: median(&cpu),
+            clips_per_second: 1e3 / ms.p50,
+            compared: Compared::of(answers, reference),
+            ms,
         })
     }
+}
 
-    /// One clip; the probabilities by class.
-    fn classify(&mut self, frames: &[gst::Buffer]) -> Result<Answer> {
-        let cpu = gstrun::cpu_seconds();
-        let began = Instant::now();
-        let mut found = Vec::new();
-        for (i, frame) in frames.iter().enumerate() {
-            let mut buffer = frame.copy();
-            let inner = buffer.make_mut();
-            inner.set_pts(gst::ClockTime::from_mseconds(
-                self.clips * 10_000 + i as u64 * 40,
-            ));
-            if i == 0 {
-                inner.set_flags(gst::BufferFlags::DISCONT);
+/// Rows of RGB as GStreamer has them, padded to four bytes.
+fn padded(frames: &[Vec<u8>], size: (u32, u32)) -> Vec<gst::Buffer> {
+    let row = size.0 as usize * 3;
+    let stride = row.next_multiple_of(4);
+    frames
+        .iter()
+        .map(|frame| {
+            let mut padded = vec![0; stride * size.1 as usize];
+            for (to, from) in padded.chunks_mut(stride).zip(frame.chunks(row)) {
+                to[..row].copy_from_slice(from);
             }
-            let out = self.harness.push_and_pull(buffer)?;
-            found.extend(ClassificationResult::read_all(&out));
-        }
-        let (seconds, cpu_seconds) = (began.elapsed().as_secs_f64(), gstrun::cpu_seconds() - cpu);
-        self.clips += 1;
-        let result = found.first().context("no result came with the clip")?;
-        let mut probabilities = vec![0.0; result.labels.len()];
-        for (label, score) in result.labels.iter().zip(&result.scores) {
-            // transformers' names of classes without a name
-            let class: usize = label
-                .strip_prefix("LABEL_")
-                .and_then(|number| number.parse().ok())
-                .with_context(|| format!("'{label}' is no label of the random model"))?;
-            *probabilities.get_mut(class).context("too large a class")? = *score;
-        }
-        Ok(Answer {
-            seconds,
-            cpu_seconds,
-            probabilities,
+            gst::Buffer::from_slice(padded)
         })
-    }
+        .collect()
 }
 
-fn side(name: &str, answers: &[Answer], reference: &[Answer]) -> Side {
-    let of = |answers: &[Answer], value: fn(&Answer) -> f64| -> Vec<f64> {
-        answers.iter().map(value).collect()
-    };
-    let seconds = of(answers, |a| a.seconds);
-    let cpu_seconds = of(answers, |a| a.cpu_seconds);
-    let (got, want) = (&answers[0].probabilities, &reference[0].probabilities);
-    let pairs = || got.iter().zip(want);
-    let best = |p: &[f64]| (0..p.len()).max_by(|a, b| p[*a].total_cmp(&p[*b]));
-    Side {
-        name: name.to_string(),
-        clips_per_second: 1.0 / median(&seconds),
-        speed: median(&of(reference, |a| a.seconds)) / median(&seconds),
-        speed_by_cpu: median(&of(reference, |a| a.cpu_seconds)) / median(&cpu_seconds),
-        largest_difference: pairs().map(|(a, b)| (a - b).abs()).fold(0.0, f64::max),
-        largest_log_difference: pairs()
-            .map(|(a, b)| (a.ln() - b.ln()).abs())
-            .fold(0.0, f64::max),
-        same_answer: got.len() == want.len() && best(got) == best(want),
-        seconds,
-        cpu_seconds,
-    }
+/// One side and, of those after it, which transformers it is compared with.
+struct Turn {
+    way: Box<dyn Way>,
+    reference: Option<usize>,
+    answers: Vec<Answer>,
 }
 
-pub fn run(options: &Options, video: &Path) -> Result<Report> {
+pub fn run(options: &Options, video: &Path, driver: Option<&provider::Driver>) -> Result<Report> {
     let threads = match options.threads {
         0 => std::thread::available_parallelism()?.get(),
         n => n as usize,
     };
+    let settings = InferenceSettings {
+        device: options.device.clone(),
+        num_threads: options.threads,
+        ..InferenceSettings::default()
+    };
+    let on_gpu = driver.is_some();
     let mut steps = Steps::new(3);
-    let (source, files) = steps.run("the random ViT-L and its exports", 0, |_| models(options))?;
+    let (source, files) = steps.run("the model", 0, |_| match &options.model {
+        Some(model) => Ok((None, vec![(options.precisions().join(" "), model.clone())])),
+        None => reference::models(options).map(|(source, files)| (Some(source), files)),
+    })?;
     let work = tempfile::tempdir().context("no temporary directory")?;
-    let (mut reference, mut ours, frames, size) = steps.run("loading both sides", 0, |_| {
+    let mut missing = Vec::new();
+    let (mut turns, size) = steps.run("loading every side", 0, |_| {
         let (frames, size) = decoded(video, "RGB", FRAMES)?;
         let raw = work.path().join("clip.rgb");
         std::fs::write(&raw, frames.concat())?;
-        let mut command = script(&options.python, "reference.py")?;
-        command.arg(&source).arg(&raw);
-        command.args([size.0.to_string(), size.1.to_string()]);
-        command.args(["--threads", &threads.to_string()]);
-        let reference = Reference::start(command)?;
-        let ours: Vec<Ours> = files
-            .iter()
-            .map(|(name, path)| Ours::start(name, path, options, size))
-            .collect::<Result<_>>()?;
-        // Rows of RGB are padded to four bytes.
-        let stride = (size.0 as usize * 3).next_multiple_of(4);
-        let frames: Vec<gst::Buffer> = frames
-            .iter()
-            .map(|frame| {
-                let mut padded = vec![0; stride * size.1 as usize];
-                for (to, from) in padded
-                    .chunks_mut(stride)
-                    .zip(frame.chunks(size.0 as usize * 3))
-                {
-                    to[..from.len()].copy_from_slice(from);
+        let frames = padded(&frames, size);
+        let mut turns: Vec<Turn> = Vec::new();
+        for (precision, path) in &files {
+            let mut compare = None;
+            if let (Some(python), Some(source)) = (&options.python, &source) {
+                // A CPU computes 16 bits in 32.
+                let half = on_gpu && precision == "fp16";
+                let name = format!("transformers {}", if half { "fp16" } else { "fp32" });
+                compare = turns.iter().position(|turn| turn.way.name() == name);
+                if compare.is_none() {
+                    let way = Reference::start(options, python, source, &raw, size, threads, half)?;
+                    turns.push(Turn {
+                        way: Box::new(way),
+                        reference: Some(turns.len()),
+                        answers: Vec::new(),
+                    });
+                    compare = Some(turns.len() - 1);
                 }
-                gst::Buffer::from_slice(padded)
-            })
-            .collect();
-        Ok((reference, ours, frames, size))
-    })?;
-    let total = u64::from(options.rounds) * (1 + ours.len() as u64);
-    let (theirs, answers) = steps.run("clips in turns", total, |bar| {
-        let mut theirs = Vec::new();
-        let mut answers: Vec<Vec<Answer>> = ours.iter().map(|_| Vec::new()).collect();
-        // The first of each side warms up memory and caches.
-        for round in 0..=options.rounds {
-            bar.set_message("transformers");
-            let answer = reference.classify()?;
-            if round > 0 {
-                theirs.push(answer);
-                bar.inc(1);
             }
-            for (ours, answers) in ours.iter_mut().zip(&mut answers) {
-                bar.set_message(ours.name.clone());
-                let answer = ours.classify(&frames)?;
-                if round > 0 {
-                    answers.push(answer);
+            let (ways, without) = ways::all(precision, path, &settings, &frames, size)?;
+            missing.extend(without);
+            turns.extend(ways.into_iter().map(|way| Turn {
+                way,
+                reference: compare,
+                answers: Vec::new(),
+            }));
+        }
+        Ok((turns, size))
+    })?;
+    let clips = options.rounds * options.runs();
+    let total = u64::from(clips) * turns.len() as u64;
+    steps.run("clips in turns", total, |bar| {
+        // The first ones warm up memory and caches, and kernels are chosen.
+        let warm = if on_gpu { 3 } else { 1 };
+        for clip in 0..clips + warm {
+            for turn in &mut turns {
+                bar.set_message(turn.way.name().to_string());
+                let answer = turn.way.clip();
+                let answer = answer.with_context(|| turn.way.name().to_string())?;
+                if clip >= warm {
+                    turn.answers.push(answer);
                     bar.inc(1);
                 }
             }
         }
-        Ok((theirs, answers))
+        Ok(())
     })?;
+    let sides = turns
+        .iter()
+        .filter_map(|turn| {
+            let reference = turn.reference.map(|at| &turns[at].answers);
+            Side::of(turn.way.name(), &turn.answers, reference)
+        })
+        .collect();
+    let card = driver.and_then(|d| d.gpus.get(gpu::index(&options.device) as usize));
     let report = Report {
+        on_cpu: !on_gpu,
+        device: options.device.clone(),
+        card: card.map(|gpu| gpu.name.clone()),
+        driver_cuda: driver.map(|d| format!("{}.{}", d.cuda.0, d.cuda.1)),
+        model: match &options.model {
+            Some(model) => model.display().to_string(),
+            None => "random ViT-L".to_string(),
+        },
         threads,
         size,
-        transformers: side("transformers fp32", &theirs, &theirs),
-        elements: ours
-            .iter()
-            .zip(&answers)
-            .map(|(ours, answers)| side(&format!("vjepa2classify {}", ours.name), answers, &theirs))
-            .collect(),
+        clips,
+        sides,
+        missing,
     };
-    for element in &report.elements {
-        if element.largest_difference > AGREEMENT {
+    for side in &report.sides {
+        if let Some(compared) = &side.compared
+            && compared.largest_difference > AGREEMENT
+        {
             report.print();
             bail!(
                 "{}: a probability is {:.1e} from transformers', more than {AGREEMENT:.0e}",
-                element.name,
-                element.largest_difference
+                side.name,
+                compared.largest_difference
             );
         }
     }
@@ -335,30 +241,95 @@ pub fn run(options: &Options, video: &Path) -> Result<Report> {
 
 impl Report {
     pub fn print(&self) {
-        println!(
-            "\nRandom ViT-L, clips of {FRAMES} frames of {}x{} RGB, preprocessing included, {} threads, \
-             medians of {} clips in turns:",
+        println!("\n{}", self.text());
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{} on {}: clips of {FRAMES} frames of {}x{} RGB, {} threads, {} clips of each side in turns\n\n",
+            self.model,
+            match &self.card {
+                Some(card) => format!(
+                    "{card} ({}), CUDA {}",
+                    self.device,
+                    self.driver_cuda.as_deref().unwrap_or("–")
+                ),
+                None => "the CPU (no figure is one of a GPU)".to_string(),
+            },
             self.size.0,
             self.size.1,
             self.threads,
-            self.transformers.seconds.len()
+            self.clips
         );
-        println!(
-            "{:<24} {:>8} {:>9} {:>7} {:>9} {:>11} {:>11} {:>6}",
-            "", "clips/s", "CPU s", "speed", "by CPU", "prob. diff", "log diff", "same"
-        );
-        for side in std::iter::once(&self.transformers).chain(&self.elements) {
-            println!(
-                "{:<24} {:>8.4} {:>9.2} {:>6.2}x {:>8.2}x {:>11.1e} {:>11.1e} {:>6}",
+        let ms = |p: Option<&Percentiles>| {
+            p.map_or_else(
+                || "–".to_string(),
+                |p| format!("{:.2} / {:.2} / {:.2}", p.p50, p.p95, p.p99),
+            )
+        };
+        text += "| | a clip, ms p50 / p95 / p99 | the model alone | clips/s | CPU s | speed | by CPU | \
+                 prob. diff | log diff | same |\n|---|---|---|---|---|---|---|---|---|---|\n";
+        for side in &self.sides {
+            let compared = match &side.compared {
+                Some(c) => format!(
+                    "{:.2}x | {:.2}x | {:.1e} | {:.1e} | {}",
+                    c.speed,
+                    c.speed_by_cpu,
+                    c.largest_difference,
+                    c.largest_log_difference,
+                    if c.same_answer { "yes" } else { "no" }
+                ),
+                None => "– | – | – | – | –".to_string(),
+            };
+            text += &format!(
+                "| {} | {} | {} | {:.3} | {:.3} | {compared} |\n",
                 side.name,
+                ms(Some(&side.ms)),
+                ms(side.model_ms.as_ref()),
                 side.clips_per_second,
-                median(&side.cpu_seconds),
-                side.speed,
-                side.speed_by_cpu,
-                side.largest_difference,
-                side.largest_log_difference,
-                if side.same_answer { "yes" } else { "no" }
+                side.cpu_seconds
             );
         }
+        for missing in &self.missing {
+            text += &format!("\nnot measured: {missing}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(seconds: f64, probabilities: Option<Vec<f64>>) -> Vec<Answer> {
+        let one = |probabilities| Answer {
+            seconds,
+            model_seconds: None,
+            cpu_seconds: seconds,
+            probabilities,
+        };
+        vec![one(probabilities)]
+    }
+
+    #[test]
+    fn sides_are_compared_with_transformers_where_both_say_what_they_see() {
+        let theirs = answers(0.2, Some(vec![0.7, 0.3]));
+        let ours = answers(0.1, Some(vec![0.69, 0.31]));
+        let side = Side::of("a", &ours, Some(&theirs)).unwrap();
+        let compared = side.compared.unwrap();
+        assert!((compared.speed - 2.0).abs() < 1e-9 && compared.same_answer);
+        assert!((compared.largest_difference - 0.01).abs() < 1e-9);
+        assert_eq!((side.ms.p50, side.model_ms), (100.0, None));
+        let bare = Side::of("b", &answers(0.1, None), Some(&theirs)).unwrap();
+        assert!(bare.compared.is_none());
+        assert!(Side::of("c", &ours, None).unwrap().compared.is_none());
+    }
+
+    #[test]
+    fn rows_are_padded() {
+        gst::init().unwrap();
+        let frames = padded(&[(1..=6).collect::<Vec<u8>>()], (1, 2));
+        let map = frames[0].map_readable().unwrap();
+        assert_eq!(&map[..], [1, 2, 3, 0, 4, 5, 6, 0]);
     }
 }

@@ -73,14 +73,14 @@ fn stream(
     } else {
         gst::ElementFactory::make(element)
             .property("model-instance-id", "bench")
-            .property("device", "cpu")
+            .property("device", &options.device)
             .property("num-threads", 1u32)
             .property("batch-size", options.batch_size)
             .build()?
     };
     let mut harness = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
     harness.play();
-    harness.set_src_caps(caps("NV12", size));
+    harness.set_src_caps(caps("NV12", size, None));
     harness.set_upstream_latency(gst::ClockTime::ZERO);
     let frames = u64::from(options.seconds) * 25;
     let mut out = Stream {

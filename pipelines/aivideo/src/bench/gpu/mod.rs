@@ -150,7 +150,7 @@ pub struct Percentiles {
 
 impl Percentiles {
     /// `None` without samples.
-    fn of(mut milliseconds: Vec<f64>) -> Option<Self> {
+    pub(super) fn of(mut milliseconds: Vec<f64>) -> Option<Self> {
         if milliseconds.is_empty() {
             return None;
         }
@@ -206,36 +206,45 @@ fn watched<T>(
 }
 
 /// The index in a device's name: 1 of "cuda:1".
-fn index(device: &str) -> u32 {
+pub(super) fn index(device: &str) -> u32 {
     device
         .split_once(':')
         .and_then(|(_, index)| index.parse().ok())
         .unwrap_or(0)
 }
 
+/// Whether a device is of ONNX Runtime's CUDA provider.
+pub(super) fn is_cuda(device: &str) -> bool {
+    device.starts_with("cuda")
+}
+
+/// The driver, where `device` is a GPU and can be used; `None` where it is the CPU. `instead` says what can be
+/// done without one.
+pub(super) fn ready(device: &str, instead: &str) -> Result<Option<provider::Driver>> {
+    if device == "cpu" {
+        return Ok(None);
+    }
+    if !is_cuda(device) && !device.starts_with("tensorrt") {
+        bail!(
+            "device '{device}' is not known here: cuda, cuda:<n>, tensorrt or tensorrt:<n>, or cpu to rehearse"
+        );
+    }
+    let driver =
+        provider::driver().map_err(|absence| anyhow::anyhow!("no GPU: {absence}. {instead}"))?;
+    provider::probe(device).map_err(|err| {
+        anyhow::anyhow!(
+            "no GPU that can be used: {err}. `aivideo doctor --device {device}` says more"
+        )
+    })?;
+    Ok(Some(driver))
+}
+
 pub fn run(options: &Options) -> Result<()> {
     let rehearsal = options.device == "cpu";
-    let driver = provider::driver();
-    if !rehearsal {
-        if !options.device.starts_with("cuda") && !options.device.starts_with("tensorrt") {
-            bail!(
-                "device '{}' is not known here: cuda, cuda:<n>, tensorrt or tensorrt:<n>, or cpu to rehearse",
-                options.device
-            );
-        }
-        if let Err(absence) = &driver {
-            bail!(
-                "no GPU: {absence}. `aivideo bench gpu --device cpu` rehearses the bench on the CPU"
-            );
-        }
-        let probe = provider::probe(&options.device);
-        probe.map_err(|err| {
-            anyhow::anyhow!(
-                "no GPU that can be used: {err}. `aivideo doctor --device {}` says more",
-                options.device
-            )
-        })?;
-    }
+    let driver = ready(
+        &options.device,
+        "`aivideo bench gpu --device cpu` rehearses the bench on the CPU",
+    )?;
     gst::init().context("GStreamer does not start")?;
     environment::require_elements(elements::NEEDED)?;
     let onnxruntime = runtime::get()?.build_info().to_string();
@@ -243,7 +252,7 @@ pub fn run(options: &Options) -> Result<()> {
         Some(video) => video.clone(),
         None => environment::clip("bigbuckbunny.mp4")?,
     };
-    let card = driver.ok().filter(|_| !rehearsal);
+    let card = driver;
     let nvml = match (&card, nvml::Nvml::open(index(&options.device))) {
         (None, _) => None,
         (Some(_), Ok(nvml)) => Some(Arc::new(nvml)),
