@@ -40,7 +40,7 @@ for name, element in elements.items():
 bytes = elements["aienhance denoise"]["host_tensor_bytes_per_frame"]
 assert bytes >= 2 * 640 * 360 * 1.5, bytes
 assert elements["fxfilter posterize (CPU)"]["host_tensor_bytes_per_frame"] == 0
-assert len(size["models"]) == 6 and len(size["kernels"]) == 24
+assert len(size["models"]) == 6 and len(size["kernels"]) == 26
 for model in size["models"]:
     assert model["device"] == "cpu" and model["overhead"] > -0.9, model
     assert model["bare_ms"]["p50"] > 0 and model["torch_ms"] is None, model

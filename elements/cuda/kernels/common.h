@@ -41,6 +41,7 @@ typedef short i16;
 typedef unsigned int u32;
 typedef int i32;
 typedef unsigned long long u64;
+typedef long long i64;
 
 DEVICE float limit(float v, float low, float high) { return fminf(fmaxf(v, low), high); }
 

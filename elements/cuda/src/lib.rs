@@ -42,6 +42,7 @@ pub mod point;
 pub mod restore;
 pub mod search;
 pub mod source;
+pub mod steady;
 pub mod upscale;
 
 pub use launch::{Area, Element, Launch, LaunchError, Memory};

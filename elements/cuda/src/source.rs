@@ -70,6 +70,7 @@ sources! {
     "light": "light";
     "image": "image_cut_f32", "image_cut_u8", "image_paste_f32", "image_paste_u8", "image_luma", "image_colours", "image_enlarge";
     "blur": "blur_sum", "blur_mean", "blur_convolve", "blur_merge", "blur_input";
+    "steady": "steady_reduce", "steady_warp";
     "restore_read": "restore_read";
     "restore_change": "restore_change";
 }

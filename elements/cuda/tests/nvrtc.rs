@@ -18,7 +18,7 @@ use aivideo_cuda::{
     point::Point,
     restore, search,
     source::SOURCES,
-    upscale,
+    steady, upscale,
 };
 
 /// Data-centre GPUs (A100, H100) and those of workstations (A6000, L40, RTX 50).
@@ -299,6 +299,20 @@ fn enhance(memory: Memory, from: picture::Picture, to: picture::Picture) -> Vec<
         slope: 1,
     };
     all.push(mix.launch(&planes, &to.y));
+    let reduce = steady::Reduce {
+        by: 2,
+        width: 1,
+        height: 1,
+    };
+    all.push(reduce.launch(&from.y, memory));
+    let warp = steady::Warp {
+        c: 1.0,
+        s: 0.0,
+        x: 0.0,
+        y: 0.0,
+        weights: &[[0, 128, 0, 0]; 64],
+    };
+    all.push(warp.launch(&from.y, &to.y));
     all.push(clahe::count(&from.y, memory));
     let curves = clahe::Curves {
         range: (16, 235),

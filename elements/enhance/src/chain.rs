@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Operations one after the other.
 
+use std::collections::VecDeque;
+
 use aivideo_core::{engine::Engine, settings::InferenceSettings};
 
 use aivideo_cuda::{
@@ -27,11 +29,29 @@ pub struct Chain {
     format: Format,
     /// Number of the GPU that is asked for by name.
     gpu: Option<u32>,
-    /// In a GPU's memory: pictures between two steps, and the picture's thumbnail.
-    between: Vec<Own>,
+    /// In a GPU's memory: what steps make for the next one, pictures that steps will make later and memory of such that
+    /// they have made, and the picture's thumbnail.
+    between: Vec<Option<Own>>,
+    kept: Vec<VecDeque<Kept>>,
+    free: Vec<Own>,
     thumbnail: Option<Buffer>,
     /// Frames there that have not left.
     held: usize,
+}
+
+/// A picture in a GPU's memory that waits in front of a step for those after it.
+struct Kept {
+    picture: Own,
+    cut: bool,
+    sightings: Vec<Sighting>,
+}
+
+/// Where the pictures lie that a chain is given: the frame that comes, and one for what comes out. Without one, the
+/// frame that comes is changed.
+#[derive(Clone, Copy, Default)]
+struct Places<'a> {
+    input: Option<&'a Picture420>,
+    output: Option<&'a Picture420>,
 }
 
 /// What a chain needs for pictures in a GPU's memory.
@@ -48,18 +68,23 @@ pub enum On<'a> {
     Gpu(u32),
 }
 
-/// One of a chain's own pictures.
+/// A step's own picture for the next one.
 fn own(
-    pictures: &mut Vec<Own>,
-    at: usize,
+    place: &mut Option<Own>,
     stream: &Stream,
     format: &Format,
 ) -> Result<Picture420, EnhanceError> {
-    if pictures.get(at).is_none_or(|own| !own.fits(format)) {
-        pictures.truncate(at);
-        pictures.push(Own::new(stream, format)?);
-    }
-    Ok(pictures[at].picture())
+    let fitting = place.take().filter(|own| own.fits(format));
+    let own = match fitting {
+        Some(own) => own,
+        None => Own::new(stream, format)?,
+    };
+    Ok(place.insert(own).picture())
+}
+
+/// Whether a step makes pictures.
+fn makes(step: &dyn Operation) -> bool {
+    matches!(step.on_device(), OnDevice::Makes(_) | OnDevice::Later(_))
 }
 
 impl Chain {
@@ -124,7 +149,9 @@ impl Chain {
         }
         for step in &self.steps {
             match step.on_device() {
-                OnDevice::Makes(own) | OnDevice::Looks(own) => kernels.extend(own),
+                OnDevice::Makes(own) | OnDevice::Later(own) | OnDevice::Looks(own) => {
+                    kernels.extend(own);
+                }
                 OnDevice::No(reason) => return Err(format!("\"{}\": {reason}", step.name())),
             }
         }
@@ -155,14 +182,36 @@ impl Chain {
         }
     }
 
-    /// Whether pictures keep size and depth, so that they can be changed where they are.
+    /// Whether pictures keep size and depth.
     pub fn keeps_form(&self) -> bool {
         self.scale() == 1 && self.depths().iter().all(|(from, to)| from == to)
     }
 
-    /// Starts on the stream all that makes `output` of `input`, or, without one, changes `input` where it
-    /// is. The frame waits in the chain until [`leave_device`](Self::leave_device) lets the oldest go.
-    /// Answers the objects that were found.
+    /// Whether frames in a GPU's memory can be changed where they are: size and depth stay, and what comes out is what has
+    /// just come. Frames that wait must be the chain's, as whoever makes them may have no more.
+    pub fn works_in_place(&self) -> bool {
+        self.keeps_form() && self.behind_on_device() == 0
+    }
+
+    /// Pictures by which steps in a GPU's memory are behind those that come.
+    pub fn behind_on_device(&self) -> usize {
+        self.steps()
+            .filter(|step| matches!(step.on_device(), OnDevice::Later(_)))
+            .map(Operation::look_ahead)
+            .sum()
+    }
+
+    /// Whether a picture comes out there for the next one that comes.
+    pub fn gives_on_device(&self) -> bool {
+        self.steps().enumerate().all(|(at, step)| {
+            let kept = self.kept.get(at).map_or(0, VecDeque::len);
+            !matches!(step.on_device(), OnDevice::Later(_)) || kept >= step.look_ahead()
+        })
+    }
+
+    /// Starts on the stream all that is due with `input`. What comes out, if [anything](Self::gives_on_device), is written
+    /// into `output` or, without one, into `input`. It waits in the chain until [`leave_device`](Self::leave_device)
+    /// lets the oldest go. Answers the objects that were found in what came out.
     ///
     /// # Safety
     /// The pictures' planes must be memory of the stream's GPU and live until it was waited for.
@@ -172,47 +221,205 @@ impl Chain {
         stream: &Stream,
         input: &Picture420,
         output: Option<&Picture420>,
-    ) -> Result<Vec<Sighting>, EnhanceError> {
+    ) -> Result<Option<Vec<Sighting>>, EnhanceError> {
         // SAFETY: the promise is the same, here and below.
         let cut = unsafe { self.is_cut(stream, input) }?;
-        let makes = |step: &dyn Operation| matches!(step.on_device(), OnDevice::Makes(_));
-        let last = self.steps.iter().rposition(|step| makes(step.as_ref()));
-        let (mut from, mut format) = (*input, self.format);
-        let mut sightings = Vec::new();
-        let mut used = 0;
-        for at in 0..self.steps.len() {
+        self.held += 1;
+        let places = Places {
+            input: Some(input),
+            output,
+        };
+        // SAFETY: as above.
+        unsafe { self.pass_on_device(stream, 0, *input, (cut, Vec::new()), places) }
+    }
+
+    /// The next of the pictures that steps keep, when no more come for now; `None` when there are none.
+    ///
+    /// # Safety
+    /// As [`Self::process_on_device`].
+    #[allow(unsafe_code)] // passes the caller's promise on
+    pub unsafe fn drain_on_device(
+        &mut self,
+        stream: &Stream,
+        output: &Picture420,
+    ) -> Result<Option<Vec<Sighting>>, EnhanceError> {
+        let places = Places {
+            input: None,
+            output: Some(output),
+        };
+        for at in 0..self.kept.len() {
+            while !self.kept[at].is_empty() {
+                // SAFETY: the promise is the same.
+                if let Some(found) = unsafe { self.give_on_device(stream, at, places) }? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The oldest picture that waits in front of a step goes on.
+    ///
+    /// # Safety
+    /// As [`Self::process_on_device`].
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn give_on_device(
+        &mut self,
+        stream: &Stream,
+        at: usize,
+        places: Places<'_>,
+    ) -> Result<Option<Vec<Sighting>>, EnhanceError> {
+        let Some(kept) = self.kept[at].pop_front() else {
+            return Ok(None);
+        };
+        let (picture, known) = (kept.picture.picture(), (kept.cut, kept.sightings));
+        // SAFETY: the promise is the same; the picture is the chain's own.
+        let made = unsafe { self.make_on_device(stream, at, picture, known, places) };
+        // What comes into it next is written in the stream's order.
+        self.free.push(kept.picture);
+        made
+    }
+
+    /// What a step is given, and what comes of it.
+    ///
+    /// # Safety
+    /// As [`Self::process_on_device`].
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn pass_on_device(
+        &mut self,
+        stream: &Stream,
+        first: usize,
+        from: Picture420,
+        (cut, mut sightings): (bool, Vec<Sighting>),
+        places: Places<'_>,
+    ) -> Result<Option<Vec<Sighting>>, EnhanceError> {
+        for at in first..self.steps.len() {
             let step = &mut self.steps[at];
-            let next = step
-                .output(&format)
-                .map_err(|reason| EnhanceError::Format {
+            match step.on_device() {
+                OnDevice::Later(_) => {
+                    // SAFETY: the promise is the same, here and below.
+                    unsafe { step.foresee_on_device(stream, &from, cut) }?;
+                    let ahead = step.look_ahead();
+                    if ahead > 0 {
+                        // SAFETY: as above.
+                        unsafe { self.keep(stream, at, &from, (cut, sightings)) }?;
+                        return match self.kept[at].len() > ahead {
+                            // SAFETY: as above.
+                            true => unsafe { self.give_on_device(stream, at, places) },
+                            false => Ok(None),
+                        };
+                    }
+                }
+                OnDevice::Makes(_) => {}
+                OnDevice::Looks(_) | OnDevice::No(_) => {
+                    // SAFETY: as above.
+                    sightings = unsafe { step.look_on_device(stream, &from, cut) }?;
+                    continue;
+                }
+            }
+            // SAFETY: as above.
+            return unsafe { self.make_on_device(stream, at, from, (cut, sightings), places) };
+        }
+        // SAFETY: as above.
+        unsafe { self.hand_out(stream, &from, places) }?;
+        Ok(Some(sightings))
+    }
+
+    /// What a step makes of a picture, and what comes of that.
+    ///
+    /// # Safety
+    /// As [`Self::process_on_device`].
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn make_on_device(
+        &mut self,
+        stream: &Stream,
+        at: usize,
+        from: Picture420,
+        known: (bool, Vec<Sighting>),
+        places: Places<'_>,
+    ) -> Result<Option<Vec<Sighting>>, EnhanceError> {
+        let format = self.format_behind(at)?;
+        let last = self.steps.iter().rposition(|step| makes(step.as_ref()));
+        let to = match places.output {
+            Some(output) if last == Some(at) => *output,
+            _ => {
+                if self.between.len() < self.steps.len() {
+                    self.between.resize_with(self.steps.len(), || None);
+                }
+                own(&mut self.between[at], stream, &format)?
+            }
+        };
+        // SAFETY: the promise is the same; the chain's own pictures are freed, when they are, in the stream's order.
+        unsafe { self.steps[at].process_on_device(stream, &from, &to, known.0) }?;
+        // SAFETY: as above.
+        unsafe { self.pass_on_device(stream, at + 1, to, known, places) }
+    }
+
+    /// Brings what the last step made to where it is wanted, unless it is there.
+    ///
+    /// # Safety
+    /// As [`Self::process_on_device`].
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn hand_out(
+        &self,
+        stream: &Stream,
+        from: &Picture420,
+        places: Places<'_>,
+    ) -> Result<(), EnhanceError> {
+        let made = self.steps.iter().any(|step| makes(step.as_ref()));
+        match (places.output, places.input) {
+            // SAFETY: the promise is the same.
+            (Some(output), _) if !made => unsafe { stream.copy(from, output) },
+            // SAFETY: the same.
+            (None, Some(input)) if made => unsafe { stream.copy(from, input) },
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps a copy of a picture in front of a step.
+    ///
+    /// # Safety
+    /// As [`Self::process_on_device`].
+    #[allow(unsafe_code)] // passes the caller's promise on
+    unsafe fn keep(
+        &mut self,
+        stream: &Stream,
+        at: usize,
+        from: &Picture420,
+        (cut, sightings): (bool, Vec<Sighting>),
+    ) -> Result<(), EnhanceError> {
+        let format = match at {
+            0 => self.format,
+            _ => self.format_behind(at - 1)?,
+        };
+        let fitting = self.free.iter().position(|own| own.fits(&format));
+        let picture = match fitting {
+            Some(place) => self.free.swap_remove(place),
+            None => Own::new(stream, &format)?,
+        };
+        // SAFETY: the promise is the same.
+        unsafe { stream.copy(from, &picture.picture()) }?;
+        if self.kept.len() < self.steps.len() {
+            self.kept.resize_with(self.steps.len(), VecDeque::new);
+        }
+        self.kept[at].push_back(Kept {
+            picture,
+            cut,
+            sightings,
+        });
+        Ok(())
+    }
+
+    /// The format of pictures behind a step.
+    fn format_behind(&self, at: usize) -> Result<Format, EnhanceError> {
+        self.steps[..=at]
+            .iter()
+            .try_fold(self.format, |format, step| {
+                step.output(&format).map_err(|reason| EnhanceError::Format {
                     operation: step.name(),
                     reason,
-                })?;
-            if !makes(step.as_ref()) {
-                // SAFETY: as above.
-                sightings = unsafe { step.look_on_device(stream, &from, cut) }?;
-                continue;
-            }
-            let to = match output {
-                Some(output) if last == Some(at) => *output,
-                _ => {
-                    used += 1;
-                    own(&mut self.between, used - 1, stream, &next)?
-                }
-            };
-            // SAFETY: as above; the chain's own pictures are freed, when they are, in the stream's order.
-            unsafe { step.process_on_device(stream, &from, &to, cut) }?;
-            (from, format) = (to, next);
-        }
-        match (output, last) {
-            // SAFETY: as above.
-            (Some(output), None) => unsafe { stream.copy(&from, output) }?,
-            // SAFETY: as above.
-            (None, Some(_)) => unsafe { stream.copy(&from, input) }?,
-            _ => {}
-        }
-        self.held += 1;
-        Ok(sightings)
+                })
+            })
     }
 
     /// Whether a scene begins with a picture.
@@ -340,6 +547,8 @@ impl Chain {
     pub fn start(&mut self, input: &Format) -> Result<Format, EnhanceError> {
         let output = self.output(input)?;
         (self.format, self.held) = (*input, 0);
+        self.kept.clear();
+        self.free.clear();
         let mut format = *input;
         for step in &mut self.steps {
             step.start(&format);
@@ -354,6 +563,7 @@ impl Chain {
     /// Forgets everything, held frames too.
     pub fn reset(&mut self) {
         self.held = 0;
+        self.kept.clear();
         for step in &mut self.steps {
             step.reset();
         }

@@ -24,6 +24,8 @@ use crate::{
 pub enum OnDevice {
     /// It makes another picture, by these kernels.
     Makes(&'static [&'static str]),
+    /// The same, when it has seen as many more pictures as it looks ahead.
+    Later(&'static [&'static str]),
     /// It looks at the picture by these kernels, and leaves it as it is.
     Looks(&'static [&'static str]),
     /// It has no form for them: why.

@@ -15,7 +15,7 @@
  * of one of the two networks with the other files beside it; the decoder loads `s-decode.onnx` only.
  *
  * With `device=cuda` pictures are made and stay in the GPU's memory, and frames may lie there, too
- * (`memory:CUDAMemory`); only symbols, vectors and flags go there. While the GPU is at work on such a frame, the
+ * (`memory:CUDAMemory`, `memory:NVMM`); only symbols, vectors and flags go there. While the GPU is at work on such a frame, the
  * next one's symbols are decoded; no latency is added, since a thread of its own sends each frame when it is made.
  *
  * ## Example pipeline

@@ -70,6 +70,7 @@ pub const ALL: &[(&str, Case)] = &[
     ("thumbnails", enhance::sums),
     ("noise", enhance::noise),
     ("a cleaned picture and the last", enhance::temporal),
+    ("luma reduced, and pictures moved", enhance::steady),
     ("local contrast", enhance::clahe),
     ("light", enhance::light),
     ("nets of other people's", enhance::image),

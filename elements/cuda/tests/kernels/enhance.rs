@@ -11,6 +11,7 @@ use aivideo_cuda::{
     image,
     measure::{self, Sums},
     picture::{Component, Picture},
+    steady::Reduce,
 };
 use aivideo_enhance::{
     chroma::{Siting, enlarge, places},
@@ -21,6 +22,11 @@ use aivideo_enhance::{
     operations::{
         color::clahe::{CLIP, Clahe, RATE},
         image_net::planes::{self, Planes},
+    },
+    stabilize::{
+        pyramid::{self, Pyramid},
+        similarity::Similarity,
+        warp::View,
     },
     temporal::{Temporal, Weights},
 };
@@ -167,6 +173,74 @@ pub fn noise(machine: &mut dyn Machine) {
                     compared += 1;
                 }
                 assert!(wanted.next().is_none() && compared > 0, "{size:?}");
+            }
+        }
+    }
+}
+
+pub fn steady(machine: &mut dyn Machine) {
+    for (number, size) in [
+        (1u32, 1u32),
+        (3, 1),
+        (2, 5),
+        (33, 9),
+        (70, 300),
+        (1443, 3),
+        (1500, 17),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let given = noisy(&mut Random(211 + number as u64), size, 255);
+        let planes: Vec<Vec<u8>> = given.iter().map(|codes| bytes(codes)).collect();
+        let blank = given.clone().map(|p| vec![0; p.len()]);
+        for step in [1, 2] {
+            let from = put(machine, size, Samples::Eight, step, &given);
+            let (w, h) = (size.0 as usize, size.1 as usize);
+            let (by, reduced) = pyramid::reduced((w, h));
+            let spec = Reduce {
+                by: by as u32,
+                width: reduced.0 as u32,
+                height: reduced.1 as u32,
+            };
+            let out = machine.zeros(spec.bytes() as usize);
+            machine.run(&spec.launch(&from.y, out).unwrap());
+            let whole = Pyramid::new(PlaneRef::packed(&planes[0], w, h), None);
+            assert_equal(&machine.download(out), &whole.levels[0].data, "reduced");
+            for (movement, zoom) in [
+                (Similarity::IDENTITY, 1.0),
+                (
+                    Similarity {
+                        x: 2.3,
+                        y: -40.6,
+                        angle: 0.05,
+                        log_scale: 0.02,
+                    },
+                    1.1,
+                ),
+                (
+                    Similarity {
+                        x: -0.51,
+                        y: 0.2,
+                        angle: -0.7,
+                        log_scale: -0.3,
+                    },
+                    1.0,
+                ),
+            ] {
+                let view = View::new(movement, zoom);
+                let to = put(machine, size, Samples::Eight, 3 - step, &blank);
+                let mut wanted = planes.clone();
+                let components = from.components().into_iter().zip(to.components());
+                for (k, (from, to)) in components.enumerate() {
+                    let scale = if k == 0 { 1.0 } else { 0.5 };
+                    let launch = view.on_device(scale).launch(&from, &to);
+                    machine.run(&launch.unwrap());
+                    let (w, h) = (to.width as usize, to.height as usize);
+                    view.render(PlaneRef::packed(&planes[k], w, h), scale, &mut wanted[k]);
+                }
+                let got = codes(machine, &to).map(|p| bytes(&p));
+                assert!(got[..] == wanted[..], "{size:?} moved by {movement:?}");
             }
         }
     }

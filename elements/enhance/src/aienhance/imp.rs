@@ -66,6 +66,8 @@ struct State {
     /// Buffers whose frames are inside the chain, the oldest first; time stamps and metas of what
     /// comes out are theirs.
     waiting: VecDeque<gst::Buffer>,
+    /// Time stamps and metas of frames in a GPU's memory that are to be made later, the oldest first.
+    sources: VecDeque<gst::Buffer>,
     /// Frames in a GPU's memory that are made and wait for those after them, with what was found.
     held: VecDeque<(gst::Buffer, Vec<Sighting>)>,
     /// Frames that are done, with their buffers.
@@ -105,6 +107,8 @@ struct Outline {
     /// Of the active chain; `None` before the element has started.
     shape: Option<Shape>,
     look_ahead: u64,
+    /// By how much of that steps in a GPU's memory are behind.
+    behind: u64,
     /// When the active chain works in a GPU's memory.
     frames: Option<Frames>,
 }
@@ -235,6 +239,7 @@ impl AiEnhance {
             let mut outline = lock(&self.outline);
             outline.shape = Some(Shape::of(chain));
             outline.frames = frames;
+            outline.behind = chain.behind_on_device() as u64;
             std::mem::replace(&mut outline.look_ahead, look_ahead)
         };
         obj.set_passthrough(chain.is_empty());
@@ -353,6 +358,7 @@ impl AiEnhance {
         if let Some(state) = &mut *lock(&self.state) {
             state.chain.reset();
             state.waiting.clear();
+            state.sources.clear();
             state.held.clear();
             state.done.clear();
         }
@@ -360,6 +366,7 @@ impl AiEnhance {
 
     /// Pushes what the chain holds back: nothing more comes for now.
     fn drain(&self) -> Result<(), gst::FlowError> {
+        self.drain_on_device()?;
         if let Some(state) = &mut *lock(&self.state) {
             state.release(true);
         }
@@ -767,6 +774,7 @@ impl BaseTransformImpl for AiEnhance {
             infos: None,
             device: None,
             waiting: VecDeque::new(),
+            sources: VecDeque::new(),
             held: VecDeque::new(),
             done: VecDeque::new(),
             told: Vec::new(),
@@ -825,15 +833,17 @@ impl BaseTransformImpl for AiEnhance {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         let place = query.get_owned().0.and_then(|caps| Place::of(&caps));
-        let in_place = place == Some(Place::Nvmm)
-            && lock(&self.outline)
-                .shape
-                .as_ref()
-                .is_some_and(Shape::keeps_form);
+        let (in_place, held) = {
+            let outline = lock(&self.outline);
+            let keeps_form = outline.shape.as_ref().is_some_and(Shape::keeps_form);
+            (
+                place == Some(Place::Nvmm) && keeps_form && outline.behind == 0,
+                (outline.look_ahead - outline.behind.min(outline.look_ahead)) as u32,
+            )
+        };
         if place.is_some() && !in_place {
             self.offer().decide(query)?;
             // Frames that wait for those after them are the pool's all the while.
-            let held = lock(&self.outline).look_ahead as u32;
             let first = query.allocation_pools().next();
             if let Some((pool, size, least, most)) = first.filter(|_| held > 0) {
                 let more = |n: u32| if n == 0 { 0 } else { n + held };
@@ -1001,6 +1011,7 @@ impl VideoFilterImpl for AiEnhance {
             ));
         }
         state.waiting.clear();
+        state.sources.clear();
         state.held.clear();
         state.done.clear();
         state.told = state.chain.caps_fields();

@@ -19,7 +19,7 @@
 //! if it has another size the caps are negotiated anew; a chain that cannot be loaded, or a size
 //! that downstream refuses, is answered with a warning and the old chain stays.
 //!
-//! With all operations but `stabilize` and their nets on a GPU (`device=cuda`), frames may lie in its memory
+//! With all nets of the operations on a GPU (`device=cuda`), frames may lie in its memory
 //! (`memory:CUDAMemory`, `memory:NVMM`) and stay there.
 //!
 //! Numbers are properties too (`denoise-strength`), which control bindings may move while frames

@@ -252,6 +252,21 @@ pub trait Operation: Send {
         })
     }
 
+    /// The same of one that makes pictures [later](OnDevice::Later): sees one that it will make when it has seen as many
+    /// more as it looks ahead, or at once. The chain keeps the pictures.
+    ///
+    /// # Safety
+    /// The same.
+    #[allow(unsafe_code)] // what lives until when is the caller's matter
+    unsafe fn foresee_on_device(
+        &mut self,
+        _stream: &Stream,
+        _input: &Picture,
+        _cut: bool,
+    ) -> Result<(), EnhanceError> {
+        Ok(())
+    }
+
     /// The same of one that [looks](OnDevice::Looks) at pictures: what it has found.
     ///
     /// # Safety

@@ -3,8 +3,11 @@
 
 use std::collections::VecDeque;
 
+use aivideo_cuda::picture::Picture as DevicePicture;
+
 use super::{Build, Built, Definition, EnhanceError, Measurement, Operation, Spare};
 use crate::{
+    device::{OnDevice, Stream},
     frame::{Format, Frame, Picture},
     spec::{Kind, Param, Values},
     stabilize::{
@@ -14,6 +17,8 @@ use crate::{
         warp::View,
     },
 };
+
+mod device;
 
 const NAME: &str = "stabilize";
 const BORDERS: &[&str] = &["crop", "edge"];
@@ -87,6 +92,7 @@ pub struct Stabilize {
     motion: Motion,
     correction: Similarity,
     limited: u64,
+    on_device: device::DeviceStabilize,
 }
 
 impl Stabilize {
@@ -101,21 +107,13 @@ impl Stabilize {
             motion: Motion::default(),
             correction: Similarity::IDENTITY,
             limited: 0,
+            on_device: device::DeviceStabilize::default(),
         }
     }
 
-    /// Moves the oldest frame onto the path.
-    fn give(&mut self, spare: &mut Spare) -> Result<Option<Frame>, EnhanceError> {
-        let Some(frame) = self.waiting.pop_front() else {
-            return Ok(None);
-        };
-        let Some(correction) = self.path.correction(self.smoothing) else {
-            return Ok(Some(frame));
-        };
-        let Picture::Eight(picture) = frame.picture else {
-            return Err(super::not_eight(NAME));
-        };
-        let size = (picture.width as f32, picture.height as f32);
+    /// How the oldest picture that waits, of this size, is to be seen; `None` where nothing is known of it.
+    fn view(&mut self, size: (f32, f32)) -> Option<View> {
+        let correction = self.path.correction(self.smoothing)?;
         let (zoom, room) = match self.crop {
             Some(crop) => (1.0 / (1.0 - 2.0 * crop), 1.0 / (1.0 - 2.0 * crop)),
             None => (1.0, 1.0 / (1.0 - 2.0 * MOST_EMPTY)),
@@ -125,7 +123,23 @@ impl Stabilize {
             self.limited += 1;
         }
         self.correction = fitted;
-        let view = View::new(fitted, zoom);
+        Some(View::new(fitted, zoom))
+    }
+
+    /// Moves the oldest frame onto the path.
+    fn give(&mut self, spare: &mut Spare) -> Result<Option<Frame>, EnhanceError> {
+        let Some(frame) = self.waiting.pop_front() else {
+            return Ok(None);
+        };
+        let Picture::Eight(picture) = frame.picture else {
+            return Err(super::not_eight(NAME));
+        };
+        let Some(view) = self.view((picture.width as f32, picture.height as f32)) else {
+            return Ok(Some(Frame {
+                picture: Picture::Eight(picture),
+                ..frame
+            }));
+        };
         let mut out = spare.picture(picture.width, picture.height);
         view.render(picture.y_plane(), 1.0, &mut out.y);
         view.render(picture.u_plane(), 0.5, &mut out.u);
@@ -191,6 +205,44 @@ impl Operation for Stabilize {
             "smoothing" => self.smoothing = value as f32,
             "crop" if self.crop.is_some() => self.crop = Some(value as f32),
             _ => {}
+        }
+    }
+
+    fn on_device(&self) -> OnDevice {
+        OnDevice::Later(device::KERNELS)
+    }
+
+    #[allow(unsafe_code)] // starts kernels
+    unsafe fn foresee_on_device(
+        &mut self,
+        stream: &Stream,
+        input: &DevicePicture,
+        cut: bool,
+    ) -> Result<(), EnhanceError> {
+        // SAFETY: the caller's promise is passed on.
+        let (luma, size) = unsafe { self.on_device.reduced(&stream.of(NAME), input) }?;
+        if cut {
+            self.finder.reset();
+        }
+        self.motion = self.finder.next_reduced(luma, size);
+        self.path.push(self.motion.movement, cut);
+        Ok(())
+    }
+
+    #[allow(unsafe_code)] // starts kernels
+    unsafe fn process_on_device(
+        &mut self,
+        stream: &Stream,
+        input: &DevicePicture,
+        output: &DevicePicture,
+        _cut: bool,
+    ) -> Result<(), EnhanceError> {
+        let stream = stream.of(NAME);
+        match self.view((input.y.width as f32, input.y.height as f32)) {
+            // SAFETY: the caller's promise is passed on.
+            Some(view) => unsafe { device::render(&stream, &view, input, output) },
+            // SAFETY: the same.
+            None => unsafe { stream.copy(input, output) },
         }
     }
 

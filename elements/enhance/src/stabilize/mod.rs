@@ -16,7 +16,7 @@ pub mod warp;
 
 use aivideo_core::pixels::PlaneRef;
 
-use pyramid::Pyramid;
+use pyramid::{Grey, Pyramid};
 use similarity::{Agreement, Similarity};
 
 /// Points to follow in a picture.
@@ -44,7 +44,17 @@ impl MotionFinder {
     /// The motion since the picture before; none for the first, and none where too little can be
     /// followed.
     pub fn next(&mut self, luma: PlaneRef<'_>) -> Motion {
-        let now = Pyramid::new(luma, self.spare.take());
+        let spare = self.spare.take();
+        self.find(Pyramid::new(luma, spare))
+    }
+
+    /// The same of a picture of this size whose luma is [reduced](pyramid::reduced) already.
+    pub fn next_reduced(&mut self, luma: Grey, full: (usize, usize)) -> Motion {
+        let spare = self.spare.take();
+        self.find(Pyramid::of_reduced(luma, full, spare))
+    }
+
+    fn find(&mut self, now: Pyramid) -> Motion {
         let mut motion = Motion::default();
         if let Some(before) = &self.before
             && before.same_size(&now)

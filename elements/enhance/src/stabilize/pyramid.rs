@@ -82,13 +82,19 @@ impl Pyramid {
     /// Builds the levels; the memory of `old` is used again.
     pub fn new(luma: PlaneRef<'_>, old: Option<Self>) -> Self {
         let mut memory = old.map(|old| old.levels).unwrap_or_default();
+        let mut finest = memory.pop().unwrap_or_default();
+        reduce(luma, reduction(luma.width), &mut finest);
+        Self::of_finest(finest, (luma.width, luma.height), memory)
+    }
+
+    /// The same of the finest level, which [`reduced`] describes, of a picture of this size.
+    pub fn of_reduced(finest: Grey, full: (usize, usize), old: Option<Self>) -> Self {
+        let memory = old.map(|old| old.levels).unwrap_or_default();
+        Self::of_finest(finest, full, memory)
+    }
+
+    fn of_finest(finest: Grey, full: (usize, usize), mut memory: Vec<Grey>) -> Self {
         let mut take = || memory.pop().unwrap_or_default();
-        let mut reduction = 1;
-        while luma.width / reduction > WIDEST {
-            reduction *= 2;
-        }
-        let mut finest = take();
-        reduce(luma, reduction, &mut finest);
         let mut levels = vec![finest];
         while levels.len() < LEVELS {
             let last = &levels[levels.len() - 1];
@@ -102,8 +108,8 @@ impl Pyramid {
         }
         Self {
             levels,
-            reduction,
-            full: (luma.width, luma.height),
+            reduction: reduction(full.0),
+            full,
         }
     }
 
@@ -120,6 +126,23 @@ impl Pyramid {
     pub fn same_size(&self, other: &Self) -> bool {
         self.full == other.full
     }
+}
+
+/// How much smaller the finest level is than a picture of this width.
+fn reduction(width: usize) -> usize {
+    let mut reduction = 1;
+    while width / reduction > WIDEST {
+        reduction *= 2;
+    }
+    reduction
+}
+
+/// For a picture of this size: the side of the blocks whose means are the finest level, and its size.
+pub fn reduced((width, height): (usize, usize)) -> (usize, (usize, usize)) {
+    let by = reduction(width);
+    let size = ((width / by).max(1), (height / by).max(1));
+    // Of a picture that is lower than a block, samples are taken as they are.
+    (if height < by { 1 } else { by }, size)
 }
 
 /// Means of blocks of `by` x `by` samples; what is left over at the right and below is dropped.

@@ -3,15 +3,16 @@
 //! repeated.
 
 use aivideo_core::pixels::PlaneRef;
+use aivideo_cuda::steady::Warp;
 
 use super::similarity::Similarity;
 
 /// Steps between two samples, and bits of a weight.
-const PHASES: usize = 64;
+pub const PHASES: usize = 64;
 const BITS: i32 = 7;
 
 /// Weights of four neighbours at each step.
-static WEIGHTS: std::sync::LazyLock<[[i16; 4]; PHASES]> = std::sync::LazyLock::new(|| {
+pub static WEIGHTS: std::sync::LazyLock<[[i16; 4]; PHASES]> = std::sync::LazyLock::new(|| {
     std::array::from_fn(|phase| {
         let t = phase as f64 / PHASES as f64;
         let exact = [
@@ -50,6 +51,17 @@ impl View {
             s: s / zoom,
             x: -(c * correction.x - s * correction.y),
             y: -(s * correction.x + c * correction.y),
+        }
+    }
+
+    /// What moves a component of this scale on a GPU.
+    pub fn on_device(&self, scale: f32) -> Warp<'static> {
+        Warp {
+            c: self.c,
+            s: self.s,
+            x: self.x * scale,
+            y: self.y * scale,
+            weights: &WEIGHTS,
         }
     }
 

@@ -306,6 +306,58 @@ fn range_is_changed_on_the_card_as_on_the_host() {
 
 #[test]
 #[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn pictures_are_steadied_on_the_card_as_on_the_host() {
+    for operations in [
+        "stabilize",
+        "stabilize:look-ahead=0",
+        "stabilize:look-ahead=1:border=edge",
+        "stabilize:look-ahead=3:smoothing=2:crop=0.2",
+        "denoise,stabilize:look-ahead=2",
+        "stabilize:look-ahead=2,upscale",
+        "stabilize:look-ahead=2,color",
+        "denoise,color,stabilize:look-ahead=1,upscale",
+        "stabilize:look-ahead=2,hdr:window=2",
+    ] {
+        compare(operations, "NV12", (194, 130), None);
+    }
+    compare("stabilize:look-ahead=2", "I420", (130, 66), None);
+    // Motion is found in half the size.
+    compare("stabilize:look-ahead=2", "NV12", (801, 61), None);
+    compare("stabilize:look-ahead=2", "NV12", (3, 1), None);
+    let detector = model(ty::F32, false);
+    let path = detector.path().join("all.onnx");
+    let detect = format!("detect:model=\"{}\"", path.display());
+    let operations = format!("stabilize:look-ahead=2,{detect}");
+    compare(&operations, "NV12", (98, 50), None);
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_that_come_out_later_have_their_own_time_and_frames_of_others_are_not_held() {
+    let (_, device) = caps("NV12", 98, 50);
+    let mut harness = enhancer("cuda", "stabilize:look-ahead=3", &device);
+    let pool = own_pool(&device);
+    let mut times = Vec::new();
+    for number in 0..6u64 {
+        let mut buffer = from_pool(&pool, &device, number);
+        let writable = buffer.get_mut().unwrap();
+        writable.set_pts(gst::ClockTime::from_mseconds(40 * number));
+        let held = buffer.peek_memory(0).as_ptr();
+        harness.push(buffer).unwrap();
+        // It is the pool's again.
+        let next = pool.acquire_buffer(None).unwrap();
+        assert_eq!(next.peek_memory(0).as_ptr(), held, "{number}");
+        times.extend(harness.try_pull().map(|out| out.pts().unwrap().mseconds()));
+        assert_eq!(times.len() as u64, (number + 1).saturating_sub(3));
+    }
+    harness.push_event(gst::event::Eos::new());
+    let rest = std::iter::from_fn(|| harness.try_pull());
+    times.extend(rest.map(|out| out.pts().unwrap().mseconds()));
+    assert_eq!(times, [0, 40, 80, 120, 160, 200]);
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
 fn nets_of_others_run_on_the_card_as_on_the_host() {
     let folder = tempfile::tempdir().unwrap();
     for element in [ty::F32, ty::U8] {
@@ -523,6 +575,9 @@ fn frames_of_deepstream_become_others_of_another_size_or_depth() {
         "hdr:window=0",
         "hdr:window=2",
         "upscale,color",
+        "stabilize:look-ahead=2,upscale",
+        // Frames that wait would be the decoder's.
+        "stabilize:look-ahead=2",
     ] {
         for format in ["NV12", "I420"] {
             let (host, device) = caps(format, 98, 50);
@@ -557,6 +612,40 @@ fn frames_of_deepstream_become_others_of_another_size_or_depth() {
             // What came is only read.
             let after: Vec<Vec<u8>> = frames.iter().map(Nvmm::content).collect();
             assert!(before == after);
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by on_a_stand_in_for_a_gpu"]
+fn frames_of_deepstream_are_steadied_where_they_are() {
+    for operations in ["stabilize:look-ahead=0", "color,stabilize:look-ahead=0"] {
+        let (host, _) = caps("NV12", 98, 50);
+        let mut reference = enhancer("cpu", operations, &host);
+        let mut harness = enhancer("cuda", operations, &nvmm_caps(&host));
+        let info = gst_video::VideoInfo::from_caps(&host).unwrap();
+        let mut wanted = Vec::new();
+        let frames: Vec<Nvmm> = (0..5).map(|number| Nvmm::new(&host, number)).collect();
+        let mut out = 0;
+        for (number, frame) in frames.iter().enumerate() {
+            let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+            fill(buffer.get_mut().unwrap(), &host, number as u64);
+            reference.push(buffer).unwrap();
+            wanted.extend(reference.try_pull());
+            harness.push(frame.buffer()).unwrap();
+            out += std::iter::from_fn(|| harness.try_pull()).count();
+            assert_eq!(out, wanted.len(), "{operations} {number}");
+        }
+        reference.push_event(gst::event::Eos::new());
+        wanted.extend(std::iter::from_fn(|| reference.try_pull()));
+        harness.push_event(gst::event::Eos::new());
+        out += std::iter::from_fn(|| harness.try_pull()).count();
+        assert_eq!((wanted.len(), out), (5, 5), "{operations}");
+        for (number, (frame, wanted)) in frames.iter().zip(wanted).enumerate() {
+            assert!(
+                frame.content() == content(wanted, &host),
+                "{operations} {number}"
+            );
         }
     }
 }

@@ -69,7 +69,7 @@ impl AiEnhance {
             }
         };
         let frames = frames.ok_or("their kernels cannot be had, see the log of aivideocuda")?;
-        Ok(match chain.keeps_form() {
+        Ok(match chain.works_in_place() {
             true => frames,
             false => frames.with_results(),
         })
@@ -125,32 +125,63 @@ impl AiEnhance {
         }))
     }
 
-    /// A frame in a GPU's memory into another there, or, in NVMM where size and depth stay, changed where it is. What
+    /// A buffer for a frame that comes out, with the time stamps and metas of another.
+    fn buffer_like(&self, source: &gst::Buffer) -> Result<gst::Buffer, gst::FlowError> {
+        let prepared = BaseTransformImplExt::parent_prepare_output_buffer(
+            self,
+            InputBuffer::Readable(source),
+        )?;
+        match prepared {
+            PrepareOutputBufferSuccess::Buffer(out) => Ok(out),
+            _ => Err(gst::FlowError::Error),
+        }
+    }
+
+    /// A frame in a GPU's memory into another there, or, in NVMM where the chain allows it, changed where it is. What
     /// may leave the chain then is done.
     pub fn enhance_on_device(&self, source: gst::Buffer) -> Result<(), gst::FlowError> {
-        let in_place = lock(&self.state)
-            .as_ref()
-            .and_then(|state| Some((state.device.as_ref()?.place, state.chain.keeps_form())));
-        let out = match in_place {
-            None => return Err(gst::FlowError::NotNegotiated),
-            Some((Place::Nvmm, true)) => None,
-            Some(_) => {
-                let prepared = BaseTransformImplExt::parent_prepare_output_buffer(
-                    self,
-                    InputBuffer::Readable(&source),
-                )?;
-                match prepared {
-                    PrepareOutputBufferSuccess::Buffer(out) => Some(out),
-                    _ => return Err(gst::FlowError::Error),
-                }
-            }
+        let (gives, like) = match lock(&self.state).as_ref() {
+            Some(state) if state.device.is_some() => (
+                state.chain.gives_on_device() && !state.in_place(),
+                // What comes out is an earlier frame, where steps are behind.
+                state.sources.front().cloned(),
+            ),
+            _ => return Err(gst::FlowError::NotNegotiated),
         };
+        let out = match gives {
+            true => Some(self.buffer_like(like.as_ref().unwrap_or(&source))?),
+            false => None,
+        };
+        drop(like);
+        self.on_chain(|state| state.process_on_device(source, out))
+    }
+
+    /// Makes what steps keep in a GPU's memory: nothing more comes for now.
+    pub fn drain_on_device(&self) -> Result<(), gst::FlowError> {
+        loop {
+            let like = match lock(&self.state).as_ref() {
+                Some(state) if state.device.is_some() => state.sources.front().cloned(),
+                _ => None,
+            };
+            let Some(like) = like else {
+                return Ok(());
+            };
+            let out = self.buffer_like(&like)?;
+            self.on_chain(|state| state.give_on_device(out))?;
+        }
+    }
+
+    fn on_chain(
+        &self,
+        work: impl FnOnce(&mut State) -> Result<(), gst::ErrorMessage>,
+    ) -> Result<(), gst::FlowError> {
         let outcome = {
             let mut guard = lock(&self.state);
             let state = guard.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-            let outcome = state.process_on_device(source, out);
+            let outcome = work(state);
             if outcome.is_err() {
                 state.chain.reset();
+                state.sources.clear();
             }
             lock(&self.report).measurements = state.chain.measurements();
             outcome
@@ -162,40 +193,63 @@ impl AiEnhance {
     }
 }
 
+fn wrong(reason: impl std::fmt::Display) -> gst::ErrorMessage {
+    gst::error_msg!(gst::StreamError::Format, ("a frame: {reason}"))
+}
+
+fn picture(
+    info: &gst_video::VideoInfo,
+    frame: &cuda::DeviceFrame,
+) -> Result<aivideo_cuda::picture::Picture, gst::ErrorMessage> {
+    frame
+        .yuv(info)
+        .ok_or_else(|| wrong("its planes are not those of its format"))
+}
+
+/// Time stamps and metas of a frame, without its memory, which others may need.
+fn without_memory(frame: &gst::Buffer) -> Result<gst::Buffer, gst::ErrorMessage> {
+    let mut copy = gst::Buffer::new();
+    let flags =
+        gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
+    frame
+        .copy_into(copy.make_mut(), flags, ..)
+        .map_err(|_| wrong("its time stamps cannot be copied"))?;
+    Ok(copy)
+}
+
 impl State {
-    /// Makes a frame in a GPU's memory, waits for it, and lets those go that need not wait for others.
+    /// Whether frames are changed where they are.
+    fn in_place(&self) -> bool {
+        let place = self.device.as_ref().map(|card| card.place);
+        place == Some(Place::Nvmm) && self.chain.works_in_place()
+    }
+
+    /// Has a frame in a GPU's memory go through the chain, waits for what comes out, if anything, in `out`, and lets
+    /// those go that need not wait for others. Without `out` a frame is changed where it is.
     #[allow(unsafe_code)] // the GPU uses the frames' memory
     fn process_on_device(
         &mut self,
         mut source: gst::Buffer,
         mut out: Option<gst::Buffer>,
     ) -> Result<(), gst::ErrorMessage> {
-        let wrong =
-            |reason: String| gst::error_msg!(gst::StreamError::Format, ("a frame: {reason}"));
+        let behind = self.chain.behind_on_device() > 0;
+        let access = match self.in_place() {
+            true => Access::Change,
+            false => Access::Read,
+        };
         let (Some((in_info, out_info)), Some(card)) = (&self.infos, &mut self.device) else {
-            return Err(wrong("it came before its format was known".to_string()));
-        };
-        let picture = |info: &gst_video::VideoInfo, frame: &cuda::DeviceFrame| {
-            frame
-                .yuv(info)
-                .ok_or_else(|| wrong("its planes are not those of its format".to_string()))
-        };
-        let said = |error: cuda::CudaError| wrong(error.to_string());
-        // In NVMM the chain may change it where it is.
-        let access = match out {
-            Some(_) => Access::Read,
-            None => Access::Change,
+            return Err(wrong("it came before its format was known"));
         };
         let found = {
             let from = card
                 .coming
                 .map(source.make_mut(), in_info, card.place, access)
-                .map_err(said)?;
+                .map_err(wrong)?;
             let to = match &mut out {
                 Some(out) => Some(
                     card.going
                         .map(out.make_mut(), out_info, card.place, Access::Fill)
-                        .map_err(said)?,
+                        .map_err(wrong)?,
                 ),
                 None => None,
             };
@@ -214,14 +268,47 @@ impl State {
                 Some(to) => cuda::DeviceFrame::finish_all([from, to]),
                 None => from.finish(),
             }
-            .map_err(said)?;
+            .map_err(wrong)?;
             found
         };
         self.chain
             .collect_from_device(&card.stream)
             .map_err(|error| error.to_error_message())?;
-        self.held.push_back((out.unwrap_or(source), found));
+        if behind {
+            self.sources.push_back(without_memory(&source)?);
+            if out.is_some() {
+                self.sources.pop_front();
+            }
+        }
+        let made = out.unwrap_or(source);
+        self.held.extend(found.map(|found| (made, found)));
         self.release(false);
+        Ok(())
+    }
+
+    /// The next frame that steps keep.
+    #[allow(unsafe_code)] // the GPU uses the frame's memory
+    fn give_on_device(&mut self, mut out: gst::Buffer) -> Result<(), gst::ErrorMessage> {
+        self.sources.pop_front();
+        let (Some((_, info)), Some(card)) = (&self.infos, &mut self.device) else {
+            return Err(wrong("it came before its format was known"));
+        };
+        let found = {
+            let to = card
+                .going
+                .map(out.make_mut(), info, card.place, Access::Fill)
+                .map_err(wrong)?;
+            let output = picture(info, &to)?;
+            // SAFETY: the frame is mapped until the GPU was waited for, below or by dropping it.
+            let found = unsafe { self.chain.drain_on_device(&card.stream, &output) }
+                .map_err(|error| error.to_error_message())?;
+            to.finish().map_err(wrong)?;
+            found
+        };
+        self.chain
+            .collect_from_device(&card.stream)
+            .map_err(|error| error.to_error_message())?;
+        self.held.extend(found.map(|found| (out, found)));
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use aivideo_cuda::{
     image, lut,
     measure::{self, LIGHT_BYTES, Sums},
     picture::{Picture, Samples},
+    steady::Reduce,
 };
 use aivideo_enhance::{
     frame::{Colour, Gamut},
@@ -23,6 +24,11 @@ use aivideo_enhance::{
     operations::{
         color::clahe::{CLIP, Clahe, RATE},
         image_net::planes as image_planes,
+    },
+    stabilize::{
+        pyramid::{self, Pyramid},
+        similarity::Similarity,
+        warp::View,
     },
     temporal::{Temporal, Weights},
 };
@@ -78,6 +84,8 @@ pub fn jobs(size: (u32, u32)) -> Vec<Job> {
         net(size, picture.clone()),
         table(size, picture.clone()),
         mixing(size, picture[..luma].to_vec()),
+        reduced(size, picture[..luma].to_vec()),
+        moved(size, picture[..luma].to_vec()),
     ];
     let sums = Sums {
         side: 64,
@@ -355,6 +363,53 @@ fn mixing(size: (u32, u32), before: Vec<u8>) -> Job {
             let mut now = picture(&i[0]);
             temporal.apply(&mut now, STRENGTH, (SIGMA, SIGMA));
             now.y
+        }),
+    }
+}
+
+/// Luma in which motion is found.
+fn reduced(size: (u32, u32), luma: Vec<u8>) -> Job {
+    let (w, h) = (size.0 as usize, size.1 as usize);
+    let (by, to) = pyramid::reduced((w, h));
+    let spec = Reduce {
+        by: by as u32,
+        width: to.0 as u32,
+        height: to.1 as u32,
+    };
+    Job {
+        name: "luma reduced to find motion",
+        output: spec.bytes() as usize,
+        inputs: vec![luma],
+        build: one(move |m| spec.launch(&Picture::planar(m[0], size, Samples::Eight).y, m[1])),
+        reference: Box::new(move |i| {
+            let mut pyramid = Pyramid::new(PlaneRef::packed(&i[0], w, h), None);
+            pyramid.levels.swap_remove(0).data
+        }),
+    }
+}
+
+/// Luma of a camera that shook.
+fn moved(size: (u32, u32), luma: Vec<u8>) -> Job {
+    let shake = Similarity {
+        x: 3.3,
+        y: -5.6,
+        angle: 0.02,
+        log_scale: 0.01,
+    };
+    let view = View::new(shake, 1.1);
+    Job {
+        name: "luma moved onto the camera's path",
+        output: luma.len(),
+        inputs: vec![luma],
+        build: one(move |m| {
+            let of = |memory| Picture::planar(memory, size, Samples::Eight).y;
+            view.on_device(1.0).launch(&of(m[0]), &of(m[1]))
+        }),
+        reference: Box::new(move |i| {
+            let mut out = vec![0; i[0].len()];
+            let plane = PlaneRef::packed(&i[0], size.0 as usize, size.1 as usize);
+            view.render(plane, 1.0, &mut out);
+            out
         }),
     }
 }
