@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The codec's prediction of a picture from the one before, and what is taken over from it.
 //!
-//! Taps are the caller's: they are written once, in `aivideo_codec::motion`, whose definition the kernel
-//! is tested against.
+//! Taps and weights are the caller's: they are written once, in `aivideo_codec::motion`, whose definition the
+//! kernel is tested against.
 
 use crate::launch::{Args, Launch, LaunchError, Memory, in_range, tensor};
 use crate::picture::Planes;
@@ -16,9 +16,13 @@ pub struct Interpolation<'a> {
     pub bits: u32,
     /// A part, which has a vector, is this power of two samples wide and high.
     pub part: u32,
+    /// 64ths of a neighbouring part's prediction by the distance to its edge; none further away.
+    pub lean: &'a [i16],
 }
 
 const TAPS: usize = 32;
+/// Distances that a neighbour may count at.
+const REACH: usize = 4;
 
 impl Interpolation<'_> {
     /// Predicts planes from others of their size.
@@ -37,6 +41,13 @@ impl Interpolation<'_> {
                 problem: "there must be 32",
             });
         }
+        in_range("part", self.part, 1..=3)?;
+        if self.lean.len() > REACH {
+            return Err(LaunchError::Table {
+                what: "weights of neighbours",
+                problem: "there must be at most four",
+            });
+        }
         let parts = squares("parts", planes, self.part)?;
         let bytes = planes.bytes();
         let args = Args::default()
@@ -50,6 +61,8 @@ impl Interpolation<'_> {
             .taps
             .iter()
             .fold(args, |args, tap| args.i32((*tap).into()));
+        let lean = (0..REACH).map(|i| self.lean.get(i).copied().unwrap_or(0));
+        let args = lean.fold(args, |args, weight| args.i32(weight.into()));
         let entry = planes.of("codec_predict_8", "codec_predict_10");
         Ok(args.launch(entry, planes.grid()))
     }
@@ -105,6 +118,7 @@ mod tests {
             taps: &taps,
             bits: 3,
             part: 2,
+            lean: &[12, 2],
         };
         let (all, parts) = (memory(2048), memory(4 * 32));
         assert!(spec.predict(planes, all, parts, all).is_ok());
@@ -119,7 +133,11 @@ mod tests {
             Interpolation { bits: 0, ..spec },
             Interpolation { bits: 5, ..spec },
             Interpolation { part: 0, ..spec },
-            Interpolation { part: 5, ..spec },
+            Interpolation { part: 4, ..spec },
+            Interpolation {
+                lean: &taps[..5],
+                ..spec
+            },
         ] {
             assert!(wrong.predict(planes, all, parts, all).is_err(), "{wrong:?}");
         }

@@ -188,6 +188,7 @@ fn launches() -> HashMap<&'static str, usize> {
             taps: &[0; 32],
             bits: 2,
             part: 3,
+            lean: &[0; 3],
         };
         all.push(spec.predict(planes, memory, memory, memory).unwrap());
         all.push(motion::merge(planes, 4, [memory; 3], memory).unwrap());

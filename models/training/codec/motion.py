@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Block motion: the search on source frames, and the warp of the decoded frame.
 
-The warp uses the interpolation filters of the bitstream (HEVC's DCT-IF) in
-float; rounding its result gives the integer decoder's picture exactly, because
+The warp uses the interpolation filters of the bitstream (HEVC's DCT-IF) and its overlap in
+float; rounding gives the integer decoder's picture exactly, because
 every product and sum is an integer below 2**24.
 """
 
@@ -39,6 +39,11 @@ CHROMA_TAPS = np.array(
 )
 
 
+# 64ths of the neighbouring part's prediction by the distance to its edge.
+LUMA_LEAN = [16, 8, 4, 0]
+CHROMA_LEAN = [12, 2]
+
+
 def warp_reference(plane, mv, block, taps):
     """Integer reference in numpy: one plane, one vector a block.
 
@@ -63,6 +68,26 @@ def warp_reference(plane, mv, block, taps):
     return out
 
 
+def lean_reference(plane, mv, block, taps, lean):
+    """`warp_reference` with overlap: parts lean towards what their neighbours' vectors predict."""
+    h, w = plane.shape
+    own = warp_reference(plane, mv, block, taps).astype(np.int32)
+    weight = np.array(lean + lean[::-1])  # by the place in a part
+    total = 64 * own + 32
+    for axis, size in ((0, h), (1, w)):
+        before = np.roll(mv, 1, axis)
+        after = np.roll(mv, -1, axis)
+        by = [warp_reference(plane, m, block, taps).astype(np.int32) for m in (before, after)]
+        at = np.arange(size)
+        first = at % block < block // 2
+        there = np.where(first, at >= block, at < size - block)
+        share = weight[at % block] * there
+        if axis == 0:
+            first, share = first[:, None], share[:, None]
+        total += share * (np.where(first, by[0], by[1]) - own)
+    return (total >> 6).astype(np.uint8)
+
+
 def _bands(taps, block):
     """[phases, block + k - 1, block] matrices: filtering as a matrix product."""
     n, k = taps.shape
@@ -73,41 +98,64 @@ def _bands(taps, block):
     return torch.from_numpy(m)
 
 
-class Warp:
-    """Differentiable motion compensation of [B, C, H, W] planes by block vectors."""
+class Filter:
+    """Prediction of planes of [B, C, H, W], one vector a part, from those before."""
 
-    def __init__(self, device="cpu"):
-        self.luma = _bands(LUMA_TAPS, BLOCK).to(device)
-        self.chroma = _bands(CHROMA_TAPS, BLOCK // 2).to(device)
+    def __init__(self, taps, part, lean, device):
+        self.phases, self.taps = taps.shape
+        self.part = part
+        self.bands = {size: _bands(taps, size).to(device) for size in (part, part // 2)}
+        self.weight = torch.tensor(lean + lean[::-1], dtype=torch.float32, device=device)
 
-    def plane(self, ref, mv, bands, block):
+    def alone(self, ref, mv, tall, wide):
+        """Each block of `tall` x `wide` samples by its own vector, in whole levels."""
         b, c, h, w = ref.shape
-        n, span, _ = bands.shape
-        k = span - block + 1
-        rows, cols = h // block, w // block
-        dev = ref.device
+        n, k, dev = self.phases, self.taps, ref.device
+        rows, cols = h // tall, w // wide
         whole = torch.div(mv, n, rounding_mode="floor")
         phase = mv - whole * n
-        off = torch.arange(span, device=dev) - (k // 2 - 1)
-        by = (torch.arange(rows, device=dev) * block)[None, :, None, None]
-        bx = (torch.arange(cols, device=dev) * block)[None, None, :, None]
-        ys = (by + whole[..., 1:2] + off).clamp(0, h - 1)  # B, rows, cols, span
-        xs = (bx + whole[..., 0:1] + off).clamp(0, w - 1)
+
+        def near(first, move, size, limit):
+            off = torch.arange(size + k - 1, device=dev) - (k // 2 - 1)
+            return (first + move + off).clamp(0, limit - 1)
+
+        by = (torch.arange(rows, device=dev) * tall)[None, :, None, None]
+        bx = (torch.arange(cols, device=dev) * wide)[None, None, :, None]
+        ys = near(by, whole[..., 1:2], tall, h)  # B, rows, cols, tall + k - 1
+        xs = near(bx, whole[..., 0:1], wide, w)
         index = (ys[..., :, None] * w + xs[..., None, :]).reshape(b, 1, -1).expand(b, c, -1)
         patch = ref.reshape(b, c, h * w).gather(2, index)
-        patch = patch.view(b, c, rows * cols, span, span).float()
-        fx = bands[phase[..., 0].reshape(b, 1, -1)]  # B, 1, blocks, span, block
-        fy = bands[phase[..., 1].reshape(b, 1, -1)].transpose(-1, -2)
+        patch = patch.view(b, c, rows * cols, tall + k - 1, wide + k - 1).float()
+        fx = self.bands[wide][phase[..., 0].reshape(b, 1, -1)]  # B, 1, blocks, wide + k - 1, wide
+        fy = self.bands[tall][phase[..., 1].reshape(b, 1, -1)].transpose(-1, -2)
         with torch.autocast(ref.device.type, enabled=False):  # exact products
             out = fy @ (patch @ fx)
-        out = out.view(b, c, rows, cols, block, block).permute(0, 1, 2, 4, 3, 5)
-        return out.reshape(b, c, h, w)
+        out = out.view(b, c, rows, cols, tall, wide).permute(0, 1, 2, 4, 3, 5)
+        return round_through(out.reshape(b, c, h, w)).clamp(0, 255)
+
+    def __call__(self, ref, mv):
+        part, half = self.part, self.part // 2
+        own = self.alone(ref, mv, part, part)
+        # Halves of parts by the vectors of the nearer neighbours; at the picture's end by their own.
+        rows = torch.stack([torch.cat([mv[:, :1], mv[:, :-1]], 1), torch.cat([mv[:, 1:], mv[:, -1:]], 1)], 2)
+        beside = torch.stack([torch.cat([mv[:, :, :1], mv[:, :, :-1]], 2), torch.cat([mv[:, :, 1:], mv[:, :, -1:]], 2)], 3)
+        down = self.alone(ref, rows.flatten(1, 2), half, part)
+        across = self.alone(ref, beside.flatten(2, 3), part, half)
+        h, w = ref.shape[2:]
+        a, b = self.weight.repeat(h // part)[:, None], self.weight.repeat(w // part)
+        return round_through(own + (a * (down - own) + b * (across - own)) / 64)
+
+
+class Warp:
+    """Differentiable motion compensation of [B, C, H, W] planes by the vectors of 8x8 parts."""
+
+    def __init__(self, device="cpu"):
+        self.luma = Filter(LUMA_TAPS, BLOCK, LUMA_LEAN, device)
+        self.chroma = Filter(CHROMA_TAPS, BLOCK // 2, CHROMA_LEAN, device)
 
     def __call__(self, y, uv, mv):
         """y [B,1,H,W], uv [B,2,H/2,W/2] in 0..255, mv int64 [B,H/8,W/8,2] quarter-pel."""
-        py = self.plane(y.float(), mv, self.luma, BLOCK)
-        puv = self.plane(uv.float(), mv, self.chroma, BLOCK // 2)
-        return round_through(py).clamp(0, 255), round_through(puv).clamp(0, 255)
+        return self.luma(y.float(), mv), self.chroma(uv.float(), mv)
 
 
 def round_through(x):

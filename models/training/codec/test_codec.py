@@ -24,7 +24,7 @@ import plot
 import train
 import widen
 from int8 import Int8, rounded
-from motion import CHROMA_TAPS, LUMA_TAPS, Search, Warp, warp_reference
+from motion import CHROMA_LEAN, CHROMA_TAPS, LUMA_LEAN, LUMA_TAPS, Search, Warp, lean_reference
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -57,9 +57,9 @@ class Motion(unittest.TestCase):
         mv[0, 0], mv[0, 1] = (511, -511), (-3, 2)
         t = lambda a: torch.from_numpy(a.astype(np.float32))[None]
         py, puv = Warp()(t(y)[None], t(uv), torch.from_numpy(mv.astype(np.int64))[None])
-        np.testing.assert_array_equal(py[0, 0].numpy(), warp_reference(y, mv, 8, LUMA_TAPS))
+        np.testing.assert_array_equal(py[0, 0].numpy(), lean_reference(y, mv, 8, LUMA_TAPS, LUMA_LEAN))
         for c in (0, 1):
-            np.testing.assert_array_equal(puv[0, c].numpy(), warp_reference(uv[c], mv, 4, CHROMA_TAPS))
+            np.testing.assert_array_equal(puv[0, c].numpy(), lean_reference(uv[c], mv, 4, CHROMA_TAPS, CHROMA_LEAN))
 
     def test_taps_sum_to_64(self):
         self.assertTrue((LUMA_TAPS.sum(1) == 64).all() and (CHROMA_TAPS.sum(1) == 64).all())

@@ -7,7 +7,7 @@ use super::depth::Depth;
 use super::{CodecError, Picture};
 use crate::bitstream::LONG_TERM_SLOTS;
 use crate::loop_filter::{CLASSES, Filters, SETS, TAPS};
-use crate::motion::{PART, Sample, interpolate};
+use crate::motion::{PART, Sample, interpolate, overlap};
 use aivideo_core::engine::{DeviceTensor, ElementType, Engine};
 use aivideo_cuda::device::{Buffer, Gpu};
 use aivideo_cuda::loop_filter::{self, SET_BYTES};
@@ -260,11 +260,13 @@ pub(super) fn predict(
         taps: interpolate::LUMA.as_flattened(),
         bits: 2,
         part: PART.ilog2(),
+        lean: &overlap::LUMA,
     };
     let chroma = Interpolation {
         taps: interpolate::CHROMA.as_flattened(),
         bits: 3,
         part: (PART / 2).ilog2(),
+        lean: &overlap::CHROMA,
     };
     Ok([
         luma.predict(size.luma(), from.y.memory(), vectors, to.y.memory())?,

@@ -4,10 +4,10 @@
 //! Luma has eight taps at quarter positions, chroma (4:2:0) four taps at eighth positions. Filters
 //! are separable: horizontal first, its sums kept whole, then vertical. Two passes end with
 //! `(v + 2048) >> 12`, a single one with `(v + 32) >> 6`, and the result is limited to the samples'
-//! range.
-//! [`reference`] is that definition, written plainly; the blocks' version is held equal to it by
-//! tests.
+//! range. [`reference`] is that definition, written plainly; the blocks' version is held equal to it by
+//! tests. What lies near other vectors then [leans](super::overlap) towards them.
 
+use super::overlap::Rows;
 use super::plane::Plane;
 use super::{BLOCK, Field, PART, Sample, Vector, parts, simd};
 use rayon::prelude::*;
@@ -82,16 +82,14 @@ pub fn compensate<S: Sample>(reference: &Reference<S>, field: &Field, y: &mut [S
     let chroma = u
         .par_chunks_mut(chroma_rows)
         .zip(v.par_chunks_mut(chroma_rows));
-    let vectors = field.vectors.par_chunks(4 * field.width);
-    luma.zip(chroma)
-        .zip(vectors)
-        .enumerate()
-        .for_each(|(row, ((y, (u, v)), vectors))| {
-            simd::block_row(reference, row, vectors, y, u, v);
-        });
+    luma.zip(chroma).enumerate().for_each(|(row, (y, (u, v)))| {
+        let rows = Rows::of(&field.vectors, 2 * field.width, row);
+        simd::block_row(reference, row, rows.own, y, u, v);
+        simd::lean_row(reference, row, rows, y, u, v);
+    });
 }
 
-/// Predicts the luma of a whole picture, block row by block row.
+/// Predicts the luma of a whole picture, each part by its own vector alone.
 pub fn compensate_luma<S: Sample>(reference: &Plane<S>, field: &Field, y: &mut [S]) {
     let (width, height) = (reference.width(), reference.height());
     assert_eq!(y.len(), width * height);
@@ -174,11 +172,7 @@ pub(super) fn luma_block<const N: usize, S: Sample>(
     out: &mut [S],
     stride: usize,
 ) {
-    let left = x as isize + isize::from(vector.x >> 2);
-    let top = y as isize + isize::from(vector.y >> 2);
-    let phase = ((vector.x & 3) as usize, (vector.y & 3) as usize);
-    let filters = (&LUMA[phase.0], &LUMA[phase.1]);
-    filter_block::<N, 8, S>(plane, (left, top), phase, filters, out, stride);
+    block::<N, N, 8, S>(plane, (x, y), vector, &LUMA, out, stride);
 }
 
 #[inline(always)]
@@ -190,17 +184,32 @@ fn chroma_block<const N: usize, S: Sample>(
     out: &mut [S],
     stride: usize,
 ) {
-    let left = x as isize + isize::from(vector.x >> 3);
-    let top = y as isize + isize::from(vector.y >> 3);
-    let phase = ((vector.x & 7) as usize, (vector.y & 7) as usize);
-    let filters = (&CHROMA[phase.0], &CHROMA[phase.1]);
-    filter_block::<N, 4, S>(plane, (left, top), phase, filters, out, stride);
+    block::<N, N, 4, S>(plane, (x, y), vector, &CHROMA, out, stride);
 }
 
-/// An `N` x `N` block through `T` taps. A row's sums fit 16 bits with eight-bit samples: the taps'
+/// Predicts `H` rows of `N` samples (4, or a multiple of 8) at `(x, y)` by the filters of a plane, one for each fraction of a sample.
+#[inline(always)]
+pub(super) fn block<const N: usize, const H: usize, const T: usize, S: Sample>(
+    plane: &Plane<S>,
+    (x, y): (usize, usize),
+    vector: Vector,
+    filters: &[[i16; T]],
+    out: &mut [S],
+    stride: usize,
+) {
+    let bits = filters.len().ilog2();
+    let left = x as isize + isize::from(vector.x >> bits);
+    let top = y as isize + isize::from(vector.y >> bits);
+    let phase = |part: i16| part as usize & (filters.len() - 1);
+    let phase = (phase(vector.x), phase(vector.y));
+    let filters = (&filters[phase.0], &filters[phase.1]);
+    filter_block::<N, H, T, S>(plane, (left, top), phase, filters, out, stride);
+}
+
+/// `H` rows of `N` samples through `T` taps. A row's sums fit 16 bits with eight-bit samples: the taps'
 /// magnitudes sum to at most 112, so no partial sum leaves -6120..=22440.
 #[inline(always)]
-fn filter_block<const N: usize, const T: usize, S: Sample>(
+fn filter_block<const N: usize, const H: usize, const T: usize, S: Sample>(
     plane: &Plane<S>,
     (left, top): (isize, isize),
     phase: (usize, usize),
@@ -213,13 +222,13 @@ fn filter_block<const N: usize, const T: usize, S: Sample>(
     match phase {
         (0, 0) => {
             let source = plane.from(left, top);
-            for i in 0..N {
+            for i in 0..H {
                 out[i * stride..][..N].copy_from_slice(&source[i * source_stride..][..N]);
             }
         }
         (_, 0) => {
             let source = plane.from(left - before, top);
-            for i in 0..N {
+            for i in 0..H {
                 let sums = horizontal::<N, T, S>(&source[i * source_stride..], filters.0);
                 let out: &mut [S; N] = first_mut(&mut out[i * stride..]);
                 for j in 0..N {
@@ -229,7 +238,7 @@ fn filter_block<const N: usize, const T: usize, S: Sample>(
         }
         (0, _) => {
             let source = plane.from(left, top - before);
-            for i in 0..N {
+            for i in 0..H {
                 let mut sums = [S::Sum::default(); N];
                 for (t, &tap) in filters.1.iter().enumerate() {
                     let row: &[S; N] = first(&source[(i + t) * source_stride..]);
@@ -245,12 +254,12 @@ fn filter_block<const N: usize, const T: usize, S: Sample>(
         }
         _ => {
             let source = plane.from(left - before, top - before);
-            // N + T - 1 rows at most: 23.
+            // H + T - 1 rows at most: 23.
             let mut rows = [[S::Sum::default(); N]; 24];
-            for (i, row) in rows.iter_mut().enumerate().take(N + T - 1) {
+            for (i, row) in rows.iter_mut().enumerate().take(H + T - 1) {
                 *row = horizontal::<N, T, S>(&source[i * source_stride..], filters.0);
             }
-            for i in 0..N {
+            for i in 0..H {
                 let sums = S::down(&rows[i..i + T], filters.1);
                 let out: &mut [S; N] = first_mut(&mut out[i * stride..]);
                 for j in 0..N {
@@ -369,6 +378,7 @@ pub mod reference {
 
 #[cfg(test)]
 mod tests {
+    use super::super::overlap;
     use super::*;
     use proptest::prelude::*;
 
@@ -425,12 +435,18 @@ mod tests {
         let mut got_y = vec![S::default(); y.len()];
         let mut got_uv = vec![S::default(); uv.len()];
         compensate(&reference_picture, &field, &mut got_y, &mut got_uv);
+        let mut alone = got_y.clone();
+        compensate_luma(&reference_picture.y, &field, &mut alone);
         for py in 0..height {
             for px in 0..width {
                 let v = field.vectors[py / 8 * 2 * field.width + px / 8];
                 prop_assert_eq!(
-                    got_y[py * width + px],
+                    alone[py * width + px],
                     reference::luma(&y, width, px, py, v)
+                );
+                prop_assert_eq!(
+                    got_y[py * width + px],
+                    overlap::reference::luma(&y, width, px, py, &field)
                 );
             }
         }
@@ -440,10 +456,9 @@ mod tests {
             let got = &got_uv[plane * size..][..size];
             for py in 0..height / 2 {
                 for px in 0..half {
-                    let v = field.vectors[py / 4 * 2 * field.width + px / 4];
                     prop_assert_eq!(
                         got[py * half + px],
-                        reference::chroma(source, half, px, py, v)
+                        overlap::reference::chroma(source, half, px, py, &field)
                     );
                 }
             }

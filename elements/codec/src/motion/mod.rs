@@ -14,6 +14,7 @@
 
 pub mod code;
 pub mod interpolate;
+pub mod overlap;
 pub mod parallel;
 pub mod plane;
 pub mod range;

@@ -8,6 +8,7 @@
 
 use super::Vector;
 use super::interpolate::{self, Reference};
+use super::overlap::{self, Rows};
 use super::plane::Plane;
 use super::search::{self, Halves, TileTask};
 use crate::dispatch::dispatch;
@@ -253,6 +254,12 @@ dispatch! {
     /// Predicts one row of blocks.
     pub(super) fn block_row<S> => interpolate::block_row, interpolate::block_row,
     (reference: &Reference<S>, row: usize, vectors: &[Vector], y: &mut [S], u: &mut [S], v: &mut [S])
+}
+
+dispatch! {
+    /// Leans one row of blocks towards its neighbours.
+    pub(super) fn lean_row<S> => overlap::lean_row, overlap::lean_row,
+    (reference: &Reference<S>, row: usize, rows: Rows<'_>, y: &mut [S], u: &mut [S], v: &mut [S])
 }
 
 dispatch! {

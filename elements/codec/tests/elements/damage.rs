@@ -67,9 +67,9 @@ fn a_damaged_tile_is_concealed_and_reported() {
         &harness.pull().unwrap(),
         &info(gst_video::VideoFormat::I420, 192, 192),
     );
-    assert_eq!(
-        before.y[128 * 192..],
-        after.y[128 * 192..],
+    // Its first three rows lean towards the tile above.
+    assert!(
+        before.y[131 * 192..] == after.y[131 * 192..],
         "the last tile is that of the key frame, which has no motion to go on with"
     );
     assert!(

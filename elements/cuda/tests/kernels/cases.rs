@@ -4,7 +4,7 @@
 use aivideo_classify::preprocess::{self, Order, Pixels, Plane, Preprocessing, Preprocessor};
 use aivideo_codec::coder::fused::kernels as codec_cpu;
 use aivideo_codec::loop_filter as codec_filter;
-use aivideo_codec::motion::{Sample, Vector, interpolate};
+use aivideo_codec::motion::{Field, Sample, Vector, interpolate, overlap};
 use aivideo_color::planes::{self, Planes, PlanesMut};
 use aivideo_color::table::{ColorTable, tetrahedral};
 use aivideo_core::pixels::Yuv420;
@@ -938,7 +938,10 @@ fn codec_prediction(machine: &mut dyn Machine) {
             .flat_map(|v| [v.x.to_ne_bytes(), v.y.to_ne_bytes()].concat())
             .collect();
         let vectors_at = machine.upload(&bytes);
-        let vector = |x: usize, y: usize| vectors[y / 8 * (width / 8) + x / 8];
+        let field = Field {
+            vectors,
+            ..Field::still(width / 16, height / 16)
+        };
         for chroma in [false, true] {
             let (w, h, count) = match chroma {
                 true => (width / 2, height / 2, 2),
@@ -950,10 +953,8 @@ fn codec_prediction(machine: &mut dyn Machine) {
             for plane in before.chunks(w * h) {
                 for (x, y) in (0..h).flat_map(|y| (0..w).map(move |x| (x, y))) {
                     wanted.push(match chroma {
-                        true => {
-                            interpolate::reference::chroma(plane, w, x, y, vector(2 * x, 2 * y))
-                        }
-                        false => interpolate::reference::luma(plane, w, x, y, vector(x, y)),
+                        true => overlap::reference::chroma(plane, w, x, y, &field),
+                        false => overlap::reference::luma(plane, w, x, y, &field),
                     });
                 }
             }
@@ -962,11 +963,13 @@ fn codec_prediction(machine: &mut dyn Machine) {
                     taps: interpolate::CHROMA.as_flattened(),
                     bits: 3,
                     part: 2,
+                    lean: &overlap::CHROMA,
                 },
                 false => Interpolation {
                     taps: interpolate::LUMA.as_flattened(),
                     bits: 2,
                     part: 3,
+                    lean: &overlap::LUMA,
                 },
             };
             let from = machine.upload(&S::store(&before));

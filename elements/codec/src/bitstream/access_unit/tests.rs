@@ -150,7 +150,7 @@ fn the_bytes_are_these() {
     writer.push_tile(3, b"", b"", b"");
     let crc16 = |data: &[u8]| (crc32fast::hash(data) as u16).to_le_bytes();
     let mut golden = vec![
-        0xa3, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
+        0xa4, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
         0, 1, 2, 0, // tile 0
         2, 0, 0, 0, // tile 3: two are left out; empty
     ];
@@ -163,7 +163,7 @@ fn the_bytes_are_these() {
     let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 2), None);
     writer.push_tile(0, b"m", b"zz", b"");
     writer.push_tile(1, b"", b"", b"y");
-    let mut golden = vec![0xa3, 1, 33, 0x34, 0x12, 1, 1, 2, 0, 0, 0, 1];
+    let mut golden = vec![0xa4, 1, 33, 0x34, 0x12, 1, 1, 2, 0, 0, 0, 1];
     golden.extend(crc16(&golden));
     golden.extend(*b"mzz");
     golden.extend(crc16(b"\x34\x12\0\0mzz"));
@@ -178,11 +178,11 @@ fn the_bytes_are_these() {
     let recovery = AccessUnitWriter::new(recovery, None).finish();
     assert_eq!(
         recovery[..9],
-        [0xa3, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
+        [0xa4, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
     );
 
     let key = AccessUnitWriter::new(header(FrameType::Key, 1), Some(&example())).finish();
-    assert_eq!(key[..7], [0xa3, 0x10, 33, 0x34, 0x12, 0x80, 0]);
+    assert_eq!(key[..7], [0xa4, 0x10, 33, 0x34, 0x12, 0x80, 0]);
     assert_eq!(key[7..7 + SequenceHeader::SIZE], example().write());
 }
 
@@ -216,7 +216,7 @@ fn a_skipped_frame_is_seven_bytes() {
 #[test]
 fn lengths_cannot_ask_for_memory() {
     // A directory that promises gigabytes: nothing is allocated, all tiles are cut off.
-    let mut data = vec![0xa3, 1, 33, 0, 0, 127];
+    let mut data = vec![0xa4, 1, 33, 0, 0, 127];
     for _ in 0..128 {
         for _ in 0..3 {
             push_varint(&mut data, MAX_PART.into());
@@ -230,7 +230,7 @@ fn lengths_cannot_ask_for_memory() {
             .all(|t| matches!(t, Err(e) if e.fault == TileFault::Truncated))
     );
     // One more, and the length itself is refused.
-    let mut data = vec![0xa3, 1, 33, 0, 0, 0];
+    let mut data = vec![0xa4, 1, 33, 0, 0, 0];
     push_varint(&mut data, u64::from(MAX_PART) + 1);
     data.extend([0, 0, 0, 0, 0, 0]);
     assert!(matches!(

@@ -5,7 +5,8 @@ use aivideo_codec::coder::{Picture, decision};
 use aivideo_codec::loop_filter::{self as filters, Filters};
 use aivideo_codec::motion::parallel::{self, STEPS};
 use aivideo_codec::motion::{
-    Field, Reference, Searcher, Variant, Vector, code::Prices, compensate_luma, interpolate, search,
+    Field, Reference, Searcher, Variant, Vector, code::Prices, compensate, interpolate, overlap,
+    search,
 };
 use aivideo_cuda::{
     Area, Launch, LaunchError, Memory,
@@ -187,18 +188,20 @@ fn prediction(size: Size) -> Job {
                 taps: interpolate::LUMA.as_flattened(),
                 bits: 2,
                 part: 3,
+                lean: &overlap::LUMA,
             };
             spec.predict(size.planes(), m[0], m[1], m[2])
         }),
         reference: Box::new(move |i| {
             let mut reference = Reference::<u8>::new(size.w, size.h);
-            reference.load(&i[0], &vec![128; size.luma() / 2]);
+            let mut uv = vec![128; size.luma() / 2];
+            reference.load(&i[0], &uv);
             let field = Field {
                 vectors: vectors_of(&i[1]),
                 ..Field::still(size.w / 16, size.h / 16)
             };
             let mut out = vec![0; size.luma()];
-            compensate_luma(&reference.y, &field, &mut out);
+            compensate(&reference, &field, &mut out, &mut uv);
             out
         }),
     }
