@@ -22,6 +22,6 @@ scripts/link-plugins.sh aivideo aitransport
 target/release/aivideo rd --preset quick --data "$AIVIDEO_RD_DATA" --no-frames --out "${AIVIDEO_RD_OUT:-target/rd-hybrid}" --codecs \
 x265-ultrafast-zl,x265-medium,svtav1-p5,\
 hybrid-low-delay,hybrid-low-delay:key-int-max=250,hybrid-balanced,hybrid-balanced:key-int-max=250,\
-hybrid-file,hybrid-file:key-int-max=250,hybrid-low-delay-plain,hybrid-file-plain:key-int-max=250
+hybrid-file,hybrid-file:key-int-max=250,hybrid-file:key-int-max=250:look-ahead=2,hybrid-low-delay-plain,hybrid-file-plain:key-int-max=250
 scripts/hybrid-speed.sh "$AIVIDEO_RD_DATA"
 echo "test-hybrid: passed"
