@@ -127,6 +127,10 @@ struct Made<S> {
     result: Picked<S>,
 }
 
+/// Squared error of a block's luma, 30 levels a sample, from which a frame that is also twice as far from the source as its
+/// prediction was says that the network has come apart. A frame that is only hard is as bad as its prediction.
+const APART: u64 = 256 * 30 * 30;
+
 /// Codes the frames of one stream, whose samples have the depth of `S`.
 #[derive(Debug)]
 pub struct Encoder<S: Depth = u8> {
@@ -134,6 +138,8 @@ pub struct Encoder<S: Depth = u8> {
     settings: EncoderSettings,
     tiles: Arc<Tiles>,
     skip_model: SkipModel,
+    /// The network made worse of a frame than its prediction was: the next frame starts afresh.
+    came_apart: bool,
     /// Squared errors of the current frame's prediction, by block; a key frame's deviations.
     predicted_errors: Vec<u32>,
     field: Field,
@@ -269,6 +275,7 @@ impl<S: Depth> Encoder<S> {
         Ok(Self {
             settings,
             skip_model: SkipModel::new(settings.skip_bits, settings.lasting),
+            came_apart: false,
             predicted_errors: Vec::new(),
             field: Field::default(),
             usual_complexity: None,
@@ -400,6 +407,7 @@ impl<S: Depth> Encoder<S> {
         key: bool,
         start: Instant,
     ) -> Result<Prepared, CodecError> {
+        let key = key || std::mem::take(&mut self.came_apart);
         let answer = self
             .long_term
             .answer(key || !self.started || self.settings.motion == Variant::None);
@@ -765,6 +773,9 @@ impl<S: Depth> Encoder<S> {
 
     /// Takes in what a frame that was written later teaches: [`Unwritten::write`] gives it.
     pub fn learn(&mut self, lesson: Lesson) {
+        let sum = |errors: &[u32]| errors.iter().map(|e| u64::from(*e)).sum::<u64>();
+        let (predicted, result) = (sum(&lesson.predicted), sum(&lesson.result));
+        self.came_apart |= result > APART * lesson.result.len() as u64 && result > 2 * predicted;
         self.skip_model.learn(
             &lesson.predicted,
             &lesson.result,
