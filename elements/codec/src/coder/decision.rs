@@ -216,6 +216,19 @@ impl SkipModel {
     }
 }
 
+/// Squared error of a block, 30 levels a sample of luma, that no picture has which was coded as it should.
+const APART: u64 = 256 * 30 * 30;
+
+/// Whether the network has come apart over a frame, given the errors of its blocks' predictions and of what was made of
+/// them: it can where predictions are bad everywhere, frame after frame, and what it keeps then spoils all that follow. A
+/// frame that is only hard is no worse than its prediction.
+pub fn came_apart(predicted: &[u32], result: &[u32]) -> bool {
+    let sum = |errors: &[u32]| errors.iter().map(|error| u64::from(*error)).sum::<u64>();
+    let most = APART * result.len() as u64;
+    let (predicted, result) = (sum(predicted), sum(result));
+    result > most && result > 2 * predicted
+}
+
 /// At most 256 * 1023 * 1023 with ten bits, and twice half of that of chroma: within 32 bits.
 #[inline(always)]
 fn squared_error<const N: usize, S: Sample>(a: &[S], b: &[S], at: usize, stride: usize) -> u32 {
@@ -285,6 +298,18 @@ mod tests {
         white.uv.fill(1023);
         assert_eq!(block_errors(&black, &white), vec![24 * 1023 * 1023; 16]);
         assert_eq!(block_variations(&white), vec![0; 16]);
+    }
+
+    #[test]
+    fn a_hard_frame_has_not_come_apart() {
+        let limit = APART as u32;
+        assert!(!came_apart(&[], &[]));
+        // No worse than its prediction; worse, and sound; one block of many.
+        assert!(!came_apart(&[9 * limit; 4], &[9 * limit; 4]));
+        assert!(!came_apart(&[0; 4], &[limit; 4]));
+        assert!(!came_apart(&[0; 4], &[3 * limit, 0, 0, 0]));
+        assert!(came_apart(&[limit; 4], &[2 * limit + 1; 4]));
+        assert!(came_apart(&[0; 4], &[5 * limit, 0, 0, 0]));
     }
 
     #[test]

@@ -127,10 +127,6 @@ struct Made<S> {
     result: Picked<S>,
 }
 
-/// Squared error of a block's luma, 30 levels a sample, from which a frame that is also twice as far from the source as its
-/// prediction was says that the network has come apart. A frame that is only hard is as bad as its prediction.
-const APART: u64 = 256 * 30 * 30;
-
 /// Codes the frames of one stream, whose samples have the depth of `S`.
 #[derive(Debug)]
 pub struct Encoder<S: Depth = u8> {
@@ -597,7 +593,7 @@ impl<S: Depth> Encoder<S> {
             quality,
             field,
             filters: filters.filter(|_| self.settings.loop_filter),
-            errors: !key && self.settings.skip_bits > 0.0,
+            errors: !key,
         }
     }
 
@@ -773,9 +769,7 @@ impl<S: Depth> Encoder<S> {
 
     /// Takes in what a frame that was written later teaches: [`Unwritten::write`] gives it.
     pub fn learn(&mut self, lesson: Lesson) {
-        let sum = |errors: &[u32]| errors.iter().map(|e| u64::from(*e)).sum::<u64>();
-        let (predicted, result) = (sum(&lesson.predicted), sum(&lesson.result));
-        self.came_apart |= result > APART * lesson.result.len() as u64 && result > 2 * predicted;
+        self.came_apart |= decision::came_apart(&lesson.predicted, &lesson.result);
         self.skip_model.learn(
             &lesson.predicted,
             &lesson.result,

@@ -230,6 +230,53 @@ fn key_frames_may_have_a_network_of_their_own() {
     assert_ne!(first_frames[0], first_frames[1]);
 }
 
+/// A network of inter frames that has come apart: it adds white to whatever is predicted.
+#[test]
+fn a_frame_that_came_apart_is_followed_by_a_key_frame() {
+    use aivideo_codec::bitstream::FrameType::{Inter, Key};
+    use aivideo_codec::coder::{EncodeNet, Encoder, EncoderSettings, ModelFiles};
+    use aivideo_core::settings::InferenceSettings;
+    init();
+    let sound = std::fs::read(model().join("s-encode.onnx")).unwrap();
+    // The output's biases: name and length of 96 floats, then these.
+    let field = b"\x42\x05out.b\x4a\x80\x03";
+    let at = sound.windows(field.len()).position(|w| w == field).unwrap() + field.len();
+    let mut broken = sound.clone();
+    for bias in broken[at..at + 384].as_chunks_mut::<4>().0 {
+        *bias = 4f32.to_le_bytes();
+    }
+    let settings = InferenceSettings {
+        device: "cpu".to_owned(),
+        ..InferenceSettings::default()
+    };
+    let choices = EncoderSettings {
+        skip_bits: 0.0,
+        ..EncoderSettings::default()
+    };
+    for (bytes, wanted) in [
+        (sound, [Key, Inter, Inter, Inter]),
+        (broken, [Key, Inter, Key, Inter]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for file in std::fs::read_dir(model()).unwrap() {
+            let file = file.unwrap().path();
+            let name = file.file_name().unwrap();
+            if name.to_string_lossy().starts_with("s-") {
+                std::fs::copy(&file, folder.path().join(name)).unwrap();
+            }
+        }
+        std::fs::write(folder.path().join("s-encode.onnx"), bytes).unwrap();
+        let files = ModelFiles::find(Some(folder.path())).unwrap();
+        let net = EncodeNet::acquire(&files, &settings).unwrap();
+        let mut encoder = Encoder::<u8>::new(net, sequence(200, 136), choices).unwrap();
+        let types = [0, 1, 2, 3].map(|i| {
+            let picture = scene(200, 136, i);
+            encoder.encode(&picture, 40, false).unwrap().frame_type
+        });
+        assert_eq!(types, wanted);
+    }
+}
+
 /// Without `model-location` there is a model all the same, and it is the one in the tree.
 #[test]
 fn the_built_in_model_works() {
