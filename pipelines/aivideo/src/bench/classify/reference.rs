@@ -17,10 +17,10 @@ use super::{
 use crate::{bench::gpu, environment};
 
 /// A script, to be run in its folder.
-fn script(python: &Path, name: impl AsRef<Path>) -> Result<Command> {
+fn script(python: &Path, name: &str) -> Result<Command> {
     let folder = environment::root()?.join("models/training/vjepa2");
     let mut command = Command::new(python);
-    command.arg(name.as_ref()).current_dir(folder);
+    command.arg(name).current_dir(folder);
     command.env("HF_HUB_OFFLINE", "1");
     Ok(command)
 }
@@ -98,23 +98,13 @@ impl Reference {
         threads: usize,
         half: bool,
     ) -> Result<Self> {
-        let on_gpu = options.device != "cpu";
-        let name = match on_gpu {
-            true => environment::root()?.join("pipelines/aivideo/src/bench/classify/on_gpu.py"),
-            false => "reference.py".into(),
-        };
-        let mut command = script(python, &name)?;
+        let mut command = script(python, "reference.py")?;
         command.arg(source).arg(clip);
         command.args([size.0.to_string(), size.1.to_string()]);
-        match on_gpu {
-            true => {
-                let device = format!("cuda:{}", gpu::index(&options.device));
-                command.args(["--device", &device]);
-            }
-            false => {
-                command.args(["--threads", &threads.to_string()]);
-            }
-        }
+        match options.device.as_str() {
+            "cpu" => command.args(["--threads", &threads.to_string()]),
+            device => command.args(["--device", &format!("cuda:{}", gpu::index(device))]),
+        };
         if half {
             command.arg("--half");
         }
