@@ -41,8 +41,9 @@ class Muon(torch.optim.Optimizer):
                 buffer = state["momentum"]
                 buffer.lerp_(p.grad, 1 - group["momentum"])
                 update = p.grad.lerp(buffer, group["momentum"])
-                shape = (group["parts"], p.shape[0] // group["parts"], p.shape[1])
-                by_shape.setdefault(shape, []).append((p, update.view(shape)))
+                # A kernel is one matrix: outputs by everything that an output sees.
+                shape = (group["parts"], p.shape[0] // group["parts"], p[0].numel())
+                by_shape.setdefault(shape, []).append((p, update.reshape(shape)))
             for shape, items in by_shape.items():
                 stacked = orthogonal(torch.cat([u for _, u in items]), dtype=self.dtype)
                 scale = max(1.0, shape[1] / shape[2]) ** 0.5

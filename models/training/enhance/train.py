@@ -14,14 +14,17 @@ import ast
 import csv
 import math
 import os
+import sys
 import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import data as pictures
 import nets
+from muon import Muon
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
@@ -116,6 +119,40 @@ class DenoiseTask:
         return out
 
 
+class Optimisers:
+    """Adam, and with `muon` that for the factors of the kernels, whose rate is so many times Adam's."""
+
+    def __init__(self, net, rate, muon):
+        factors = [p for name, p in net.named_parameters() if muon and name.endswith((".inner", ".outer"))]
+        chosen = {id(p) for p in factors}
+        rest = [p for p in net.parameters() if id(p) not in chosen]
+        self.scales = [1.0]
+        self.parts = [torch.optim.Adam(rest, lr=rate, betas=(0.9, 0.99))]
+        if factors:
+            self.scales.append(muon)
+            self.parts.append(Muon(factors, lr=rate, weight_decay=0, dtype=torch.float32))
+
+    def set_rate(self, rate):
+        for part, scale in zip(self.parts, self.scales):
+            for group in part.param_groups:
+                group["lr"] = rate * scale
+
+    def zero_grad(self):
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def step(self):
+        for part in self.parts:
+            part.step()
+
+    def state_dict(self):
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states):
+        for part, state in zip(self.parts, states):
+            part.load_state_dict(state)
+
+
 TASKS = {"upscale": UpscaleTask, "denoise": DenoiseTask}
 
 
@@ -128,6 +165,7 @@ def main():
     p.add_argument("--steps", type=int, default=1_000_000)
     p.add_argument("--minutes", type=float, default=12.0)
     p.add_argument("--rate", type=float, default=2e-3)
+    p.add_argument("--muon", type=float, default=0, help="Muon for the kernels, at so many times the rate; 0: Adam")
     p.add_argument("--config", default="{}", help="net configuration, a Python dict")
     p.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     p.add_argument("--square-from", type=float, default=0.7, help="progress from which the squared error is minimised")
@@ -153,7 +191,7 @@ def main():
             if name.endswith(".outer"):
                 net.get_parameter(name).data.zero_()
     net = net.to(memory_format=torch.channels_last)
-    opt = torch.optim.Adam(net.parameters(), lr=a.rate, betas=(0.9, 0.99))
+    opt = Optimisers(net, a.rate, a.muon)
     ema = {k: v.detach().clone() for k, v in net.state_dict().items()}
     if os.path.exists(ckpt):
         s = torch.load(ckpt, weights_only=False)
@@ -183,20 +221,19 @@ def main():
         return result
 
     begun, last_save, last_log, mean = time.time(), time.time(), time.time(), None
-    progress = 0.0
+    progress, pause = 0.0, 45
     while progress < 1.0:
         progress = min(max(step / a.steps, spent / 60 / a.minutes), 1.0)
         warm = min((step + 1) / 200, 1.0)
         rate = a.rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-        for group in opt.param_groups:
-            group["lr"] = rate
+        opt.set_rate(rate)
         t0 = time.time()
         sample = tuple(t.contiguous(memory_format=torch.channels_last) if t.dim() == 4 else t for t in task.pair(crops))
         late = progress >= a.square_from
         fast = a.precision == "bf16" and progress < 0.8
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=fast):
             loss = task.loss(net, sample, late)
-        opt.zero_grad(set_to_none=True)
+        opt.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
         opt.step()
@@ -211,7 +248,7 @@ def main():
             raise SystemExit(f"step {step}: the loss is {value}; the last checkpoint is intact")
         mean = value if mean is None else mean + 0.02 * (value - mean)
         now = time.time()
-        if now - last_log > 45 or progress >= 1.0:
+        if now - last_log > pause or progress >= 1.0:
             row = {"step": step, "minutes": round(spent / 60, 2), "rate": round(rate, 7), "loss": round(mean, 6)}
             row.update({k: round(v, 3) for k, v in validate().items()})
             new = not os.path.exists(log)
@@ -222,6 +259,7 @@ def main():
                 w.writerow(row)
             print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
             last_log = time.time()
+            pause = max(45, 30 * (last_log - now))  # looking takes 3 % of the time at most
         if now - last_save > 60:
             save()
             last_save = time.time()
