@@ -25,6 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 import data
 import loop_filter
 import model as codec
+import real_encoder
 from motion import Warp
 
 OPSET = 17
@@ -494,13 +495,13 @@ class Counts:
         # By channel, so that each may have its own offset of the scale index.
         self.y = np.zeros((tier.y, codec.IDX_MAX, codec.LEVELS * codec.CTX, 2 * Y_MAX + 2))
 
-    def add(self, net, z, sym, skip, last, q):
+    def add(self, net, z, sym, skip, last, q, tile_rows=TILE_ROWS):
         n = net.n_idx
         idx = z[..., :n].abs().repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3).long()
         coded = idx > 0
         if skip is not None:
             coded = coded & (skip == 0).expand_as(coded)
-        ctx = codec.activity_levels(sym) * codec.CTX + codec.contexts(sym, last, TILE_ROWS)
+        ctx = codec.activity_levels(sym) * codec.CTX + codec.contexts(sym, last, tile_rows)
         s = sym.long()
         s = torch.where(s.abs() > Y_MAX, Y_MAX + 1, s) + Y_MAX
         channel = torch.arange(sym.shape[-1]).expand_as(s)
@@ -516,7 +517,7 @@ class Counts:
         width = self.z.shape[-1]
         channel = torch.arange(z.shape[-1]).expand_as(z)
         value = z + codec.Z_MAX
-        flat = ((channel * codec.Z_CTX + codec.z_contexts(z, TILE_ROWS)) * width + value)[live]
+        flat = ((channel * codec.Z_CTX + codec.z_contexts(z, tile_rows)) * width + value)[live]
         np.add.at(self.z.reshape(-1), flat.reshape(-1).numpy(), 1)
         group = (q // codec.GROUPS).long()[:, None, None, None].expand_as(z)
         flat = (group * z.shape[-1] + channel) * width + value
@@ -832,23 +833,36 @@ def segments_of(cache, tier):
     return data.Segments(cache, "still" if tier == "K" else "seg")
 
 
-def write(net, saved, out, cache, batches, key=None):
-    """Writes all files. Without a cache of clips the tables stay as they are. `key`: network and filters of
-    key frames, where they have their own. Gives hashes, properties, and the filters."""
+def write(net, saved, out, cache, batches, key=None, clips=None):
+    """Writes all files. Without a cache of clips the loop filter stays as it is. `key`: network and filters of
+    key frames, where they have their own. `clips`: a folder of training clips; the tables are then counted from what the real encoder
+    makes of them. Without either the tables stay. Gives hashes, properties, and the filters."""
     os.makedirs(out, exist_ok=True)
-    name = stem(saved["tier"])
-    sets = None
+    file = os.path.join(out, f"{stem(saved['tier'])}-tables.bin")
+    key_net, key_sets = key or (None, None)
     if cache is None:
-        with open(os.path.join(out, f"{name}-tables.bin"), "rb") as f:
+        with open(file, "rb") as f:
             tables = f.read()
+        sets = loop_filter.read(file)
     else:
         segments = segments_of(cache, saved["tier"])
-        key_net, key_sets = key or (None, None)
         with torch.no_grad():
             sets = fit_filters(net, segments, batches, key_net, key_sets)
             both = (key_sets, sets) if key else (sets, sets)
             counts = fit_tables(net, segments, batches, key_net=key_net, sets=both)
         tables = table_bytes(*counts.tables(), sets)
+    hashes, props = write_graphs(net, saved, out, tables)
+    if clips:
+        # The encoder needs tables, its choices hardly depend on them: what it makes with these gives the ones to keep.
+        key_tier = key_net.tier if key else net.tier
+        counts = real_encoder.count(Counts(net.tier), net, real_encoder.Encoder(out, net.tier, key_tier), clips)
+        hashes, props = write_graphs(net, saved, out, table_bytes(*counts.tables(), sets))
+    return hashes | write_ten_bits(out, saved["tier"]), props, sets
+
+
+def write_graphs(net, saved, out, tables):
+    """The graphs of eight bits, tied to these tables; hashes and properties."""
+    name = stem(saved["tier"])
     props = {
         "aicodec.version": "1",
         "aicodec.tier": saved["tier"],
@@ -863,8 +877,7 @@ def write(net, saved, out, cache, batches, key=None):
     }
     for file, raw in files.items():
         store(out, file, raw)
-    hashes = {n: hashlib.sha256(r).hexdigest() for n, r in files.items()}
-    return hashes | write_ten_bits(out, saved["tier"]), props, sets
+    return {n: hashlib.sha256(r).hexdigest() for n, r in files.items()}, props
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     python release.py --run ../runs/codec-s --key-run ../runs/codec-k --out ../../codec
     python release.py --bench rd-out/results.json     # the card anew, with what `aivideo rd` measured
     python release.py --checkpoint checkpoints/s.pt --key-checkpoint checkpoints/k.pt   # the graphs anew
+    python release.py --checkpoint checkpoints/s.pt --key-checkpoint checkpoints/k.pt --recount    # and the tables of predicted frames
     python release.py --ten-bits                       # the graphs of ten bits anew, from those of eight
     python release.py --tier M                         # tier M, behind the key frames of tier S that are shipped
 """
@@ -208,7 +209,10 @@ def export_runs(args):
     for tier, source in sources.items():
         net, saved = export.load_net(source)
         cache = None if args.checkpoint else args.cache
-        hashes, props, sets = export.write(net, saved, args.out, cache, args.batches, key)
+        # Key frames are counted on single pictures, of which there are more.
+        recounted = tier != "K" and (args.recount or not args.checkpoint)
+        clips = args.data if recounted else None
+        hashes, props, sets = export.write(net, saved, args.out, cache, args.batches, key, clips)
         key = net, sets
         export.verify.net = (net, saved)
         known[tier] = {
@@ -299,10 +303,12 @@ def main():
     parser.add_argument("--run", help="default: ../runs/codec-s, or that of the tier")
     parser.add_argument("--key-run", default=os.path.join(here, "..", "runs", "codec-k"))
     parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"))
+    parser.add_argument("--data", default=os.path.join(here, "..", "..", "..", "..", "shared", "data", "train"), help="training clips, for the tables")
     parser.add_argument("--out", help="default: ../../codec, or the folder of the tier")
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--checkpoint", help="graphs only, of this checkpoint: tables and logs stay as they are")
     parser.add_argument("--key-checkpoint", help="the same for key frames; both or none")
+    parser.add_argument("--recount", action="store_true", help="with --checkpoint: the tables of predicted frames, too")
     parser.add_argument("--ten-bits", action="store_true", help="only the graphs of ten bits, from those of eight in --out")
     parser.add_argument("--bench", help="only write the card anew, with this results.json of `aivideo rd`")
     args = parser.parse_args()

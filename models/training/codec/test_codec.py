@@ -21,6 +21,7 @@ import export
 import loop_filter
 import model as codec
 import plot
+import real_encoder
 import train
 import widen
 from int8 import Int8, rounded
@@ -178,6 +179,44 @@ class Entropy(unittest.TestCase):
         np.testing.assert_array_equal(offsets, offsets2[:128])
         for t in (z, y):
             self.assertTrue((t.astype(int).sum(-1) == 1 << export.PROB_BITS).all() and t.min() >= 1)
+
+
+class RealEncoder(unittest.TestCase):
+    def run_of(self, frames):
+        y, uv = picture(np.random.default_rng(6), 128, 192)
+        i420 = lambda shift: np.concatenate([np.roll(y, shift, 1).reshape(-1), np.roll(uv, shift // 2, 2).reshape(-1)]).reshape(192, 192)
+        return np.stack([i420(2 * min(t, 2)) for t in range(frames)])
+
+    def test_its_symbols_are_where_the_tables_expect_them(self):
+        if not os.path.exists(real_encoder.Encoder.PROGRAM) or "ORT_DYLIB_PATH" not in os.environ:
+            self.skipTest("SKIP: . env.sh; cargo build --release -p aivideo-codec --example coded_symbols")
+        tiers = codec.TIERS["S"], codec.TIERS["K"]
+        encoder = real_encoder.Encoder(os.path.join(HERE, "../../codec"), *tiers)
+        frames = encoder(self.run_of(5), 20)
+        self.assertEqual([frame and frame[0] for frame in frames[:3]], [True, False, False])
+        counts = export.Counts(tiers[0])
+        net = codec.Codec("S")
+        for (key, skip, z, y), last in zip(frames[1:3], (None, frames[1][3])):
+            idx = z[..., : net.n_idx].abs().repeat_interleave(4, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+            self.assertEqual(y.shape, (1, 8, 12, 128))
+            self.assertTrue((y[(idx == 0) | (skip.expand_as(y) > 0)] == 0).all())
+            self.assertGreater(float(y.abs().sum()), 0)
+            counts.add(net, z, y, skip, last, torch.tensor([20]), tile_rows=8)
+        # What was not counted as an escape is what the encoder made.
+        values = counts.y.sum((0, 1, 2))
+        for value in (1, 2, 3):
+            made = sum(int((y.abs() == value).sum()) for _, _, _, y in frames[1:3])
+            self.assertEqual(values[export.Y_MAX + value] + values[export.Y_MAX - value], made)
+
+    def test_an_encoder_that_ends_early_is_an_error(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = os.path.join(folder, "ends")
+            with open(program, "w") as f:
+                f.write("#!/bin/sh\necho no model >&2\nexit 3\n")
+            os.chmod(program, 0o700)
+            encoder = real_encoder.Encoder("nowhere", codec.TIERS["S"], codec.TIERS["K"], program=program)
+            with self.assertRaisesRegex(RuntimeError, "status 3: no model"):
+                encoder(self.run_of(1), 20)
 
 
 class Graphs(unittest.TestCase):

@@ -22,11 +22,11 @@ use aivideo_cuda::picture::Frame;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tiles::{Symbols, Tiles, Written};
+use tiles::{Tiles, Written};
 
 pub use device::{Device, KERNELS};
 pub use host::Host;
-pub use tiles::{Lesson, Unwritten};
+pub use tiles::{Lesson, Symbols, Unwritten};
 
 /// Choices of the encoder.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -222,6 +222,14 @@ impl<S> Attempt<S> {
 
     pub fn is_key(&self) -> bool {
         self.frame_type == FrameType::Key
+    }
+
+    /// What its tiles say: z, y, and which blocks are skipped. `None` where it is a header only.
+    pub fn symbols(&self) -> Option<(&Symbols, &Field)> {
+        match &self.coded {
+            Coded::Empty(_) => None,
+            Coded::Tiles { made, .. } => Some((&made.symbols, &self.field)),
+        }
     }
 }
 

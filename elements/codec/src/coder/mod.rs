@@ -31,7 +31,9 @@ pub mod recovery;
 
 pub use decoder::{Decoded, Decoder};
 pub use depth::Depth;
-pub use encoder::{Attempt, Begun, Encoded, Encoder, EncoderSettings, Lesson, Prepared, Unwritten};
+pub use encoder::{
+    Attempt, Begun, Encoded, Encoder, EncoderSettings, Lesson, Prepared, Symbols, Unwritten,
+};
 pub use error::CodecError;
 pub use model::{ModelFiles, Side};
 pub use net::{DecodeNet, EncodeNet};
