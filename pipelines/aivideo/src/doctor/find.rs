@@ -144,10 +144,8 @@ const LIBRARIES: [(&str, &str); 7] = [
     ("TensorRT", "libnvinfer.so.10"),
     ("NVRTC", "libnvrtc.so.13"),
     ("GStreamer's CUDA library", "libgstcuda-1.0.so.0"),
-    (
-        "NvBufSurface (DeepStream, Jetson)",
-        "libnvbufsurface.so.1.0.0",
-    ),
+    // Frames in NVMM are read without it; new ones come from it.
+    ("DeepStream's pools of frames", aivideo_cuda::nvds::NAME),
 ];
 
 const STOCK: [(&str, Role); 19] = [
