@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn errors_of_a_program_have_its_log() {
         let Ok(nvrtc) = Nvrtc::find() else {
-            eprintln!("SKIP: NVRTC is not here; `make bootstrap` fetches it");
+            aivideo_skip::skip!("NVRTC is not here; `make bootstrap` fetches it");
             return;
         };
         let err = nvrtc

@@ -137,7 +137,7 @@ mod tests {
     fn a_library_without_a_driver_is_told_from_none() {
         match GstCuda::open(Path::new(NAME)) {
             Err(GstCudaError::NotFound { .. }) => {
-                eprintln!("SKIP: {NAME} is not installed");
+                aivideo_skip::skip!("{NAME} is not installed");
             }
             Err(other) => panic!("{other}"),
             // SAFETY: null is no memory, which the function allows.

@@ -16,8 +16,8 @@ use aivideo_cuda::source::SOURCES;
 #[test]
 fn every_kernel_gives_its_references_bits() {
     let Some(mut emulator) = emulator::Emulator::new() else {
-        eprintln!(
-            "SKIP: no C compiler (cc, gcc or clang; Debian package gcc): kernels are not emulated"
+        aivideo_skip::skip!(
+            "no C compiler (cc, gcc or clang; Debian package gcc): kernels are not emulated"
         );
         return;
     };
@@ -33,7 +33,7 @@ fn every_kernel_gives_its_references_bits() {
 #[test]
 fn halves_are_those_of_the_half_crate() {
     let Some(emulator) = emulator::Emulator::new() else {
-        eprintln!("SKIP: no C compiler");
+        aivideo_skip::skip!("no C compiler");
         return;
     };
     emulator.check_halves();

@@ -185,6 +185,14 @@ def manifest_entry(folder, entry):
     os.replace(path + ".tmp", path)
 
 
+def before(out, stem):
+    """Steps, minutes and log of the net that is there."""
+    with open(os.path.join(out, "manifest.json")) as f:
+        training = next(entry["training"] for entry in json.load(f)["files"] if entry["path"] == stem + ".onnx")
+    with open(os.path.join(out, stem + ".log.csv")) as f:
+        return training["steps"], training["minutes"], f.read().splitlines()
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("task", choices=["upscale", "denoise"])
@@ -193,13 +201,17 @@ def main():
         "--name", help="folders of runs inside --work that began from one another, the last one is exported (default: the task)"
     )
     p.add_argument("--out", default=os.path.join(ROOT, "models", "enhance"))
+    p.add_argument("--onto", action="store_true", help="the first run began from the net in --out (--init): its steps, minutes and log count, too")
     a = p.parse_args()
     runs = [os.path.join(a.work, name) for name in (a.name or a.task).split(",")]
     states = [torch.load(os.path.join(run, "checkpoint.pt"), weights_only=False) for run in runs]
-    state, steps = states[-1], sum(s["step"] for s in states)
+    stem = {"upscale": "upscale-x2", "denoise": "denoise"}[a.task]
+    steps, minutes, log = before(a.out, stem) if a.onto else (0, 0.0, [])
+    state = states[-1]
+    steps += sum(s["step"] for s in states)
+    minutes += sum(s["spent"] for s in states) / 60
     net = nets.make(a.task, **state["config"])
     net.load_state_dict(state["ema"])
-    stem = {"upscale": "upscale-x2", "denoise": "denoise"}[a.task]
     os.makedirs(a.out, exist_ok=True)
     model = build(a.task, net, {"steps": steps})
     data = model.SerializeToString()
@@ -208,13 +220,13 @@ def main():
     os.replace(os.path.join(a.out, stem + ".onnx.tmp"), os.path.join(a.out, stem + ".onnx"))
     compact = {"net": state["ema"], "config": state["config"], "step": steps}
     torch.save(compact, os.path.join(a.out, stem + ".pt"))
+    last = int(log[-1].split(",")[0]) if log else 0
+    for number, run in enumerate(runs, last + 1):
+        with open(os.path.join(run, "log.csv")) as f:
+            lines = f.read().splitlines()
+        log += ([] if log else [f"run,{lines[0]}"]) + [f"{number},{line}" for line in lines[1:]]
     with open(os.path.join(a.out, stem + ".log.csv"), "w") as out:
-        for i, run in enumerate(runs):
-            with open(os.path.join(run, "log.csv")) as f:
-                lines = f.read().splitlines()
-            if i == 0:
-                out.write(f"run,{lines[0]}\n")
-            out.writelines(f"{i + 1},{line}\n" for line in lines[1:])
+        out.writelines(line + "\n" for line in log)
     manifest_entry(
         a.out,
         {
@@ -226,7 +238,7 @@ def main():
             "licence": "Apache-2.0",
             "training": {
                 "steps": steps,
-                "minutes": round(sum(s["spent"] for s in states) / 60, 1),
+                "minutes": round(minutes, 1),
                 "data": "train/ of the project's data set: 50 photos and frames of clips, at 1/2 and 1/4 size",
                 "log": stem + ".log.csv",
             },

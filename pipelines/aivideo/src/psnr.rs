@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_mean_over_the_error_is_ffmpegs() {
         let Ok(program) = crate::environment::ffmpeg() else {
-            eprintln!("SKIP: no ffmpeg to compare with");
+            aivideo_skip::skip!("no ffmpeg to compare with");
             return;
         };
         let ffmpeg = crate::ffmpeg::Ffmpeg::new(program);

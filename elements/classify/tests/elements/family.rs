@@ -101,8 +101,8 @@ fn the_published_figure_comes_out_where_the_real_weights_are() {
         std::env::var("AIVIDEO_VJEPA2_SSV2"),
         std::env::var("AIVIDEO_VJEPA2_BOWLING"),
     ) else {
-        eprintln!(
-            "SKIP: AIVIDEO_VJEPA2_SSV2 (an exported facebook/vjepa2-vitl-fpc16-256-ssv2) and \
+        aivideo_skip::skip!(
+            "AIVIDEO_VJEPA2_SSV2 (an exported facebook/vjepa2-vitl-fpc16-256-ssv2) and \
              AIVIDEO_VJEPA2_BOWLING (the bowling clip) are not set"
         );
         return;

@@ -252,8 +252,8 @@ fn photo(path: &Path) -> Option<Picture> {
 fn unseen_photos_in_motion_are_named() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/val/images");
     let Ok(entries) = std::fs::read_dir(&folder) else {
-        eprintln!(
-            "SKIP: no {}: the photos that the model never saw are not there",
+        aivideo_skip::skip!(
+            "no {}: the photos that the model never saw are not there",
             folder.display()
         );
         return;

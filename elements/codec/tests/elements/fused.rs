@@ -67,7 +67,7 @@ fn check<S: Depth>(key: bool) {
     // Shipped weights whose layers the kernels do not find would run at half the speed, unseen.
     assert_eq!(plain.is_fused(), possible, "{}", plain.kernels());
     if !possible {
-        eprintln!("SKIP: this processor has no AVX2, the graph is all there is");
+        aivideo_skip::skip!("this processor has no AVX2, the graph is all there is");
         return;
     }
     plain.set_fused(false);

@@ -22,7 +22,7 @@ pub fn library_is_here() -> bool {
     match unsafe { libloading::Library::new("libgstcuda-1.0.so.0") } {
         Ok(_) => true,
         Err(err) => {
-            eprintln!("SKIP: {err} (Debian package libgstreamer-plugins-bad1.0-0)");
+            aivideo_skip::skip!("{err} (Debian package libgstreamer-plugins-bad1.0-0)");
             false
         }
     }
@@ -32,7 +32,7 @@ pub fn library_is_here() -> bool {
 pub fn elements_are_here() -> bool {
     let here = gst::ElementFactory::find("cudaupload").is_some();
     if !here {
-        eprintln!("SKIP: GStreamer's plugin nvcodec is not installed");
+        aivideo_skip::skip!("GStreamer's plugin nvcodec is not installed");
     }
     here
 }

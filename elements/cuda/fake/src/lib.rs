@@ -125,11 +125,11 @@ fn onnx_runtime() -> Option<PathBuf> {
 /// their output if one fails or none runs. Says SKIP where there is no C compiler or ONNX Runtime.
 pub fn run_ignored() {
     let Some(compiler) = compiler() else {
-        eprintln!("SKIP: no C compiler (cc, gcc or clang; Debian package gcc)");
+        aivideo_skip::skip!("no C compiler (cc, gcc or clang; Debian package gcc)");
         return;
     };
     let Some(real) = onnx_runtime() else {
-        eprintln!("SKIP: ORT_DYLIB_PATH names no ONNX Runtime; `. ./env.sh` sets it");
+        aivideo_skip::skip!("ORT_DYLIB_PATH names no ONNX Runtime; `. ./env.sh` sets it");
         return;
     };
     let folder = tempfile::tempdir().expect("a temporary folder");

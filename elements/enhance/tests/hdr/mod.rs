@@ -183,11 +183,11 @@ fn x265_carries_the_metadata() {
     if gst::ElementFactory::find("x265enc").is_none()
         || gst::ElementFactory::find("h265parse").is_none()
     {
-        eprintln!("SKIP: no x265enc or h265parse here");
+        aivideo_skip::skip!("no x265enc or h265parse here");
         return;
     }
     let Some(ffmpeg) = std::env::var_os("AIVIDEO_FFMPEG") else {
-        eprintln!("SKIP: AIVIDEO_FFMPEG is not set (. ./env.sh sets it)");
+        aivideo_skip::skip!("AIVIDEO_FFMPEG is not set (. ./env.sh sets it)");
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");

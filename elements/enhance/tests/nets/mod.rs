@@ -16,7 +16,7 @@ fn model(name: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("SKIP: no {}", path.display());
+    aivideo_skip::skip!("no {}", path.display());
     None
 }
 

@@ -15,7 +15,7 @@ fn data(path: &str) -> Option<PathBuf> {
     if file.is_file() {
         return Some(file);
     }
-    eprintln!("SKIP: {} is not there", file.display());
+    aivideo_skip::skip!("{} is not there", file.display());
     None
 }
 

@@ -235,7 +235,7 @@ pub fn pictures() -> Vec<(Picture, &'static str)> {
             }
             all.push((cars, "cars"));
         }
-        _ => eprintln!("SKIP: no real footage at {path}: only the made picture is tested"),
+        _ => aivideo_skip::skip!("no real footage at {path}: only the made picture is tested"),
     }
     all
 }

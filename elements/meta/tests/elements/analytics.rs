@@ -100,7 +100,7 @@ fn what_others_attach_is_read_too() {
 fn stock_elements_understand_it() {
     init();
     if gst::ElementFactory::find("objectdetectionoverlay").is_none() {
-        println!("SKIP: objectdetectionoverlay is not installed");
+        aivideo_skip::skip!("objectdetectionoverlay is not installed");
         return;
     }
     for (attach, drawn) in [(false, false), (true, true)] {
