@@ -6,6 +6,8 @@
 //! `u32`, then the pictures, a byte a sample. For each run standard output has the vectors of all
 //! pictures but the first: x and y of each 8x8 part, row by row, as little-endian `i16` in quarter pels.
 
+mod trainer;
+
 use aivideo_codec::coder::decision;
 use aivideo_codec::motion::{PART, Reference, Searcher, Variant};
 use std::io::{self, Read, Write};
@@ -13,21 +15,6 @@ use std::io::{self, Read, Write};
 const TILE_ROWS: usize = 8;
 /// More than this is no picture but a mistake in the stream.
 const LARGEST: u32 = 8192;
-
-/// Four numbers, or `None` at the end of the input.
-fn header(input: &mut impl Read) -> io::Result<Option<[u32; 4]>> {
-    let mut bytes = [0; 16];
-    let got = input.read(&mut bytes)?;
-    if got == 0 {
-        return Ok(None);
-    }
-    input.read_exact(&mut bytes[got..])?;
-    let mut numbers = [0; 4];
-    for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(4)) {
-        *number = bytes.iter().rev().fold(0, |n, b| n << 8 | u32::from(*b));
-    }
-    Ok(Some(numbers))
-}
 
 /// A picture extended to `size` by repeating its right and lower edge.
 fn extended(picture: &[u8], (width, height): (usize, usize), size: (usize, usize)) -> Vec<u8> {
@@ -42,7 +29,7 @@ fn extended(picture: &[u8], (width, height): (usize, usize), size: (usize, usize
 
 fn main() -> io::Result<()> {
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
-    while let Some([width, height, count, quality]) = header(&mut input)? {
+    while let Some([width, height, count, quality]) = trainer::header(&mut input)? {
         if !(16..=LARGEST).contains(&width) || !(16..=LARGEST).contains(&height) {
             return Err(io::Error::other(format!("{width}x{height} is no size")));
         }

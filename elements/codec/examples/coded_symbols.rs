@@ -7,6 +7,8 @@
 //! picture standard output has a byte, 0 where nothing but a header is coded, 1 for a key frame, 2 for another; unless
 //! it is 0, skip flags by block (a byte each), z and y (`i16`, little endian) follow, planes by channel.
 
+mod trainer;
+
 use aivideo_codec::bitstream::{self, Chroma, Color, Light, SequenceHeader, Tier};
 use aivideo_codec::coder::{
     Attempt, EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, RateControl, RateSettings,
@@ -22,18 +24,6 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// More than this is no picture but a mistake in the stream.
 const LARGEST: u32 = 4096;
-
-/// Four numbers, or `None` at the end of the input.
-fn header(input: &mut impl Read) -> io::Result<Option<[u32; 4]>> {
-    let mut bytes = [0; 16];
-    let got = input.read(&mut bytes)?;
-    if got == 0 {
-        return Ok(None);
-    }
-    input.read_exact(&mut bytes[got..])?;
-    let (numbers, _) = bytes.as_chunks();
-    Ok(Some([0, 1, 2, 3].map(|i| u32::from_le_bytes(numbers[i]))))
-}
 
 fn sequence((width, height): (u16, u16), tile_rows_64: u8) -> SequenceHeader {
     SequenceHeader {
@@ -80,7 +70,7 @@ fn main() -> Result<()> {
     };
     let net = EncodeNet::acquire(&ModelFiles::find(Some(Path::new(&model)))?, &inference)?;
     let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
-    while let Some([width, height, count, quality]) = header(&mut input)? {
+    while let Some([width, height, count, quality]) = trainer::header(&mut input)? {
         let fits = |side: u32| (64..=LARGEST).contains(&side) && side.is_multiple_of(64);
         if !fits(width) || !fits(height) || rows == 0 {
             return Err(format!("{width}x{height} in tiles of {rows} is no size").into());

@@ -888,13 +888,14 @@ if __name__ == "__main__":
     parser.add_argument("--cache", default=os.path.join(here, "..", ".cache", "codec"))
     parser.add_argument("--out", required=True)
     parser.add_argument("--batches", type=int, default=24, help="batches of 4 segments for the tables")
+    parser.add_argument("--clips", help="training clips to count the tables of predicted frames on, as release.py does; else the segments are")
     parser.add_argument("--raw", action="store_true", help="the current weights instead of their average")
     args = parser.parse_args()
     torch.set_num_threads(1)
     key = None
     for run in filter(None, (args.key_run, args.run)):
         net, saved = load_net(os.path.join(run, "last.pt"), not args.raw)
-        hashes, props, sets = write(net, saved, args.out, args.cache, args.batches, key)
+        hashes, props, sets = write(net, saved, args.out, args.cache, args.batches, key, None if saved["tier"] == "K" else args.clips)
         verify.net = (net, saved)
         print(json.dumps({"files": hashes, "props": props, "verify": verify(args.out, saved["tier"])}, indent=1))
         key = net, sets

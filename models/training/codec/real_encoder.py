@@ -42,6 +42,13 @@ def read_run(path, rng, frames=FRAMES):
     return np.stack(pictures)
 
 
+def clips_in(root):
+    clips = data.find_files(os.path.join(root, "video"), data.VIDEO)
+    if not clips:
+        raise SystemExit(f"no clips in {root}/video")
+    return clips
+
+
 class Encoder:
     """The real encoder with the networks and tables of a folder; `tier` is that of predicted frames.
 
@@ -52,10 +59,15 @@ class Encoder:
     PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../target/release/examples/coded_symbols")
 
     def __init__(self, folder, tier, key_tier, program=None):
-        self.program = program or os.environ.get("AIVIDEO_CODED_SYMBOLS", self.PROGRAM)
-        if not os.path.exists(self.program):
-            raise SystemExit(f"{self.program} is missing: cargo build --release -p aivideo-codec --example coded_symbols")
+        self.program = program or self.find()
         self.folder, self.tiers = folder, (key_tier, tier)
+
+    @classmethod
+    def find(cls):
+        program = os.environ.get("AIVIDEO_CODED_SYMBOLS", cls.PROGRAM)
+        if not os.path.exists(program):
+            raise SystemExit(f"{program} is missing: cargo build --release -p aivideo-codec --example coded_symbols")
+        return program
 
     def __call__(self, pictures, quality):
         """Of I420 [T, 3h/2, w] the frames, in one tile each: (key, skip [1,h/16,w/16,1], z [1,h/64,w/64,Z], y [1,h/16,w/16,Y]), as
@@ -91,10 +103,7 @@ class Encoder:
 
 def count(counts, net, encoder, root, seed=31, log=print):
     """Adds the predicted frames of a second of each clip at each quality to `export.Counts`."""
-    clips = data.find_files(os.path.join(root, "video"), data.VIDEO)
-    if not clips:
-        raise SystemExit(f"no clips in {root}/video")
-    for i, path in enumerate(clips):
+    for i, path in enumerate(clips_in(root)):
         rng = random.Random(f"{seed}-{i}")
         for quality in QUALITIES:
             run = read_run(path, rng)

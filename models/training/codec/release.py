@@ -20,6 +20,7 @@ import complexity
 import export
 import loop_filter
 import model as codec
+import real_encoder
 
 # Files of a model: graphs for either depth, and tables.
 PARTS = ("encode.onnx", "encode10.onnx", "decode.onnx", "decode10.onnx", "tables.bin")
@@ -193,6 +194,11 @@ def export_runs(args):
     """Both networks, that of key frames first: the other's tables and filters are fitted behind it. Tier M has the one
     that tier S ships."""
     known, key = {}, None
+    recount = args.recount or not args.checkpoint
+    if recount:
+        # Before minutes of work and half of the files, not after.
+        real_encoder.Encoder.find()
+        real_encoder.clips_in(args.data)
     sources = {"K": args.key_checkpoint or os.path.join(args.key_run, "last.pt"), args.tier: args.checkpoint or os.path.join(args.run, "last.pt")}
     if args.tier != "S":
         shipped = os.path.join(args.out, "..", FOLDERS["S"])
@@ -210,8 +216,7 @@ def export_runs(args):
         net, saved = export.load_net(source)
         cache = None if args.checkpoint else args.cache
         # Key frames are counted on single pictures, of which there are more.
-        recounted = tier != "K" and (args.recount or not args.checkpoint)
-        clips = args.data if recounted else None
+        clips = args.data if recount and tier != "K" else None
         hashes, props, sets = export.write(net, saved, args.out, cache, args.batches, key, clips)
         key = net, sets
         export.verify.net = (net, saved)
