@@ -29,6 +29,7 @@ def main():
     saved = torch.load(sys.argv[2], map_location="cpu", weights_only=True)
     if sys.argv[1] == "pack":
         saved["optimiser"] = cast(saved["optimiser"], torch.bfloat16)
+        saved.pop("decoded", None)  # runs begin anew
     else:
         saved["optimiser"] = cast(saved["optimiser"], torch.float32, torch.bfloat16)
     os.makedirs(os.path.dirname(os.path.abspath(sys.argv[3])), exist_ok=True)

@@ -20,7 +20,7 @@ import numpy as np
 
 from motion import BLOCK, Search
 
-FRAMES = 13
+FRAMES = 25
 MIN_W, MIN_H = 256, 192
 MAX_AREA = 640 * 384
 HELD_OUT = ("sam2__04_coffee", "asl_gestures__night", "swiz3n")
@@ -285,7 +285,7 @@ class Segments:
             while True:
                 y, uv, mv = load_segment(self.files[rng.randrange(len(self.files))])
                 t, h, w = y.shape
-                if h >= height and w >= width:
+                if h >= height and w >= width and t >= frames:
                     break
             t0 = rng.randrange(t - frames + 1)
             r = rng.randrange((h - height) // BLOCK + 1)

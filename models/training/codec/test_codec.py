@@ -422,19 +422,60 @@ class Resume(unittest.TestCase):
                 frames = [np.roll(base, 2 * t, 1)[:208, :272] for t in range(data.FRAMES)]
                 data.save_segment(os.path.join(cache, f"seg_{i}"), frames, search)
 
-            def train(run, *more):
+            def run_trainer(run, *more):
                 command = [sys.executable, os.path.join(HERE, "train.py"), "--cache", cache, "--run", run]
-                command += ["--steps", "5", "--batch-scale", "0.2", *more]
+                command += ["--steps", "9", "--batch-scale", "0.2", *more]
                 subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
                 return torch.load(os.path.join(run, "last.pt"), weights_only=False)
 
-            whole = train(os.path.join(root, "a"))
-            train(os.path.join(root, "b"), "--stop-after", "2")
-            parts = train(os.path.join(root, "b"))
-            self.assertEqual((whole["step"], parts["step"]), (5, 5))
+            whole = run_trainer(os.path.join(root, "a"))
+            # The last step goes on from what the fifth, before the stop, has decoded.
+            run_trainer(os.path.join(root, "b"), "--stop-after", "6")
+            parts = run_trainer(os.path.join(root, "b"))
+            self.assertEqual((whole["step"], parts["step"]), (9, 9))
+            _, number, window = train.window_of(8)
+            self.assertEqual(parts["decoded"][0][:2], (number, window + 1))
             for kind in ("net", "ema"):
                 for k, v in whole[kind].items():
                     self.assertTrue(torch.equal(v, parts[kind][k]), f"{kind} {k}")
+
+
+class LongRuns(unittest.TestCase):
+    def test_lanes_pass_through_their_runs_in_order(self):
+        for lane in range(train.LANES):
+            places = [train.window_of(step) for step in range(200) if step % train.LANES == lane]
+            self.assertTrue(all(place[0] == lane for place in places))
+            flat = [number * train.WINDOWS + window for _, number, window in places]
+            self.assertEqual(flat, list(range(flat[0], flat[0] + len(flat))))
+        # At any time they are at different windows.
+        self.assertEqual(len({train.window_of(lane)[2] for lane in range(train.LANES)}), train.LANES)
+
+    def test_a_run_in_two_parts_is_the_run_in_one(self):
+        rng = np.random.default_rng(12)
+        y, uv = picture(rng, 64, 64)
+        ys = np.stack([np.roll(y, 2 * t, 1) for t in range(7)])[None]
+        uvs = np.stack([np.roll(uv, t, 2) for t in range(7)])[None]
+        mvs = np.zeros((1, 7, 8, 8, 2), np.int64)
+        seq = train.Sequence(lively_net(), torch.device("cpu"), bf16=False)
+        part = lambda first, end: tuple(v[:, first:end] for v in (ys, uvs, mvs))
+        with torch.no_grad():
+            whole = seq(part(0, 7), [30], hard=True)
+            head = seq(part(0, 4), [30], hard=True)
+            tail = seq(part(3, 7), [30], hard=True, before=seq.decoded, first=3)
+        self.assertEqual(len(head + tail), len(whole))
+        for a, b in zip(whole, head + tail):
+            self.assertEqual((a["key"], a["q"].tolist(), a["mse"].tolist(), a["bpp"].tolist()), (b["key"], b["q"].tolist(), b["mse"].tolist(), b["bpp"].tolist()))
+
+    def test_what_is_predicted_well_is_skipped(self):
+        y, uv = torch.full((1, 1, 32, 32), 100.0), torch.full((1, 2, 16, 16), 100.0)
+        py, q = y.clone(), torch.tensor([30])
+        py[..., :16, :16] += 40  # one bad block
+        got = train.skipped(y, uv, py, uv, q, 1)
+        self.assertEqual(got.reshape(-1).tolist(), [0, 1, 1, 1])
+        worth = train.skipped_below(30) / codec.quality_lambda(30)
+        py = y + (worth / 256) ** 0.5 * 0.99
+        self.assertTrue(train.skipped(y, uv, py, uv, q, 1).all())
+        self.assertFalse(train.skipped(y, uv, py, uv, q, 0.9).any())
 
 
 class Cycles(unittest.TestCase):

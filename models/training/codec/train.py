@@ -40,6 +40,11 @@ from motion import Warp, round_through
 WIDTH, HEIGHT = 256, 192
 # In so many of its steps the network is given pictures and a state that are a little off.
 DRIFTING = 0.5
+# Of predicted frames: those in which blocks are skipped, those with a lost tile, those whose prediction has
+# nothing to do with them, and those that are key frames instead.
+SKIPPING, LOSING, STRANGE, ANEW = 0.9, 0.03, 0.01, 0.01
+# The encoder's own: what frames get beside their run's quality.
+KEY_BOOST, CYCLE = 28, [-6, -3, -6, 9]
 
 
 def stage(progress, tier, follow=False):
@@ -51,9 +56,22 @@ def stage(progress, tier, follow=False):
         return 2, 6
     if progress < 0.35:
         return 3, 4
-    # Runs of 8 were tried for the last third, twice: bits went from key to inter frames, and held-out
-    # clips got worse while the learning rate fell.
-    return 5, 2
+    return WINDOW + 1, 2
+
+
+# Frames of a step in the last stage, which go on from what an earlier step has decoded: gradients pass through
+# a window, and the network sees what its own frames become over a whole run.
+WINDOW = 4
+WINDOWS = (data.FRAMES - 1) // WINDOW
+# So many runs take turns: steps that follow each other see different clips.
+LANES = 4
+
+
+def window_of(step):
+    """(lane, number of the run in it, number of the window in the run). Lanes are at different places of their runs."""
+    lane = step % LANES
+    turn = step // LANES + lane * WINDOWS // LANES
+    return lane, turn // WINDOWS, turn % WINDOWS
 
 
 def learning_rate(progress, step, peak):
@@ -91,15 +109,33 @@ def drift(x, step, share):
     return x + step * ((r < share / 2).to(x.dtype) - (r > 1 - share / 2).to(x.dtype))
 
 
+def skipped_below(q):
+    """Squared error of a block, in bits' worth, below which the encoder skips it. It follows there from what coding is
+    seen to bring; over clips it was 16 to 45 bits at quality 0, 60 to 130 at 30, 90 to 250 at 46."""
+    return 32 * 2 ** (q / 26)
+
+
+def skipped(y, uv, py, puv, q, factor):
+    """[B,h/16,w/16,1]: the blocks that an encoder would leave as predicted."""
+    sums = lambda v, size: size**2 * torch.nn.functional.avg_pool2d(v.square().sum(1, keepdim=True), size)
+    error = sums(y - py.detach().float(), 16) + sums(uv - puv.detach().float(), 8)
+    limit = [factor * skipped_below(v) / codec.quality_lambda(v) for v in q.tolist()]
+    limit = torch.tensor(limit, device=error.device)[:, None, None, None]
+    return (error < limit).float().permute(0, 2, 3, 1)
+
+
 class Sequence:
     """Codes a batch of short runs, each frame from the decoded one before it. Of key frames or of all
-    others `partner` may be the network: a tier K trained beside it, or the one that K is trained beside."""
+    others `partner` may be the network: a tier K trained beside it, or the one that K is trained beside.
+    After a call `decoded` is where its runs have come to; another call may go on from there. It is None, and frames
+    are missing, where the network came apart."""
 
     def __init__(self, net, device, bf16=True, partner=None, filters=(None, None)):
         """`filters`: the loop filter of key frames and of the others."""
         self.net, self.device, self.bf16, self.partner = net, device, bf16, partner
         self.warp = Warp(device)
         self.filters = filters
+        self.decoded = None
 
     def network(self, key):
         own = self.partner is None or key == (self.net.tier.name == "K")
@@ -110,7 +146,8 @@ class Sequence:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.run(*args, **kwargs)
 
-    def run(self, batch, quality, rng=None, hard=False, key_boost=12, cycle=None):
+    def run(self, batch, quality, rng=None, hard=False, key_boost=KEY_BOOST, cycle=CYCLE, before=None, first=0):
+        """`before`: what an earlier call has `decoded` of the batch's first frame, which is `first` in its run."""
         ys, uvs, mvs = batch
         dev = self.device
         ys = torch.from_numpy(ys).to(dev).float()
@@ -120,15 +157,17 @@ class Sequence:
         base = torch.tensor(quality, device=dev)
         state = torch.zeros(b, h // 8, w // 8, self.net.tier.m, device=dev)
         ry = ruv = last = None
+        if before is not None:
+            ry, ruv, state, last = before
         drifting = rng is not None and rng.random() < DRIFTING
         share = rng.choice([0.04, 0.15]) if drifting else 0
         frames = []
-        for i in range(t):
+        for i in range(0 if before is None else 1, t):
             y, uv = ys[:, i : i + 1], uvs[:, i]
             x = codec.to_net(y, uv)
             skip = None
-            key = i == 0 or (rng is not None and i > 1 and rng.random() < 0.04)
-            offset = key_boost if key else (cycle[i % len(cycle)] if cycle else 0)
+            key = i == 0 or (rng is not None and i > 1 and rng.random() < ANEW)
+            offset = key_boost if key else (cycle[(first + i) % len(cycle)] if cycle else 0)
             q = (base + offset).clamp(0, codec.QUALITIES - 1)
             if key:
                 pred = torch.zeros_like(x)
@@ -137,23 +176,29 @@ class Sequence:
             else:
                 py, puv = self.warp(ry, ruv, mvs[:, i])
                 pred = codec.to_net(py, puv)
-                if rng is not None and rng.random() < 0.5:
-                    # Blocks that an encoder would skip: little left to code.
-                    sad = torch.nn.functional.avg_pool2d((y - py.detach()).abs(), 16)
-                    steps = torch.tensor([codec.start_step(float(v)) for v in q], device=dev)
-                    limit = steps[:, None, None, None] * rng.uniform(0.015, 0.06)
-                    skip = (sad < limit).float().permute(0, 2, 3, 1)
-                    if rng.random() < 0.06:  # a lost tile decodes as all zeros
-                        rows = skip.shape[1] // 4
-                        r = rng.randrange(rows) * 4
-                        skip[:, r : r + 4] = 1
+                if rng is not None and rng.random() < STRANGE:
+                    # What follows a cut is predicted from another scene.
+                    py, puv, pred = (v.roll(1, 0) for v in (py, puv, pred))
+                if rng is None or rng.random() < SKIPPING:
+                    factor = 1 if rng is None else math.exp(rng.gauss(0, 0.5))
+                    skip = skipped(y, uv, py, puv, q, factor)
+                if rng is not None and rng.random() < LOSING:
+                    # A lost tile decodes as all zeros.
+                    if skip is None:
+                        skip = torch.zeros(b, h // 16, w // 16, 1, device=dev)
+                    r = rng.randrange(skip.shape[1] // 4) * 4
+                    skip[:, r : r + 4] = 1
             net = self.network(key)
             alike = key and len(set(quality)) == 1
             # A key frame of the partner has nothing to learn.
             with torch.set_grad_enabled(torch.is_grad_enabled() and not (key and net is self.partner)):
                 out, state, sym, by, bz, z = net.frame(x, pred, state, q, skip=skip, last=last, hard=hard, alike=alike)
-            ry, ruv = codec.from_net(out)
-            ry, ruv = round_through(ry.clamp(0, 255)), round_through(ruv.clamp(0, 255))
+            if not torch.isfinite(out).all():
+                # The network came apart, as it can where a prediction is bad everywhere.
+                self.decoded = None
+                return frames
+            # Gradients reach samples out of range, too, where the clamped ones are wrong.
+            ry, ruv = (v + (round_through(v.clamp(0, 255)) - v).detach() for v in codec.from_net(out))
             loop = self.filters[0 if key else 1]
             if loop is not None:
                 with torch.autocast(self.device.type, enabled=False):
@@ -185,6 +230,7 @@ class Sequence:
                     "z": z,
                 }
             )
+        self.decoded = tuple(None if v is None else v.detach() for v in (ry, ruv, state, last))
         return frames
 
 
@@ -258,8 +304,11 @@ def check(seq, held):
 
 def summary(frames):
     """Means over a batch: the key frame's, and those of the frames after it."""
-    key, rest = frames[0], [f for f in frames if not f["key"]]
-    row = {"key_psnr": psnr(key["mse"]).mean().item(), "key_bpp": key["bpp"].mean().item()}
+    keys, rest = [f for f in frames if f["key"]], [f for f in frames if not f["key"]]
+    row = {}
+    if keys:
+        row["key_psnr"] = psnr(keys[0]["mse"]).mean().item()
+        row["key_bpp"] = keys[0]["bpp"].mean().item()
     if rest:
         row["psnr"] = torch.stack([psnr(f["mse"]) for f in rest]).mean().item()
         row["bpp"] = torch.stack([f["bpp"] for f in rest]).mean().item()
@@ -330,6 +379,8 @@ def worker(rank, args):
     optimiser = Optimiser(net, args.lr, args.muon)
     step, progress, spent = 0, 0.0, 0.0
     schedule = Schedule(args.steps, args.hours)
+    # By lane: the number of the run and of the window that is next, and what is decoded before it.
+    decoded = {}
     steady, best = Steady(args.spike), math.inf
     path = os.path.join(args.run, "last.pt")
     if os.path.exists(path):
@@ -340,6 +391,8 @@ def worker(rank, args):
         step, spent = saved["step"], saved["spent"]
         vars(steady).update(saved.get("steady", {}))
         best = saved.get("best", best)
+        # Other workers' runs begin anew.
+        decoded = saved.get("decoded", {}) if rank == 0 else {}
         # A larger budget than last time goes on from a place further back in the schedule.
         schedule.begin = saved.get("cycle", schedule.begin)
         if args.again is not None and not (schedule.begin[0] == args.again and spent > schedule.begin[1]):
@@ -358,7 +411,7 @@ def worker(rank, args):
     held = None
     if rank == 0:
         try:
-            kind, size, length = ("heldstill", 24, 1) if single else ("held", 6, 8)
+            kind, size, length = ("heldstill", 24, 1) if single else ("held", 6, data.FRAMES)
             held = data.Segments(args.cache, kind).batch(random.Random(5), size, length, WIDTH, HEIGHT)
         except SystemExit:
             print("no held-out segments: no check during training", flush=True)
@@ -374,8 +427,19 @@ def worker(rank, args):
         follow = runs is not None and rng.random() < FOLLOW
         t, b = stage(p, args.tier, follow)
         b = max(1, round(b * args.batch_scale))
-        batch = (runs if follow else segments).batch(rng, b, t, WIDTH, HEIGHT)
-        return batch, draw_quality(rng, b, p, args.tier), rng.randrange(1 << 30)
+        place, frames = None, t
+        if t > WINDOW:
+            place, frames = window_of(at), 1 + WINDOW * WINDOWS
+            rng = random.Random(f"{args.seed}-run-{place[:2]}-{rank}")
+        batch = (runs if follow else segments).batch(rng, b, frames, WIDTH, HEIGHT)
+        if place:
+            first = WINDOW * place[2]
+            batch = tuple(v[:, first : first + t] for v in batch)
+        quality = draw_quality(rng, b, p, args.tier)
+        # Mostly the encoder's own.
+        cycle = rng.choice([None, CYCLE, CYCLE, [0, -5, -2, -5]])
+        boost = 0 if single else rng.choice([0, 12, 18, KEY_BOOST])
+        return batch, place, {"quality": quality, "cycle": cycle, "key_boost": boost}
 
     ahead = data.Ahead(make, step)
     partner = None
@@ -395,17 +459,24 @@ def worker(rank, args):
     if step == 0:
         checked_at = time.time() - args.check_every * 0.5
     while progress < 1.0 and not (args.stop_after and step >= args.stop_after):
-        batch, quality, seed = ahead.get(step)
-        rng = random.Random(seed)
-        torch.manual_seed(seed)
-        # Mostly the encoder's own.
-        cycle = rng.choice([None, [-6, -3, -6, 9], [-6, -3, -6, 9], [0, -5, -2, -5]])
+        batch, place, choices = ahead.get(step)
+        rng = random.Random(f"{args.seed}-step-{step}-{rank}")
+        torch.manual_seed(rng.randrange(1 << 30))
+        if place:
+            lane, number, window = place
+            *at, before = decoded.get(lane, (None, None, None))
+            # Where nothing is decoded before it, a window begins with a key frame.
+            choices |= {"first": window * WINDOW, "before": before if at == [number, window] else None}
         with Int8() if progress >= args.int8_from else contextlib.nullcontext():
-            boost = 0 if single else rng.choice([0, 12, 18, 28])
-            frames = seq(batch, quality, rng=rng, key_boost=boost, cycle=cycle)
-        loss = loss_of(frames)
+            frames = seq(batch, rng=rng, **choices)
+        if place:
+            decoded[lane] = (number, window + 1, seq.decoded)
         optimiser.zero_grad()
-        loss.backward()
+        now = {"apart": float(seq.decoded is None)}
+        if frames:
+            loss = loss_of(frames)
+            loss.backward()
+            now |= {"loss": loss.item(), **summary(frames)}
         grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in net.parameters()]
         if not args.steps:
             spent = start_spent + time.time() - began
@@ -436,8 +507,7 @@ def worker(rank, args):
         if rank:
             continue
         pixels += batch[0].size * args.workers
-        now = {"loss": loss.item(), "norm": norm, **summary(frames)}
-        for k, v in now.items():
+        for k, v in (now | {"norm": norm}).items():
             mean.setdefault(k, []).append(v)
         if step % 50 == 0:
             row = {"step": step, "progress": round(progress, 4), "lr": lr, "frames": batch[0].shape[1]}
@@ -476,6 +546,7 @@ def worker(rank, args):
                     "tier": args.tier,
                     "seed": args.seed,
                     "steady": steady.memory(),
+                    "decoded": decoded,
                     "best": best,
                 },
             )
