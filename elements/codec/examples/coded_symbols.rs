@@ -9,7 +9,7 @@
 
 mod trainer;
 
-use aivideo_codec::bitstream::{self, Chroma, Color, Light, SequenceHeader, Tier};
+use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_codec::coder::{
     Attempt, EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, RateControl, RateSettings,
     rated::Control,
@@ -27,21 +27,8 @@ const LARGEST: u32 = 4096;
 
 fn sequence((width, height): (u16, u16), tile_rows_64: u8) -> SequenceHeader {
     SequenceHeader {
-        version: bitstream::VERSION,
-        tier: Tier::S,
-        model_id: [0; 8],
-        tables_id: [0; 8],
-        width,
-        height,
-        bit_depth: 8,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 25,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
         tile_rows_64,
+        ..SequenceHeader::new(width, height, (25, 1))
     }
 }
 

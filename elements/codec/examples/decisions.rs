@@ -10,7 +10,7 @@
 //! Choices: `skip-bits`, `lasting`, `key-boost`, `cycle` (offsets of inter frames' quality, as `0/-2/-1/-2`),
 //! `scene-cuts` (0 or 1), `loop-filter` (0 or 1), `model` (a folder).
 
-use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier};
+use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_codec::coder::{
     EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, RateControl, RateSettings, rated,
 };
@@ -101,23 +101,7 @@ fn point(
     key: u32,
 ) -> Result<(f64, f64)> {
     let (width, height) = (clip[0].width, clip[0].height);
-    let sequence = SequenceHeader {
-        version: aivideo_codec::bitstream::VERSION,
-        tier: Tier::S,
-        model_id: [0; 8],
-        tables_id: [0; 8],
-        width: width.try_into()?,
-        height: height.try_into()?,
-        bit_depth: 8,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 30,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
-        tile_rows_64: 2,
-    };
+    let sequence = SequenceHeader::new(width.try_into()?, height.try_into()?, (30, 1));
     let mut encoder = Encoder::new(net.clone(), sequence, variant.encoder)?;
     let mut rate = RateControl::new(
         RateSettings {

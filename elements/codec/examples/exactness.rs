@@ -13,7 +13,7 @@
 //!   --runtime        encoder in ONNX Runtime     --plain       and without graph optimisation
 //! ```
 
-use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier};
+use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_codec::coder::{
     DecodeNet, Decoder, EncodeNet, Encoder, EncoderSettings, ModelFiles, Picture,
 };
@@ -200,23 +200,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut all_symbols = crc32fast::Hasher::new();
     for clip in &options.clips {
         let mut source = Y4m::open(clip)?;
-        let sequence = SequenceHeader {
-            version: aivideo_codec::bitstream::VERSION,
-            tier: Tier::S,
-            model_id: [0; 8],
-            tables_id: [0; 8],
-            width: source.width.try_into()?,
-            height: source.height.try_into()?,
-            bit_depth: 8,
-            chroma: Chroma::I420,
-            color: Color::default(),
-            light: Light::default(),
-            fps_n: 30,
-            fps_d: 1,
-            par_n: 1,
-            par_d: 1,
-            tile_rows_64: 2,
-        };
+        let sequence =
+            SequenceHeader::new(source.width.try_into()?, source.height.try_into()?, (30, 1));
         let mut encoder = Encoder::new(encode_net.clone(), sequence, options.settings)?;
         let mut receivers: Vec<Receiver> = nets
             .iter()

@@ -9,7 +9,7 @@
 //!   --model PATH          --variants full,parallel,blocks16,zero,none
 //! ```
 
-use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier, VERSION};
+use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_codec::coder::{EncodeNet, Encoder, EncoderSettings, ModelFiles, decision};
 use aivideo_codec::motion::Variant;
 use aivideo_core::pixels::Yuv420;
@@ -114,23 +114,7 @@ fn encode(
     motion: Variant,
 ) -> Result<Point, Box<dyn Error>> {
     let (width, height) = (pictures[0].width, pictures[0].height);
-    let sequence = SequenceHeader {
-        version: VERSION,
-        tier: Tier::S,
-        model_id: [0; 8],
-        tables_id: [0; 8],
-        width: width.try_into()?,
-        height: height.try_into()?,
-        bit_depth: 8,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 30,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
-        tile_rows_64: 2,
-    };
+    let sequence = SequenceHeader::new(width.try_into()?, height.try_into()?, (30, 1));
     let settings = EncoderSettings {
         motion,
         ..EncoderSettings::default()

@@ -14,7 +14,7 @@
 //!
 //! It fails where a second is off by more than 15 % or ten seconds by more than 5 %.
 
-use aivideo_codec::bitstream::{Chroma, Color, FrameType, Light, SequenceHeader, Tier};
+use aivideo_codec::bitstream::{FrameType, SequenceHeader};
 use aivideo_codec::coder::rate::worst_deviation;
 use aivideo_codec::coder::{
     EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, RateControl, RateMode,
@@ -197,23 +197,11 @@ fn ours(
     bitrate: f64,
 ) -> Result<Outcome> {
     let (width, height) = (clip.pictures[0].width, clip.pictures[0].height);
-    let sequence = SequenceHeader {
-        version: aivideo_codec::bitstream::VERSION,
-        tier: Tier::S,
-        model_id: [0; 8],
-        tables_id: [0; 8],
-        width: width.try_into()?,
-        height: height.try_into()?,
-        bit_depth: 8,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: (clip.rate * 1000.0).round() as u32,
-        fps_d: 1000,
-        par_n: 1,
-        par_d: 1,
-        tile_rows_64: 2,
-    };
+    let sequence = SequenceHeader::new(
+        width.try_into()?,
+        height.try_into()?,
+        ((clip.rate * 1000.0).round() as u32, 1000),
+    );
     let mut encoder = Encoder::new(net.clone(), sequence, EncoderSettings::default())?;
     let settings = RateSettings {
         mode: RateMode::ConstantBitrate,

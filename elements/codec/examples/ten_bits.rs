@@ -9,7 +9,7 @@
 //! cargo run --release -p aivideo-codec --example ten_bits -- [--frames N] [--model PATH] clip.y4m...
 //! ```
 
-use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier, VERSION};
+use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_codec::coder::{
     Depth, EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, Planes, RateControl,
     RateMode, RateSettings, rated,
@@ -110,21 +110,8 @@ where
 {
     let (width, height) = (sources[0].width, sources[0].height);
     let sequence = SequenceHeader {
-        version: VERSION,
-        tier: Tier::S,
-        model_id: [0; 8],
-        tables_id: [0; 8],
-        width: width as u16,
-        height: height as u16,
         bit_depth: S::BITS,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 25,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
-        tile_rows_64: 2,
+        ..SequenceHeader::new(width as u16, height as u16, (25, 1))
     };
     let mut encoder = Encoder::<S>::new(net.clone(), sequence, EncoderSettings::default())?;
     let settings = RateSettings {

@@ -276,6 +276,10 @@ def activity_levels(sym):
     return torch.bucketize(total, bounds).repeat_interleave(GROUP, -1)
 
 
+class CameApart(Exception):
+    """The network makes numbers without bounds of a frame, as it can where a prediction is bad everywhere."""
+
+
 class Codec(nn.Module):
     def __init__(self, tier="S"):
         super().__init__()
@@ -422,7 +426,7 @@ class Codec(nn.Module):
         """One frame. x, pred [B,h,w,96] in network units; state [B,h,w,M]. `alike`: pred, state and q are
         the same for all of the batch.
 
-        Returns the output samples, new state, symbols, bits of y and z (each [B]).
+        Returns the output samples, new state, symbols, bits of y and z (each [B]); raises `CameApart`.
         """
         if alike:
             # What nothing predicts has the same context in all pictures.
@@ -434,6 +438,8 @@ class Codec(nn.Module):
             prior = self.make_prior(ctx, q)
         y = self.analysis(x, pred, ctx, q)
         raw = self.hyper_in(y, prior)
+        if not torch.isfinite(raw).all():
+            raise CameApart
         # An index is not negative. Below zero only the picture may pull (so that a dead
         # group can wake); if the rate could push there, every index would drift to zero.
         zc = torch.cat([F.relu(raw[..., : self.n_idx]), raw[..., self.n_idx :]], -1).clamp(-Z_MAX, Z_MAX)
@@ -459,6 +465,8 @@ class Codec(nn.Module):
         sym = torch.where(board.bool(), s1, quantise_st(v, dead) * live)
         y_hat = sym * step + mean2
         out, new_state = self.synthesis(y_hat, ctx, pred, q)
+        if not torch.isfinite(out).all():
+            raise CameApart
         if hard:
             v, zn = sym, z
         else:

@@ -191,10 +191,10 @@ class Sequence:
             net = self.network(key)
             alike = key and len(set(quality)) == 1
             # A key frame of the partner has nothing to learn.
-            with torch.set_grad_enabled(torch.is_grad_enabled() and not (key and net is self.partner)):
-                out, state, sym, by, bz, z = net.frame(x, pred, state, q, skip=skip, last=last, hard=hard, alike=alike)
-            if not torch.isfinite(out).all():
-                # The network came apart, as it can where a prediction is bad everywhere.
+            try:
+                with torch.set_grad_enabled(torch.is_grad_enabled() and not (key and net is self.partner)):
+                    out, state, sym, by, bz, z = net.frame(x, pred, state, q, skip=skip, last=last, hard=hard, alike=alike)
+            except codec.CameApart:
                 self.decoded = None
                 return frames
             # Gradients reach samples out of range, too, where the clamped ones are wrong.

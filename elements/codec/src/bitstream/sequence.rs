@@ -85,6 +85,28 @@ pub struct SequenceHeader {
 }
 
 impl SequenceHeader {
+    /// Of square pixels in eight bits whose colours nobody told, in tiles of 128 rows; of tier S, and of no model yet.
+    /// `fps` is a fraction.
+    pub fn new(width: u16, height: u16, fps: (u32, u32)) -> Self {
+        Self {
+            version: VERSION,
+            tier: Tier::S,
+            model_id: [0; 8],
+            tables_id: [0; 8],
+            width,
+            height,
+            bit_depth: 8,
+            chroma: Chroma::I420,
+            color: Color::default(),
+            light: Light::default(),
+            fps_n: fps.0,
+            fps_d: fps.1,
+            par_n: 1,
+            par_d: 1,
+            tile_rows_64: 2,
+        }
+    }
+
     /// Bytes of a written header that says nothing about light: the least.
     pub const SIZE: usize = 50;
     /// Most bytes of a written header.
@@ -241,26 +263,15 @@ pub(crate) mod tests {
 
     pub fn example() -> SequenceHeader {
         SequenceHeader {
-            version: VERSION,
-            tier: Tier::S,
             model_id: [1, 2, 3, 4, 5, 6, 7, 8],
             tables_id: [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],
-            width: 1279,
-            height: 718,
-            bit_depth: 8,
-            chroma: Chroma::I420,
             color: Color {
                 range: 2,
                 matrix: 1,
                 transfer: 1,
                 primaries: 1,
             },
-            light: Light::default(),
-            fps_n: 30000,
-            fps_d: 1001,
-            par_n: 1,
-            par_d: 1,
-            tile_rows_64: 2,
+            ..SequenceHeader::new(1279, 718, (30000, 1001))
         }
     }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-use aivideo_codec::bitstream::{Chroma, Color, Light, SequenceHeader, Tier, VERSION};
+use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_core::deep::Yuv420Deep;
 use aivideo_core::pixels::Yuv420;
 use gst::prelude::*;
@@ -35,21 +35,8 @@ pub fn info(format: gst_video::VideoFormat, width: usize, height: usize) -> gst_
 /// Of a stream of this size; an encoder sets the model and the depth.
 pub fn sequence(width: usize, height: usize) -> SequenceHeader {
     SequenceHeader {
-        version: VERSION,
-        tier: Tier::S,
-        model_id: [0; 8],
-        tables_id: [0; 8],
-        width: width as u16,
-        height: height as u16,
-        bit_depth: 8,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 30,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
         tile_rows_64: 1,
+        ..SequenceHeader::new(width as u16, height as u16, (30, 1))
     }
 }
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use aivideo_codec::bitstream::byte_stream::write_unit;
 use aivideo_codec::bitstream::caps::{StreamFormat, sequence_header_to_caps};
-use aivideo_codec::bitstream::{
-    AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, Light, SequenceHeader, Tier,
-};
+use aivideo_codec::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -19,21 +17,9 @@ pub fn init() {
 
 pub fn sequence() -> SequenceHeader {
     SequenceHeader {
-        version: aivideo_codec::bitstream::VERSION,
-        tier: Tier::S,
         model_id: *b"modelone",
         tables_id: *b"tableone",
-        width: 640,
-        height: 360,
-        bit_depth: 8,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 25,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
-        tile_rows_64: 2,
+        ..SequenceHeader::new(640, 360, (25, 1))
     }
 }
 

@@ -11,8 +11,7 @@
 
 use aivideo_codec::bitstream::byte_stream::{UnitHeader, write_unit};
 use aivideo_codec::bitstream::{
-    AccessUnit, AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, Light, SequenceHeader,
-    Tier, VERSION,
+    AccessUnit, AccessUnitWriter, FrameHeader, FrameType, SequenceHeader,
 };
 use aivideo_codec::entropy::{
     Tables, TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z,
@@ -187,21 +186,11 @@ fn make(name: &str) -> (Vec<u8>, String) {
     let tables = Tables::parse(&tables()).unwrap();
     let (width, height, shapes) = shapes(name);
     let sequence = SequenceHeader {
-        version: VERSION,
-        tier: Tier::S,
         model_id: *b"goldenmd",
         tables_id: tables.id(),
-        width,
-        height,
         bit_depth: depth(name),
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 25,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
         tile_rows_64: 1,
+        ..SequenceHeader::new(width, height, (25, 1))
     };
     let mut noise = Noise(u64::from(width));
     let mut histories: Vec<TileHistory> = shapes.iter().map(TileHistory::new).collect();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use aivideo_codec::bitstream::{
-    AccessUnit, AccessUnitWriter, Chroma, Color, FrameHeader, FrameType, Light, SequenceHeader,
-    Tier,
+    AccessUnit, AccessUnitWriter, FrameHeader, FrameType, SequenceHeader,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -10,21 +9,10 @@ use proptest::sample::Index;
 
 fn sequence() -> SequenceHeader {
     SequenceHeader {
-        version: aivideo_codec::bitstream::VERSION,
-        tier: Tier::S,
         model_id: *b"modelone",
         tables_id: *b"tableone",
-        width: 640,
-        height: 480,
-        bit_depth: 8,
-        chroma: Chroma::I420,
-        color: Color::default(),
-        light: Light::default(),
-        fps_n: 30,
-        fps_d: 1,
-        par_n: 1,
-        par_d: 1,
         tile_rows_64: 1,
+        ..SequenceHeader::new(640, 480, (30, 1))
     }
 }
 
