@@ -103,7 +103,8 @@ class Encoder:
 
 def count(counts, net, encoder, root, seed=31, log=print):
     """Adds the predicted frames of a second of each clip at each quality to `export.Counts`."""
-    for i, path in enumerate(clips_in(root)):
+    clips = clips_in(root)
+    for i, path in enumerate(clips):
         rng = random.Random(f"{seed}-{i}")
         for quality in QUALITIES:
             run = read_run(path, rng)

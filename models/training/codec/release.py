@@ -2,6 +2,7 @@
 """Exports runs into the folder of shipped models: graphs, tables, logs, manifest, card.
 
     python release.py --run ../runs/codec-s --key-run ../runs/codec-k --out ../../codec
+    python release.py --run ../runs/codec-s --key-checkpoint checkpoints/k.pt    # where only the other network was trained
     python release.py --bench rd-out/results.json     # the card anew, with what `aivideo rd` measured
     python release.py --checkpoint checkpoints/s.pt --key-checkpoint checkpoints/k.pt   # the graphs anew
     python release.py --checkpoint checkpoints/s.pt --key-checkpoint checkpoints/k.pt --recount    # and the tables of predicted frames
@@ -214,7 +215,8 @@ def export_runs(args):
                 os.symlink(os.path.join("..", FOLDERS["S"], f"{export.stem('K')}-{part}"), link)
     for tier, source in sources.items():
         net, saved = export.load_net(source)
-        cache = None if args.checkpoint else args.cache
+        as_it_is = args.key_checkpoint if tier == "K" else args.checkpoint
+        cache = None if as_it_is else args.cache
         # Key frames are counted on single pictures, of which there are more.
         clips = args.data if recount and tier != "K" else None
         hashes, props, sets = export.write(net, saved, args.out, cache, args.batches, key, clips)
@@ -227,7 +229,7 @@ def export_runs(args):
             "parameters": sum(p.numel() for p in net.parameters()),
             "verify": export.verify(args.out, tier),
         }
-        if not args.checkpoint:
+        if not as_it_is:
             run = args.key_run if tier == "K" else args.run
             log_csv(run, os.path.join(args.out, f"{export.stem(tier)}.log.csv"))
     return known
@@ -312,15 +314,15 @@ def main():
     parser.add_argument("--out", help="default: ../../codec, or the folder of the tier")
     parser.add_argument("--batches", type=int, default=24)
     parser.add_argument("--checkpoint", help="graphs only, of this checkpoint: tables and logs stay as they are")
-    parser.add_argument("--key-checkpoint", help="the same for key frames; both or none")
+    parser.add_argument("--key-checkpoint", help="the same for key frames; may stand without the other")
     parser.add_argument("--recount", action="store_true", help="with --checkpoint: the tables of predicted frames, too")
     parser.add_argument("--ten-bits", action="store_true", help="only the graphs of ten bits, from those of eight in --out")
     parser.add_argument("--bench", help="only write the card anew, with this results.json of `aivideo rd`")
     args = parser.parse_args()
     args.run = args.run or os.path.join(here, "..", "runs", f"codec-{args.tier.lower()}")
     args.out = args.out or os.path.join(here, "..", "..", FOLDERS[args.tier])
-    if bool(args.checkpoint) != bool(args.key_checkpoint):
-        parser.error("--checkpoint and --key-checkpoint go together")
+    if args.checkpoint and args.tier == "S" and not args.key_checkpoint:
+        parser.error("--checkpoint needs --key-checkpoint: frames are predicted behind key frames")
     torch.set_num_threads(1)
     os.makedirs(args.out, exist_ok=True)
     facts = os.path.join(args.out, "verify.json")

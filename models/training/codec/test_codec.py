@@ -10,6 +10,7 @@ import tempfile
 import unittest
 from xml.etree import ElementTree
 
+import cv2
 import numpy as np
 import torch
 
@@ -207,6 +208,34 @@ class RealEncoder(unittest.TestCase):
         for value in (1, 2, 3):
             made = sum(int((y.abs() == value).sum()) for _, _, _, y in frames[1:3])
             self.assertEqual(values[export.Y_MAX + value] + values[export.Y_MAX - value], made)
+
+    def test_predicted_frames_of_every_clip_are_counted(self):
+        tiers = codec.TIERS["K"], codec.TIERS["S"]
+        added, told = [], []
+
+        class Fake:
+            def __call__(self, pictures, quality):
+                self.tiers = tiers
+                assert pictures.shape == (real_encoder.FRAMES, 3 * 192 // 2, 256), pictures.shape
+                blank = lambda *channels: [torch.full((1, 2, 3, n), float(quality)) for n in channels]
+                return [(True, *blank(1, 1, 1)), (False, *blank(1, 1, 1)), None, (False, *blank(1, 1, 1))]
+
+        class Kept:
+            def add(self, net, z, y, skip, last, quality, tile_rows):
+                added.append((int(quality), last is not None, tile_rows))
+
+        fake = Fake()
+        fake.tiers = tiers
+        with tempfile.TemporaryDirectory() as root:
+            os.mkdir(os.path.join(root, "video"))
+            for name, frames in (("a.avi", 40), ("b.avi", real_encoder.FRAMES), ("short.avi", 5)):
+                clip = cv2.VideoWriter(os.path.join(root, "video", name), cv2.VideoWriter_fourcc(*"MJPG"), 25, (256, 192))
+                for t in range(frames):
+                    clip.write(np.full((192, 256, 3), 4 * t, np.uint8))
+                clip.release()
+            real_encoder.count(Kept(), None, fake, root, log=lambda line, **_: told.append(line))
+        self.assertEqual(added, [(q, later, 2) for _ in range(2) for q in real_encoder.QUALITIES for later in (False, True)])
+        self.assertEqual(told[-1], "counted 3 of 3 clips")
 
     def test_an_encoder_that_ends_early_is_an_error(self):
         with tempfile.TemporaryDirectory() as folder:
