@@ -107,7 +107,7 @@ const FAIR_SHARE: f64 = 0.75;
 /// From this quality on there is nothing better to do with bits than to send filler.
 const SATURATED: f64 = 61.0;
 /// Seconds in which the long run is put right, and how far that may pull.
-const CORRECTION: (f64, f64) = (2.5, 0.07);
+const CORRECTION: (f64, f64) = (2.5, 0.12);
 
 /// Learns bits a pixel from quality and complexity.
 #[derive(Debug, Clone)]
@@ -479,14 +479,21 @@ impl RateControl {
         }
     }
 
+    /// How much less than its share is to be sent, for the long run.
+    fn pull(&self) -> f64 {
+        (self.balance / CORRECTION.0).clamp(-CORRECTION.1, CORRECTION.1)
+    }
+
     fn plan_key(&mut self, frame: FrameKind) -> f64 {
         let windows = self.windows();
         let limits = self.limits(&windows, &frame);
         let follow = self.nominal() * PLAN.0;
+        // With a key frame in each second there are no windows without one to make up for it.
+        let most = PLAN.1 - self.pull().max(0.0);
         let fits = windows
             .iter()
             .enumerate()
-            .map(|(k, sum)| PLAN.1 - sum - k as f64 * follow)
+            .map(|(k, sum)| most - sum - k as f64 * follow)
             .fold(0.9 * self.room(), f64::min)
             .max(self.nominal());
         let model = &self.key;
@@ -507,7 +514,7 @@ impl RateControl {
     /// of that rate.
     fn steady(&self, windows: &[f64], frame: FrameKind) -> (f64, f64, f64) {
         let nominal = self.nominal();
-        let pull = (self.balance / CORRECTION.0).clamp(-CORRECTION.1, CORRECTION.1);
+        let pull = self.pull();
         let (mut low, mut high) = (0.0f64, f64::INFINITY);
         for (k, sum) in windows.iter().enumerate() {
             let frames = (k + 1) as f64;
