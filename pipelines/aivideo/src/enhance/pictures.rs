@@ -69,6 +69,8 @@ pub fn upscale(bench: &Bench) -> Result<Figures> {
             results[0].push(stills::psnr(&out[0], &truth, 2));
             let peers = scalers(2 * small.width, 2 * small.height);
             for (result, (_, filter)) in results[1..].iter_mut().zip(peers) {
+                // zscale takes no odd size whose chroma is halved.
+                let filter = format!("format=yuv444p,{filter}");
                 let out = stills::theirs(bench, &clip, &filter, 2)?;
                 result.push(stills::psnr(&out[0], &truth, 2));
             }
