@@ -27,6 +27,8 @@ import nets
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
+# Samples around a picture that the element repeats before it enlarges.
+MARGIN = 2
 
 
 def load(path):
@@ -60,10 +62,10 @@ def upscale(net, folder):
         hr = hr[:h, :w]
         lr = luma(pictures.half_u8(hr))
         truth = luma(hr)
-        # The net wants even sizes: repeat the edge, cut it off again, as the element does.
-        x = np.pad(lr, ((0, lr.shape[0] % 2), (0, lr.shape[1] % 2)), mode="edge")
+        # As the element does: the net wants even sizes and takes what is outside for black, so the edge is repeated and cut off again.
+        x = np.pad(lr, [(MARGIN, MARGIN + side % 2) for side in lr.shape], mode="edge")
         out = net(torch.from_numpy(x.astype(np.float32) / 255)[None, None])[0, 0].numpy() * 255
-        out = out.round().clip(0, 255)[:h, :w]
+        out = out.round().clip(0, 255)[2 * MARGIN :][:h, 2 * MARGIN :][:, :w]
         cut = (slice(2, -2), slice(2, -2))
         rows.append((psnr(bicubic_twice(lr)[:h, :w][cut], truth[cut]), psnr(out[cut], truth[cut])))
     return np.mean(rows, axis=0), len(rows)
