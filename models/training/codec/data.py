@@ -282,11 +282,13 @@ class Segments:
         uvs = np.empty((size, frames, 2, height // 2, width // 2), np.uint8)
         mvs = np.empty((size, frames, height // BLOCK, width // BLOCK, 2), np.int64)
         for b in range(size):
-            while True:
+            for _ in range(10_000):
                 y, uv, mv = load_segment(self.files[rng.randrange(len(self.files))])
                 t, h, w = y.shape
                 if h >= height and w >= width and t >= frames:
                     break
+            else:
+                raise ValueError(f"hardly any segment in {self.cache} has {frames} frames of {width}x{height}: an older version's? Empty it and run data.py")
             t0 = rng.randrange(t - frames + 1)
             r = rng.randrange((h - height) // BLOCK + 1)
             c = rng.randrange((w - width) // BLOCK + 1)

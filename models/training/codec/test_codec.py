@@ -4,6 +4,7 @@
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -505,6 +506,16 @@ class LongRuns(unittest.TestCase):
         py = y + (worth / 256) ** 0.5 * 0.99
         self.assertTrue(train.skipped(y, uv, py, uv, q, 1).all())
         self.assertFalse(train.skipped(y, uv, py, uv, q, 0.9).any())
+
+
+class Segments(unittest.TestCase):
+    def test_segments_that_are_too_short_are_an_error(self):
+        with tempfile.TemporaryDirectory() as root:
+            np.save(os.path.join(root, "seg_0_13x16x16.npy"), np.zeros(13 * 16 * 16 * 3 // 2 + 13 * 4 * 4, np.uint8))
+            segments = data.Segments(root)
+            self.assertEqual(segments.batch(random.Random(1), 1, 13, 16, 16)[0].shape, (1, 13, 16, 16))
+            with self.assertRaisesRegex(ValueError, "25 frames of 16x16"):
+                segments.batch(random.Random(1), 1, 25, 16, 16)
 
 
 class Cycles(unittest.TestCase):

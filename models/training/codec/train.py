@@ -275,8 +275,8 @@ class Steady:
         return {"usual": self.usual, "seen": self.seen, "refused": self.refused}
 
     def takes(self, norm):
-        """Whether the step may be made. Ends training where hardly any may."""
-        if math.isfinite(norm) and (self.seen < self.START or norm < self.limit * math.exp(self.usual)):
+        """Whether the step may be made: there is a gradient, and it is in proportion. Ends training where hardly any may."""
+        if 0 < norm < math.inf and (self.seen < self.START or norm < self.limit * math.exp(self.usual)):
             level = math.log(max(norm, 1e-12))
             self.usual = level if self.seen == 0 else self.MEMORY * self.usual + (1 - self.MEMORY) * level
             self.seen += 1
