@@ -172,6 +172,15 @@ fn constant_bitrate_holds_from_an_unknown_start() {
 }
 
 #[test]
+fn constant_bitrate_holds_with_a_key_frame_each_second() {
+    for (seed, bits) in (0..60).flat_map(|seed| [0.06, 0.08, 0.12, 0.16].map(|bits| (seed, bits))) {
+        let mut source = Simulated::new(seed, 0);
+        let bitrate = bits * PIXELS as f64 * RATE;
+        check(&run(&mut source, constant(bitrate), 900, 30).bytes, bitrate);
+    }
+}
+
+#[test]
 fn a_still_scene_is_filled_up() {
     let mut source = Simulated::new(3, 0);
     source.inter.0 = -16.0;
