@@ -7,7 +7,10 @@
 The graphs take and give 8-bit planes, so that the element copies bytes and
 nothing else; scaling, rounding and clipping are folded into weights or fused.
 They are written node by node: the operators are few, and it keeps the exact
-shape that ONNX Runtime's blocked convolutions want.
+shape that ONNX Runtime's blocked convolutions want.  Weights have names, by
+which the element's own kernels find them; `aienhance.layers` says that a file
+is what those kernels take it for (elements/enhance/src/operations/*/cpu.rs:
+whoever changes the order of layers or their activation raises the number).
 
     upscale  x u8[1,1,H,W] -> y u8[1,1,2H,2W]                  H, W even
     denoise  y u8[1,1,H,W], uv u8[1,2,H/2,W/2], sigma f32[2]   H, W multiples of 8
@@ -29,6 +32,8 @@ import nets
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
+LAYERS = 1
+STEMS = {"upscale": "upscale-x2", "denoise": "denoise"}
 
 
 class Graph:
@@ -42,20 +47,25 @@ class Graph:
         self.nodes.append(helper.make_node(kind, inputs, out, **attributes))
         return out[0] if len(out) == 1 else out
 
-    def const(self, value):
+    def const(self, value, name=None):
         self.count += 1
-        name = f"const{self.count}"
+        name = name or f"const{self.count}"
         self.init.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def conv(self, x, layer, scale_in=1.0, scale_out=1.0, offset=0.0, relu=True):
+    def conv(self, x, layer, name=None, scale_in=1.0, scale_out=1.0, offset=0.0, relu=True):
         w = layer.kernel().detach().numpy() * scale_in * scale_out
         b = layer.bias.detach().numpy() * scale_out + offset
         y = self.op(
-            "Conv", [x, self.const(w.astype(np.float32)), self.const(b.astype(np.float32))],
+            "Conv", [x, self.const(w.astype(np.float32), name and name + ".w"), self.const(b.astype(np.float32), name and name + ".b")],
             pads=[layer.pad] * 4, strides=[layer.stride] * 2, kernel_shape=[layer.k] * 2,
         )
         return self.act(y) if relu else y
+
+    def convs(self, x, layers, name):
+        for number, layer in enumerate(layers):
+            x = self.conv(x, layer, f"{name}.{number}")
+        return x
 
     def act(self, x):
         return self.op("LeakyRelu", [x], alpha=nets.SLOPE)
@@ -77,12 +87,10 @@ class Graph:
 def upscale(net):
     g = Graph()
     x = g.op("Cast", ["x"], to=T.FLOAT)
-    a = g.conv(x, net.head, scale_in=1 / 255)
-    for layer in net.body:
-        a = g.conv(a, layer)
-    a = g.conv(a, net.tail, scale_out=255.0, offset=0.5, relu=False)
+    a = g.convs(g.conv(x, net.head, "head", scale_in=1 / 255), net.body, "body")
+    a = g.conv(a, net.tail, "tail", scale_out=255.0, offset=0.5, relu=False)
     base = g.op(
-        "Conv", [x, g.const(net.base.detach().numpy().astype(np.float32))],
+        "Conv", [x, g.const(net.base.detach().numpy().astype(np.float32), "base.w")],
         pads=[2] * 4, strides=[2, 2], kernel_shape=[6, 6],
     )
     # Bytes are shuffled, not floats: a quarter of the memory.
@@ -90,7 +98,7 @@ def upscale(net):
     g.op("DepthToSpace", [out], names=["y"], blocksize=4, mode="CRD")
     inputs = [helper.make_tensor_value_info("x", T.UINT8, [1, 1, "H", "W"])]
     outputs = [helper.make_tensor_value_info("y", T.UINT8, [1, 1, "2H", "2W"])]
-    return g, inputs, outputs, {"operation": "upscale", "factor": "2", "multiple": "2"}
+    return g, inputs, outputs, {"operation": "upscale", "factor": "2", "multiple": "2", "layers": LAYERS}
 
 
 def denoise(net):
@@ -110,27 +118,19 @@ def denoise(net):
     )
     bias = (net.head_y.bias + net.head_c.bias).detach().numpy()
     s1 = g.op(
-        "Conv", [all_in, g.const((w / 255).astype(np.float32)), g.const(bias.astype(np.float32))],
+        "Conv", [all_in, g.const((w / 255).astype(np.float32), "head.w"), g.const(bias.astype(np.float32), "head.b")],
         pads=[1] * 4, strides=[1, 1], kernel_shape=[3, 3],
     )
-    s1 = g.act(s1)
-    for layer in net.d1:
-        s1 = g.conv(s1, layer)
-    s2 = g.conv(s1, net.to2)
-    for layer in net.d2:
-        s2 = g.conv(s2, layer)
+    s1 = g.convs(g.act(s1), net.d1, "d1")
+    s2 = g.convs(g.conv(s1, net.to2, "to2"), net.d2, "d2")
     v = s2
     if len(net.config["widths"]) > 2:
-        s3 = g.conv(s2, net.to3)
-        for layer in net.d3:
-            s3 = g.conv(s3, layer)
-        v = g.op("Add", [s2, g.twice(g.conv(s3, net.from3, relu=False))])
-    for layer in net.u2:
-        v = g.conv(v, layer)
-    v = g.op("Add", [s1, g.twice(g.conv(v, net.from2, relu=False))])
-    for layer in net.u1:
-        v = g.conv(v, layer)
-    r = g.conv(v, net.tail, scale_out=255.0, offset=0.5, relu=False)
+        s3 = g.convs(g.conv(s2, net.to3, "to3"), net.d3, "d3")
+        v = g.op("Add", [s2, g.twice(g.conv(s3, net.from3, "from3", relu=False))])
+    v = g.convs(v, net.u2, "u2")
+    v = g.op("Add", [s1, g.twice(g.conv(v, net.from2, "from2", relu=False))])
+    v = g.convs(v, net.u1, "u1")
+    r = g.conv(v, net.tail, "tail", scale_out=255.0, offset=0.5, relu=False)
     out = g.byte(g.op("Add", [r, planes]), None)
     y, _ = g.op("Split", [out, g.const(np.array([4, 2], np.int64))], names=[None, "uv_out"], axis=1)
     # Both shuffles number the four planes by row and column of the 2x2 block.
@@ -144,7 +144,7 @@ def denoise(net):
         helper.make_tensor_value_info("y_out", T.UINT8, [1, 1, "H", "W"]),
         helper.make_tensor_value_info("uv_out", T.UINT8, [1, 2, "H/2", "W/2"]),
     ]
-    return g, inputs, outputs, {"operation": "denoise", "multiple": "8"}
+    return g, inputs, outputs, {"operation": "denoise", "multiple": "8", "layers": LAYERS}
 
 
 def build(task, net, meta):
@@ -193,6 +193,28 @@ def before(out, stem):
         return training["steps"], training["minutes"], f.read().splitlines()
 
 
+def write(task, net, steps, out):
+    model = build(task, net, {"steps": steps})
+    data = model.SerializeToString()
+    path = os.path.join(out, STEMS[task] + ".onnx")
+    with open(path + ".tmp", "wb") as f:
+        f.write(data)
+    os.replace(path + ".tmp", path)
+    return model, data
+
+
+def again(task, out):
+    """Exports the compact checkpoint that is there; its log and its manifest entry but for the hash stay."""
+    state = torch.load(os.path.join(out, STEMS[task] + ".pt"), weights_only=True)
+    net = nets.make(task, **state["config"])
+    net.load_state_dict(state["net"])
+    _, data = write(task, net, state["step"], out)
+    with open(os.path.join(out, "manifest.json")) as f:
+        entry = next(e for e in json.load(f)["files"] if e["path"] == STEMS[task] + ".onnx")
+    manifest_entry(out, {**entry, "sha256": hashlib.sha256(data).hexdigest()})
+    print(f"{STEMS[task]}.onnx {len(data)} bytes")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("task", choices=["upscale", "denoise"])
@@ -201,11 +223,14 @@ def main():
         "--name", help="folders of runs inside --work that began from one another, the last one is exported (default: the task)"
     )
     p.add_argument("--out", default=os.path.join(ROOT, "models", "enhance"))
+    p.add_argument("--again", action="store_true", help="no new weights: the ones in --out as this exporter writes them")
     p.add_argument("--onto", action="store_true", help="the first run began from the net in --out (--init): its steps, minutes and log count, too")
     a = p.parse_args()
+    if a.again:
+        return again(a.task, a.out)
     runs = [os.path.join(a.work, name) for name in (a.name or a.task).split(",")]
     states = [torch.load(os.path.join(run, "checkpoint.pt"), weights_only=False) for run in runs]
-    stem = {"upscale": "upscale-x2", "denoise": "denoise"}[a.task]
+    stem = STEMS[a.task]
     steps, minutes, log = before(a.out, stem) if a.onto else (0, 0.0, [])
     state = states[-1]
     steps += sum(s["step"] for s in states)
@@ -213,11 +238,7 @@ def main():
     net = nets.make(a.task, **state["config"])
     net.load_state_dict(state["ema"])
     os.makedirs(a.out, exist_ok=True)
-    model = build(a.task, net, {"steps": steps})
-    data = model.SerializeToString()
-    with open(os.path.join(a.out, stem + ".onnx.tmp"), "wb") as f:
-        f.write(data)
-    os.replace(os.path.join(a.out, stem + ".onnx.tmp"), os.path.join(a.out, stem + ".onnx"))
+    model, data = write(a.task, net, steps, a.out)
     compact = {"net": state["ema"], "config": state["config"], "step": steps}
     torch.save(compact, os.path.join(a.out, stem + ".pt"))
     last = int(log[-1].split(",")[0]) if log else 0

@@ -5,10 +5,11 @@
 
 use super::decoder::{Host, Pictures};
 use super::fused::PIXEL_SCALE;
-use super::fused::kernels::{self, Isa};
+use super::fused::kernels;
 use crate::motion::{Reference, Sample};
 use aivideo_core::error::EngineError;
 use aivideo_core::tensor::{ElementType, Tensor};
+use aivideo_nets::isa::Isa;
 use std::borrow::Cow;
 use std::fmt::Debug;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Noise reduction: one net for luma and chroma that is told how much noise there is.
 
+mod cpu;
 mod device;
 
 use aivideo_core::{
@@ -15,6 +16,7 @@ use aivideo_cuda::picture::Picture as Picture420;
 
 use super::{
     Build, Built, Definition, EnhanceError, Measurement, Operation, Spare,
+    cpu::OwnKernels,
     ports::{Port, check_ports, crop, expect_plane, pad_into},
 };
 use crate::{
@@ -114,6 +116,8 @@ pub fn default_model() -> ModelSource {
 /// Removes noise of a given level, or of the level that it measures.
 pub struct Denoise {
     engine: Engine,
+    /// The same net without ONNX Runtime.
+    own: Option<OwnKernels<cpu::Net>>,
     model: String,
     strength: Level,
     chroma: Level,
@@ -158,8 +162,10 @@ impl Denoise {
             &[port("y", ONE), port("uv", TWO), sigma],
             &[port("y_out", ONE), port("uv_out", TWO)],
         )?;
+        let own = OwnKernels::load(&engine, model, settings, NAME, cpu::Net::new)?;
         Ok(Self {
             engine,
+            own,
             model: model.describe(),
             strength,
             chroma,
@@ -172,6 +178,12 @@ impl Denoise {
             bypassed: 0,
             device: device::DeviceDenoise::default(),
         })
+    }
+
+    /// Whether the net runs in this project's kernels.
+    #[cfg(test)]
+    pub(super) fn is_own(&self) -> bool {
+        self.own.is_some()
     }
 
     /// Whether luma, and whether chroma, must be measured.
@@ -244,13 +256,36 @@ impl Denoise {
             padded
         };
 
-        let mut outputs = self.engine.run(vec![
-            ("y", Tensor::u8([1, 1, ph, pw], y)),
-            ("uv", Tensor::u8([1, 2, pch, pcw], uv)),
-            ("sigma", Tensor::f32([2], vec![luma, chroma])),
-        ])?;
-        let mut y = expect_plane(NAME, &self.model, &mut outputs, "y_out", [1, 1, ph, pw])?;
-        let mut u = expect_plane(NAME, &self.model, &mut outputs, "uv_out", [1, 2, pch, pcw])?;
+        let (mut y, mut u) = match &mut self.own {
+            Some(own) => {
+                let (mut y_out, mut uv_out) = (spare.take(pw * ph), spare.take(2 * pcw * pch));
+                own.run(&self.engine, |net| {
+                    let picture = cpu::Planes {
+                        width: pw,
+                        height: ph,
+                        y: &y,
+                        uv: &uv,
+                    };
+                    net.run(&picture, [luma, chroma], &mut y_out, &mut uv_out);
+                });
+                spare.give(y);
+                spare.give(uv);
+                (y_out, uv_out)
+            }
+            None => {
+                let mut outputs = self.engine.run(vec![
+                    ("y", Tensor::u8([1, 1, ph, pw], y)),
+                    ("uv", Tensor::u8([1, 2, pch, pcw], uv)),
+                    ("sigma", Tensor::f32([2], vec![luma, chroma])),
+                ])?;
+                let mut plane =
+                    |name, shape| expect_plane(NAME, &self.model, &mut outputs, name, shape);
+                (
+                    plane("y_out", [1, 1, ph, pw])?,
+                    plane("uv_out", [1, 2, pch, pcw])?,
+                )
+            }
+        };
         let mut v = spare.take(pcw * pch);
         v.copy_from_slice(&u[pcw * pch..]);
         crop(&mut y, pw, (w, h));

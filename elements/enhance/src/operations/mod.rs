@@ -6,6 +6,7 @@
 //! properties of the element, documentation of both, latency, caps) follows from them.
 
 pub mod color;
+mod cpu;
 mod denoise;
 mod detect;
 mod hdr;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Upscaling: luma by a net, chroma by Catmull-Rom.
 
+mod cpu;
 mod device;
 
 use aivideo_core::{
@@ -15,6 +16,7 @@ use aivideo_cuda::picture::Picture as DevicePicture;
 
 use super::{
     Build, Built, Definition, EnhanceError, ImageNet, Operation, Spare,
+    cpu::OwnKernels,
     net::{Net, RANGE},
     ports::{Port, check_ports, crop_around, expect_plane, pad_around},
 };
@@ -111,6 +113,8 @@ pub fn default_model() -> ModelSource {
 /// Twice or four times the size; four is two passes of the same net.
 pub struct Upscale {
     engine: Engine,
+    /// The same net without ONNX Runtime.
+    own: Option<OwnKernels<cpu::Net>>,
     model: String,
     passes: u32,
     siting: Siting,
@@ -132,14 +136,22 @@ impl Upscale {
             shape: &[Some(1), Some(1), None, None],
         };
         check_ports(NAME, model, &engine, &[port("x")], &[port("y")])?;
+        let own = OwnKernels::load(&engine, model, settings, NAME, cpu::Net::new)?;
         Ok(Self {
             engine,
+            own,
             model: model.describe(),
             passes: factor.trailing_zeros(),
             siting: Siting::default(),
             line: Vec::new(),
             device: device::DeviceUpscale::default(),
         })
+    }
+
+    /// Whether the net runs in this project's kernels.
+    #[cfg(test)]
+    pub(super) fn is_own(&self) -> bool {
+        self.own.is_some()
     }
 
     fn twice(&mut self, picture: Yuv420, spare: &mut Spare) -> Result<Yuv420, EnhanceError> {
@@ -149,29 +161,35 @@ impl Upscale {
         let mut luma = spare.take(pw * ph);
         pad_around(&picture.y, (w, h), MARGIN, pw, &mut luma);
         spare.give(picture.y);
-        let pending = self
-            .engine
-            .submit(vec![("x", Tensor::u8([1, 1, ph, pw], luma))])?;
-
-        // Chroma is done here while the net is at work there.
         let mut u = spare.take(w * h);
         let mut v = spare.take(w * h);
-        for (source, target) in [(&picture.u, &mut u), (&picture.v, &mut v)] {
-            chroma::double(
-                source,
-                (cw, ch),
-                target,
-                (w, h),
-                self.siting,
-                &mut self.line,
-            );
-        }
+        let (siting, line) = (self.siting, &mut self.line);
+        let mut chroma = || {
+            for (source, target) in [(&picture.u, &mut u), (&picture.v, &mut v)] {
+                chroma::double(source, (cw, ch), target, (w, h), siting, line);
+            }
+        };
+        // Chroma is done while the net is at work.
+        let mut y = match &mut self.own {
+            Some(own) => {
+                let mut y = spare.take(4 * pw * ph);
+                own.run(&self.engine, |net| {
+                    rayon::join(|| net.run(&luma, [pw, ph], &mut y), chroma)
+                });
+                spare.give(luma);
+                y
+            }
+            None => {
+                let luma = Tensor::u8([1, 1, ph, pw], luma);
+                let pending = self.engine.submit(vec![("x", luma)])?;
+                chroma();
+                let mut outputs = pending.wait()?;
+                let shape = [1, 1, ph * 2, pw * 2];
+                expect_plane(NAME, &self.model, &mut outputs, "y", shape)?
+            }
+        };
         spare.give(picture.u);
         spare.give(picture.v);
-
-        let mut outputs = pending.wait()?;
-        let shape = [1, 1, ph * 2, pw * 2];
-        let mut y = expect_plane(NAME, &self.model, &mut outputs, "y", shape)?;
         crop_around(&mut y, pw * 2, MARGIN * 2, (w * 2, h * 2));
         Ok(Yuv420 {
             width: w * 2,

@@ -11,24 +11,24 @@
 //! the number of threads. Against ONNX Runtime they differ in the last bits of floats, as its own
 //! settings do among each other; symbols do not depend on that (`docs/codec.md`).
 
-mod aligned;
-#[cfg(target_arch = "x86_64")]
-mod amx;
 pub mod kernels;
-mod tensor;
-mod weights;
 
 use super::layout::Layout;
 use super::{Depth, Picture};
-use aligned::Aligned;
-use kernels::{Depthwise, Finish, Isa, Latents, Linear, NEVER, Quantiser, Tap};
+use aivideo_nets::{
+    aligned::Aligned,
+    dense::{Finish, Linear, Tap, linear},
+    depthwise::{Depthwise, depthwise},
+    isa::Isa,
+    map::{Map, Rows},
+    weights::{self, Array},
+};
+use kernels::{Latents, NEVER, Quantiser};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Mutex;
-use tensor::{Map, Rows};
-use weights::Array;
 
 /// Constants of `models/training/codec/model.py`.
 const SAMPLES: usize = 96;
@@ -567,7 +567,7 @@ impl Shared {
                 taps.clear();
                 window_taps(from, (rows.first + i, 0, 1), &mut taps);
                 let panels = 0..layer.outputs / 16;
-                kernels::linear(
+                linear(
                     self.isa,
                     layer,
                     bias,
@@ -594,7 +594,7 @@ impl Shared {
                     let quarter = 2 * (i % 2) + dx;
                     let panels = quarter * channels / 16..(quarter + 1) * channels / 16;
                     let out = &mut row[dx * channels..];
-                    kernels::linear(
+                    linear(
                         self.isa,
                         layer,
                         &layer.bias,
@@ -636,7 +636,7 @@ impl Shared {
         let (pairs, gated) = more.split_at_mut(STRIP * channels);
         let run = |layer: &Linear, tap: Tap<'_>, count, out: &mut [f32], finish: Finish<'_>| {
             let panels = 0..layer.outputs / 16;
-            kernels::linear(
+            linear(
                 isa,
                 layer,
                 &layer.bias,
@@ -672,7 +672,7 @@ impl Shared {
                 let count = STRIP.min(width - left);
                 let used = count * channels;
                 let rows = rows.map(|row| &row[left * channels..][..used + 2 * channels]);
-                kernels::depthwise(isa, &block.d, rows, count, &mut deep[..used]);
+                depthwise(isa, &block.d, rows, count, &mut deep[..used]);
                 let x = Finish::Add(from.from(row as isize, left as isize), channels);
                 run(&block.b, whole_row(deep, channels), count, middle, x);
                 let tap = whole_row(middle, channels);
@@ -723,7 +723,7 @@ impl Shared {
                     }
                 }
                 let taps = [whole_row(&samples, SAMPLES), whole_row(&state, m)];
-                kernels::linear(
+                linear(
                     self.isa,
                     &self.front,
                     &bias,
@@ -815,7 +815,7 @@ impl Shared {
                 let first = 1 - row % 2;
                 taps.clear();
                 window_taps(from, (row, first, 2), &mut taps);
-                kernels::linear(
+                linear(
                     self.isa,
                     layer,
                     &layer.bias,
@@ -911,7 +911,7 @@ impl Shared {
                 let mut values = Aligned::<f32>::zeros(width * m);
                 for (i, out) in out.chunks_exact_mut(width * m).enumerate() {
                     let tap = at.tap((chunk * part + i) as isize, 0, 1);
-                    kernels::linear(
+                    linear(
                         self.isa,
                         &self.state_out,
                         &self.state_out.bias,
@@ -982,7 +982,7 @@ impl Shared {
             S::to_network(self.isa, &bytes, &mut samples);
             let tap = from.tap(row as isize, 0, 1);
             for (layer, out) in [(&self.out, &mut sums), (&self.gate, &mut gates)] {
-                kernels::linear(
+                linear(
                     self.isa,
                     layer,
                     &layer.bias,
@@ -1062,7 +1062,7 @@ impl Analysis {
                     *sample -= before;
                 }
                 let panels = 0..c / 16;
-                kernels::linear(
+                linear(
                     s.isa,
                     &self.embed,
                     &self.embed.bias,
@@ -1074,7 +1074,7 @@ impl Analysis {
                     Finish::Keep,
                 );
                 let taps = [whole_row(&embedded, c), ctx.tap(row as isize, 0, 1)];
-                kernels::linear(
+                linear(
                     s.isa,
                     &self.enc_in,
                     &self.enc_in.bias,

@@ -8,8 +8,8 @@
 //! to symbols, do with one. Stable Rust has no intrinsics for the unit, hence the assembly.
 #![allow(unsafe_code)]
 
-use super::aligned::Aligned;
-use super::kernels::Tap;
+use crate::aligned::Aligned;
+use crate::dense::Tap;
 use std::arch::asm;
 use std::cell::Cell;
 use std::sync::LazyLock;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Feature maps: rows of positions, with a border of zeros where a 3x3 window needs one.
 
-use super::aligned::Aligned;
-use super::kernels::Tap;
+use crate::aligned::Aligned;
+use crate::dense::Tap;
 use rayon::prelude::*;
 
 /// A feature map.
@@ -12,6 +12,8 @@ pub struct Map {
     pub height: usize,
     pub channels: usize,
     border: usize,
+    /// Floats from row to row.
+    stride: usize,
     data: Aligned<f32>,
 }
 
@@ -22,30 +24,45 @@ pub struct Rows<'a> {
     width: usize,
     channels: usize,
     border: usize,
+    stride: usize,
     data: &'a mut [f32],
 }
 
 impl Map {
     pub fn new(width: usize, height: usize, channels: usize, border: usize) -> Self {
-        let len = (width + 2 * border) * (height + 2 * border) * channels;
+        Self::with_stride(width + 2 * border, width, height, channels, border)
+    }
+
+    /// A map whose rows go on with zeros as far as tiles of [`Conv`](crate::conv::Conv) reach.
+    pub fn windowed(width: usize, height: usize, channels: usize, border: usize) -> Self {
+        // Twice a tile's width is what one of a layer of stride 2 takes in.
+        let reach = width.next_multiple_of(2 * crate::conv::TILE) + 2 * border;
+        Self::with_stride(reach, width, height, channels, border)
+    }
+
+    fn with_stride(
+        positions: usize,
+        width: usize,
+        height: usize,
+        channels: usize,
+        border: usize,
+    ) -> Self {
+        let stride = positions * channels;
         Self {
             width,
             height,
             channels,
             border,
-            data: Aligned::zeros(len),
+            stride,
+            data: Aligned::zeros(stride * (height + 2 * border)),
         }
-    }
-
-    fn stride(&self) -> usize {
-        (self.width + 2 * self.border) * self.channels
     }
 
     /// From a position on; -1 is in the border.
     pub fn from(&self, row: isize, column: isize) -> &[f32] {
         let border = self.border as isize;
         let (row, column) = ((row + border) as usize, (column + border) as usize);
-        &self.data[row * self.stride() + column * self.channels..]
+        &self.data[row * self.stride + column * self.channels..]
     }
 
     /// A row without its border.
@@ -62,12 +79,14 @@ impl Map {
         }
     }
 
-    /// Parts of `count` rows, to be filled in parallel.
+    /// Parts of `count` rows, to be filled in parallel, each by whoever is free: cores are not equally fast when
+    /// they are shared with others.
     pub fn split(&mut self, count: usize) -> impl IndexedParallelIterator<Item = Rows<'_>> {
-        let (stride, border) = (self.stride(), self.border);
+        let (stride, border) = (self.stride, self.border);
         let (width, channels, height) = (self.width, self.channels, self.height);
         let data = &mut self.data[border * stride..(border + height) * stride];
         data.par_chunks_mut(count * stride)
+            .with_max_len(1)
             .enumerate()
             .map(move |(i, data)| Rows {
                 first: i * count,
@@ -75,16 +94,25 @@ impl Map {
                 width,
                 channels,
                 border,
+                stride,
                 data,
             })
     }
 }
 
 impl Rows<'_> {
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// The `i`-th of these rows, without its border.
     pub fn row(&mut self, i: usize) -> &mut [f32] {
-        let stride = (self.width + 2 * self.border) * self.channels;
-        let from = i * stride + self.border * self.channels;
+        let from = i * self.stride + self.border * self.channels;
         &mut self.data[from..from + self.width * self.channels]
+    }
+
+    /// From the first position of the first row on, and the floats from row to row.
+    pub fn inside(&mut self) -> (&mut [f32], usize) {
+        (&mut self.data[self.border * self.channels..], self.stride)
     }
 }
