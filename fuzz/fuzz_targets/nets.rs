@@ -6,6 +6,7 @@ use aivideo_nets::{isa::Isa, layers::Layers, weights};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let arrays = weights::read(data);
+    weights::nodes(data);
     for array in arrays.values() {
         assert_eq!(array.dims.iter().product::<usize>(), array.data.len());
     }

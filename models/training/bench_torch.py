@@ -50,14 +50,14 @@ def enhance(kind, file):
     return multiplied_out(net, nets.Collapsible)
 
 
-def denoise(w, h):
+def denoise(w, h, file="denoise.pt"):
     w, h = -(-w // 8) * 8, -(-h // 8) * 8
     picture = (torch.rand(1, 1, h, w), torch.rand(1, 2, h // 2, w // 2), torch.full((1, 2), 15 / 255))
-    return enhance("denoise", "denoise.pt"), picture
+    return enhance("denoise", file), picture
 
 
-def upscale(w, h):
-    return enhance("upscale", "upscale-x2.pt"), (torch.rand(1, 1, h // 2, w // 2),)
+def upscale(w, h, file="upscale-x2.pt"):
+    return enhance("upscale", file), (torch.rand(1, 1, h // 2, w // 2),)
 
 
 def restore(w, h):
@@ -84,7 +84,9 @@ def classifier(_w, _h):
 
 KNOWN = {
     "denoise": denoise,
+    "denoise, large": lambda w, h: denoise(w, h, "denoise-large.pt"),
     "upscale to this size": upscale,
+    "upscale to this size, large": lambda w, h: upscale(w, h, "upscale-x2-large.pt"),
     "restore": restore,
     "classifier (a clip, any size)": classifier,
 }

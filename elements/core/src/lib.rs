@@ -16,6 +16,7 @@
 //! * [`settings`]: the one group of inference properties;
 //! * [`provider`]: CPU, CUDA and TensorRT, and what is missing when they are refused;
 //! * [`engine`]: one model loaded once, shared by its users, run by one worker thread;
+//! * [`kernels`]: nets of this project that do without ONNX Runtime on a CPU;
 //! * [`stats`]: what an engine did, as a `GstStructure`;
 //! * [`meta`]: the classification result that rides on buffers;
 //! * [`error`]: what went wrong, as a GStreamer error message.
@@ -31,6 +32,8 @@ pub mod cuda;
 pub mod engine;
 #[cfg(feature = "onnx")]
 pub mod error;
+#[cfg(feature = "onnx")]
+pub mod kernels;
 #[cfg(feature = "onnx")]
 pub use aivideo_meta::classification as meta;
 #[cfg(feature = "onnx")]

@@ -6,7 +6,7 @@
 //! * [`spec`]: the `operations` text;
 //! * [`operations`]: one module an operation;
 //! * [`chain`]: operations one after the other;
-//! * [`frame`], [`deep`]: what passes through a chain;
+//! * [`frame`], [`deep`]: what passes through a chain; [`blocks`]: how nets at half the size see it;
 //! * [`cuts`]: is a picture the first of a scene?
 //! * [`tables`]: colours replaced by table; [`hdr`]: light, and between its ranges;
 //! * [`detect`]: objects, and the same object over time;
@@ -20,6 +20,7 @@ pub mod aidetect;
 pub mod aienhance;
 pub mod aiscene;
 pub mod audio;
+pub mod blocks;
 pub mod chain;
 pub mod chroma;
 pub mod cuts;

@@ -3,7 +3,10 @@
 //! averaged over time. What moves must not be: each sample is mixed with the last output only as far
 //! as its surroundings have not changed more than noise would.
 
+#![allow(unsafe_code)] // functions compiled for more than the baseline
+
 use aivideo_core::pixels::Yuv420;
+use aivideo_nets::{compile, isa::Isa};
 
 /// Mean difference of a 3 x 3 neighbourhood, as a share of the noise level before cleaning, from
 /// which a sample has moved. Cleaned pictures differ by about a quarter of the level.
@@ -17,7 +20,8 @@ const ONE: i32 = 256;
 #[derive(Debug, Default)]
 pub struct Temporal {
     last: Option<Yuv420>,
-    sums: Vec<u16>,
+    /// For luma, and for chroma, which may be done at the same time.
+    sums: [Vec<u16>; 2],
     /// Share of luma samples mixed by at least half of the largest weight, latest picture.
     pub still: f64,
 }
@@ -29,7 +33,7 @@ impl Temporal {
         self.still = 0.0;
     }
 
-    /// Mixes a cleaned picture with the last output, in place. `strength` is the largest weight of
+    /// Mixes a cleaned picture with the last output, in place; in a pool of threads, on two of them. `strength` is the largest weight of
     /// the last output (0 to 0.9), `sigma` the noise of luma and chroma before cleaning.
     pub fn apply(&mut self, picture: &mut Yuv420, strength: f32, sigma: (f32, f32)) {
         let same = |last: &Yuv420| (last.width, last.height) == (picture.width, picture.height);
@@ -41,13 +45,24 @@ impl Temporal {
             None => self.last = Some(picture.clone()),
             Some(last) => {
                 let (w, cw) = (picture.width, picture.chroma_width());
-                let sums = &mut self.sums;
-                let luma = Weights::new(strength, sigma.0);
-                let still = mix(&mut picture.y, &mut last.y, w, luma, sums);
-                self.still = still as f64 / picture.y.len().max(1) as f64;
-                let chroma = Weights::new(strength, sigma.1);
-                mix(&mut picture.u, &mut last.u, cw, chroma, sums);
-                mix(&mut picture.v, &mut last.v, cw, chroma, sums);
+                let [sums, more] = &mut self.sums;
+                let [luma, chroma] = [sigma.0, sigma.1].map(|s| Weights::new(strength, s));
+                let samples = picture.y.len().max(1);
+                let (now, before) = (picture, last);
+                let mut first = || mix(&mut now.y, &mut before.y, w, luma, sums);
+                let mut second = || {
+                    mix(&mut now.u, &mut before.u, cw, chroma, more);
+                    mix(&mut now.v, &mut before.v, cw, chroma, more);
+                };
+                let still = match rayon::current_thread_index() {
+                    Some(_) => rayon::join(first, second).0,
+                    None => {
+                        let still = first();
+                        second();
+                        still
+                    }
+                };
+                self.still = still as f64 / samples as f64;
             }
         }
     }
@@ -84,11 +99,40 @@ fn mix(
     plane: &mut [u8],
     last: &mut [u8],
     width: usize,
-    Weights { most, limit, slope }: Weights,
+    weights: Weights,
     sums: &mut Vec<u16>,
 ) -> usize {
+    let mut still = 0;
+    match Isa::detect() {
+        Some(isa) => mix_fast(isa, plane, last, width, weights, sums, &mut still),
+        None => mix_body(plane, last, width, weights, sums, &mut still),
+    }
+    still
+}
+
+compile! {
+    mix_fast(plane: &mut [u8], last: &mut [u8], width: usize, weights: Weights, sums: &mut Vec<u16>, still: &mut usize) =>
+    mix_body(plane, last, width, weights, sums, still), mix_body(plane, last, width, weights, sums, still)
+}
+
+#[inline(always)]
+fn difference(out: &mut [u16], plane: &[u8], last: &[u8]) {
+    for ((out, a), b) in out.iter_mut().zip(plane).zip(last) {
+        *out = u16::from(a.abs_diff(*b));
+    }
+}
+
+#[inline(always)]
+fn mix_body(
+    plane: &mut [u8],
+    last: &mut [u8],
+    width: usize,
+    Weights { most, limit, slope }: Weights,
+    sums: &mut Vec<u16>,
+    still: &mut usize,
+) {
     if width == 0 || plane.len() < width || plane.len() != last.len() {
-        return 0;
+        return;
     }
     let height = plane.len() / width;
     // Column sums of three rows, with a margin on both sides, for the row at hand and the next:
@@ -96,21 +140,14 @@ fn mix(
     sums.clear();
     sums.resize(3 * width + width + 2, 0);
     let (differences, columns) = sums.split_at_mut(3 * width);
-    let difference = |row: usize, out: &mut [u16], plane: &[u8], last: &[u8]| {
-        let at = row.min(height - 1) * width..(row.min(height - 1) + 1) * width;
-        for ((out, a), b) in out.iter_mut().zip(&plane[at.clone()]).zip(&last[at]) {
-            *out = u16::from(a.abs_diff(*b));
-        }
-    };
-    difference(0, &mut differences[..width], plane, last);
-    difference(0, &mut differences[width..2 * width], plane, last);
-    let mut still = 0;
+    difference(&mut differences[..width], plane, last);
+    difference(&mut differences[width..2 * width], plane, last);
     for y in 0..height {
+        let below = (y + 1).min(height - 1) * width;
         difference(
-            y + 1,
             &mut differences[(y + 2) % 3 * width..][..width],
-            plane,
-            last,
+            &plane[below..],
+            &last[below..],
         );
         let (a, rest) = differences.split_at(width);
         let (b, c) = rest.split_at(width);
@@ -121,17 +158,18 @@ fn mix(
         columns[width + 1] = columns[width];
         let row = y * width..(y + 1) * width;
         let (now, before) = (&mut plane[row.clone()], &mut last[row]);
+        let mut count = 0;
         let around = columns.iter().zip(&columns[1..]).zip(&columns[2..]);
         for ((now, before), ((l, m), r)) in now.iter_mut().zip(before).zip(around) {
             let sum = i32::from(*l) + i32::from(*m) + i32::from(*r);
             let weight = (((limit - sum) * slope) >> 8).clamp(0, most);
-            still += usize::from(2 * weight >= most);
+            count += i32::from(2 * weight >= most);
             let mixed = i32::from(*now) * (ONE - weight) + i32::from(*before) * weight + ONE / 2;
             let mixed = (mixed >> 8) as u8;
             (*now, *before) = (mixed, mixed);
         }
+        *still += count as usize;
     }
-    still
 }
 
 #[cfg(test)]

@@ -230,6 +230,11 @@ fn bad_operations_stop_the_start_with_one_error_and_can_be_put_right() {
         ("denoise:strength=loud", "auto or 0 to 55"),
         ("upscale,upscale", "given twice"),
         ("denoise:level=3", "has no parameter \"level\""),
+        ("denoise:net=huge", "auto, small or large"),
+        (
+            "upscale:net=large:model=/nonexistent/a.onnx",
+            "leave one of the two out",
+        ),
     ] {
         let element = gst::ElementFactory::make("aienhance")
             .property("operations", operations)
@@ -334,6 +339,40 @@ fn one_instance_id_serves_a_chain_and_two_elements() {
     b.set_state(gst::State::Paused).expect("the second");
     a.set_state(gst::State::Null).expect("back to NULL");
     b.set_state(gst::State::Null).expect("back to NULL");
+}
+
+#[test]
+fn the_large_nets_get_nearer_to_the_truth() {
+    let mut gains = Vec::new();
+    for (clean, name) in pictures() {
+        let noisy = add_noise(&clean, 25.0, 5);
+        init();
+        let element = gst::ElementFactory::make("aienhance")
+            .property("device", "cpu")
+            .property("operations", "denoise")
+            .build()
+            .expect("the element");
+        let mut h = gst_check::Harness::with_element(&element, Some("sink"), Some("src"));
+        h.play();
+        h.set_src_caps(caps_of(VideoFormat::I420, clean.width, clean.height));
+        let mut after = |net: &str| {
+            // Another net is another chain, which takes over while frames pass.
+            element.set_property(
+                "operations",
+                format!("denoise:strength=25:temporal=0:net={net}"),
+            );
+            let out = h
+                .push_and_pull(buffer_of(&noisy, VideoFormat::I420, 0))
+                .expect("a frame");
+            psnr(&picture_of(&out, &out_caps(&mut h)).y, &clean.y)
+        };
+        let [auto, small, large] = ["auto", "small", "large"].map(&mut after);
+        println!("{name}: small {small:.2} dB, large {large:.2} dB");
+        assert_eq!(auto, small, "{name}: on a CPU auto is the small one");
+        gains.push(large - small);
+    }
+    let mean = gains.iter().sum::<f64>() / gains.len() as f64;
+    assert!(mean > 0.05, "{gains:?}");
 }
 
 #[test]

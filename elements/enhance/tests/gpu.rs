@@ -213,12 +213,28 @@ fn frames_of_another_context_are_read_there() {
     }
 }
 
+/// The operations so that a host runs the nets that a card runs by default.
+pub fn on(device: &str, operations: &str) -> String {
+    let large = |operation: &str| {
+        let (name, rest) = operation.split_once(':').unwrap_or((operation, ""));
+        let chosen = ["denoise", "upscale"].contains(&name) && !rest.starts_with("model=");
+        match chosen && device == "cpu" {
+            true => format!("{operation}:net=large"),
+            false => operation.to_owned(),
+        }
+    };
+    let operations: Vec<String> = operations.split(',').map(large).collect();
+    operations.join(",")
+}
+
 pub fn enhancer(device: &str, operations: &str, caps: &gst::Caps) -> Harness {
     init();
     let element = gst::ElementFactory::make("aienhance")
         .property("device", device)
         .property("num-threads", 1u32)
-        .property("operations", operations)
+        // As it is, the graph runs in ONNX Runtime on the host, too.
+        .property("graph-optimization", false)
+        .property("operations", on(device, operations))
         .build()
         .unwrap();
     // Said here, because a harness aborts the process when its element does not start.
@@ -327,12 +343,12 @@ fn enlarged_between_gstreamers_own_elements() {
     let source = "videotestsrc num-buffers=3 pattern=ball ! \
                   video/x-raw,format=NV12,width=48,height=32,framerate=25/1";
     let wanted = pictures(&format!(
-        "{source} ! aienhance device=cpu operations=upscale"
+        "{source} ! aienhance device=cpu graph-optimization=false operations=upscale:net=large"
     ));
     let peer = driver("peer");
     let got = pictures(&format!(
         "{source} ! cudaupload ! video/x-raw(memory:CUDAMemory) ! \
-         aienhance device=cuda operations=upscale ! cudadownload"
+         aienhance device=cuda graph-optimization=false operations=upscale ! cudadownload"
     ));
     assert!(got == wanted && got.len() == 3);
     assert_eq!(driver("peer"), peer, "one context");

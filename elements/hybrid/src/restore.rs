@@ -5,11 +5,13 @@
 use aivideo_core::{
     engine::Engine,
     error::EngineError,
+    kernels::OwnKernels,
     model::ModelSource,
     settings::InferenceSettings,
     tensor::{ElementType, Tensor},
 };
 use aivideo_cuda::picture::Frame;
+use aivideo_enhance::blocks;
 use thiserror::Error;
 
 use crate::hint::{Base, Hint};
@@ -17,6 +19,7 @@ use beside::Beside;
 use filters::RestoreFilters;
 
 pub mod beside;
+mod cpu;
 pub mod device;
 pub mod filters;
 
@@ -263,6 +266,8 @@ fn ten(sample: &[u8], upper: bool) -> u16 {
 /// A net and the picture that it restored last.
 pub struct Restorer {
     engine: Engine,
+    /// The same net without ONNX Runtime.
+    own: Option<OwnKernels<cpu::Net>>,
     model: String,
     /// Of the built-in net.
     filters: Option<RestoreFilters>,
@@ -317,7 +322,9 @@ impl Restorer {
                 model: model.clone(),
                 reason,
             })?;
+        let own = OwnKernels::load(&engine, &source, settings, "restore", cpu::Net::new)?;
         Ok(Self {
+            own,
             filters: settings
                 .model_location
                 .is_none()
@@ -425,8 +432,47 @@ impl Restorer {
             Some(before) => (before.y, before.uv),
             None => (y.clone(), uv.clone()),
         };
+        let (y_new, uv_new) = match &mut self.own {
+            Some(own) => {
+                let (mut y_new, mut uv_new) = (vec![0; y.len()], vec![0; uv.len()]);
+                own.run(&self.engine, |net| {
+                    let planes = |y, uv| blocks::Planes {
+                        width,
+                        height,
+                        y,
+                        uv,
+                    };
+                    let both = [planes(&y, &uv), planes(&y_before, &uv_before)];
+                    net.run(both, condition.told, &mut y_new, &mut uv_new);
+                });
+                (y_new, uv_new)
+            }
+            None => self.graph((width, height), [&y, &uv], [y_before, uv_before], condition)?,
+        };
+        let share = share(strength) as i32;
+        let plane = cw * ch;
+        picture.change(0, width, &y, &y_new, share);
+        picture.change(1, cw, &uv[..plane], &uv_new[..plane], share);
+        picture.change(2, cw, &uv[plane..], &uv_new[plane..], share);
+        self.before = Some(Planes {
+            width,
+            height,
+            y: y_new,
+            uv: uv_new,
+        });
+        Ok(())
+    }
+
+    /// The net in ONNX Runtime.
+    fn graph(
+        &self,
+        (width, height): (usize, usize),
+        [y, uv]: [&Vec<u8>; 2],
+        [y_before, uv_before]: [Vec<u8>; 2],
+        condition: Condition,
+    ) -> Result<(Vec<u8>, Vec<u8>), RestoreError> {
         let luma_shape = [1, 1, height, width];
-        let chroma_shape = [1, 2, ch, cw];
+        let chroma_shape = [1, 2, height / 2, width / 2];
         let mut outputs = self.engine.run(vec![
             ("y", Tensor::u8(luma_shape, y.clone())),
             ("uv", Tensor::u8(chroma_shape, uv.clone())),
@@ -450,19 +496,7 @@ impl Restorer {
             }
             Ok::<_, RestoreError>(tensor.into_u8()?)
         };
-        let (y_new, uv_new) = (take("y_out", luma_shape)?, take("uv_out", chroma_shape)?);
-        let share = share(strength) as i32;
-        let plane = cw * ch;
-        picture.change(0, width, &y, &y_new, share);
-        picture.change(1, cw, &uv[..plane], &uv_new[..plane], share);
-        picture.change(2, cw, &uv[plane..], &uv_new[plane..], share);
-        self.before = Some(Planes {
-            width,
-            height,
-            y: y_new,
-            uv: uv_new,
-        });
-        Ok(())
+        Ok((take("y_out", luma_shape)?, take("uv_out", chroma_shape)?))
     }
 
     /// As [`Self::run`], for a picture in the memory of the GPU that the engine runs on; starts the work

@@ -119,6 +119,10 @@ impl Conv {
         Self { fast: None, ..self }
     }
 
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
     pub fn side(&self) -> usize {
         self.side
     }
@@ -412,7 +416,9 @@ mod tests {
                 }
             }
         }
-        assert!(worst < 2e-5, "{width}x{height} {after:?}: off by {worst}");
+        // Pairs of bfloat16 are good to one part in 2^15.
+        let most = if conv.0.isa.has_tiles() { 2e-4 } else { 2e-5 };
+        assert!(worst < most, "{width}x{height} {after:?}: off by {worst}");
         // The border is left as it is.
         assert!(out.from(-1, -1)[..out.width].iter().all(|v| *v == 0.0));
         let end = out.from(out.height as isize - 1, out.width as isize);

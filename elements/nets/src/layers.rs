@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Layers of a file by name, and running chains of them.
+#![allow(unsafe_code)] // functions compiled for more than the baseline
 
+use crate::compile;
 use crate::conv::{After, Conv, TILE};
 use crate::isa::Isa;
 use crate::map::{Map, Rows};
@@ -92,14 +94,24 @@ pub fn add_twice(layer: &Conv, half: &Map, map: &mut Map) {
             if row.is_multiple_of(2) || i == 0 {
                 layer.row(half, row / 2, &mut made, After::Keep);
             }
-            let positions = rows.row(i).chunks_exact_mut(2 * channels);
-            for (pair, made) in positions.zip(made.chunks_exact(channels)) {
-                let (left, right) = pair.split_at_mut(channels);
-                for ((left, right), made) in left.iter_mut().zip(right).zip(made) {
-                    *left += made;
-                    *right += made;
-                }
-            }
+            add_pairs(layer.isa(), &made, channels, rows.row(i));
         }
     });
+}
+
+#[inline(always)]
+fn add_pairs_body(made: &[f32], channels: usize, out: &mut [f32]) {
+    let positions = out.chunks_exact_mut(2 * channels);
+    for (pair, made) in positions.zip(made.chunks_exact(channels)) {
+        let (left, right) = pair.split_at_mut(channels);
+        for ((left, right), made) in left.iter_mut().zip(right).zip(made) {
+            *left += made;
+            *right += made;
+        }
+    }
+}
+
+compile! {
+    add_pairs(made: &[f32], channels: usize, out: &mut [f32]) =>
+    add_pairs_body(made, channels, out), add_pairs_body(made, channels, out)
 }

@@ -18,6 +18,7 @@ struct Message<'a>(&'a [u8]);
 enum Field<'a> {
     Number(u64),
     Bytes(&'a [u8]),
+    Four([u8; 4]),
     Other,
 }
 
@@ -51,7 +52,7 @@ impl<'a> Message<'a> {
                 let len = usize::try_from(self.varint()?).ok()?;
                 Field::Bytes(self.take(len)?)
             }
-            5 => self.take(4).map(|_| Field::Other)?,
+            5 => Field::Four(*self.take(4)?.first_chunk()?),
             _ => return None,
         };
         Some((tag >> 3, field))
@@ -95,9 +96,9 @@ fn tensor(bytes: &[u8]) -> Option<(String, Array)> {
     (data.len() == len).then_some((name?, Array { dims, data }))
 }
 
-/// All float initialisers of the file.
-pub fn read(model: &[u8]) -> HashMap<String, Array> {
-    let mut found = HashMap::new();
+/// The graph's fields of one number that are bytes.
+fn graph_fields(model: &[u8], wanted: u64) -> Vec<&[u8]> {
+    let mut found = Vec::new();
     let mut message = Message(model);
     while let Some((number, field)) = message.next() {
         let (7, Field::Bytes(graph)) = (number, field) else {
@@ -105,12 +106,62 @@ pub fn read(model: &[u8]) -> HashMap<String, Array> {
         };
         let mut graph = Message(graph);
         while let Some((number, field)) = graph.next() {
-            if let (5, Field::Bytes(bytes)) = (number, field) {
-                found.extend(tensor(bytes));
+            if let Field::Bytes(bytes) = field
+                && number == wanted
+            {
+                found.push(bytes);
             }
         }
     }
     found
+}
+
+/// All float initialisers of the file.
+pub fn read(model: &[u8]) -> HashMap<String, Array> {
+    let tensors = graph_fields(model, 5);
+    tensors.into_iter().filter_map(tensor).collect()
+}
+
+/// A node of the graph.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Node {
+    pub operator: String,
+    pub inputs: Vec<String>,
+    /// The attribute of this name.
+    pub alpha: Option<f32>,
+}
+
+/// The graph's nodes in their order.
+pub fn nodes(model: &[u8]) -> Vec<Node> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let node = |bytes: &[u8]| {
+        let mut node = Node::default();
+        let mut message = Message(bytes);
+        while let Some((number, field)) = message.next() {
+            match (number, field) {
+                (1, Field::Bytes(name)) => node.inputs.push(text(name)),
+                (4, Field::Bytes(name)) => node.operator = text(name),
+                (5, Field::Bytes(attribute)) => node.alpha = node.alpha.or(alpha(attribute)),
+                _ => {}
+            }
+        }
+        node
+    };
+    graph_fields(model, 1).into_iter().map(node).collect()
+}
+
+/// The value of an attribute of this name.
+fn alpha(bytes: &[u8]) -> Option<f32> {
+    let (mut is_it, mut value) = (false, None);
+    let mut message = Message(bytes);
+    while let Some((number, field)) = message.next() {
+        match (number, field) {
+            (1, Field::Bytes(name)) => is_it = name == b"alpha",
+            (2, Field::Four(bytes)) => value = Some(f32::from_le_bytes(bytes)),
+            _ => {}
+        }
+    }
+    value.filter(|_| is_it)
 }
 
 #[cfg(test)]
@@ -125,7 +176,7 @@ mod tests {
         out
     }
 
-    /// A file with two initialisers, of fp32 and of fp16.
+    /// A file with two initialisers, of fp32 and of fp16, and a node.
     fn file() -> Vec<u8> {
         let floats: Vec<u8> = [1.0f32, -2.5]
             .iter()
@@ -143,7 +194,19 @@ mod tests {
             tensor(&[2, 1], 1, "a.w", &floats),
             tensor(&[1], 10, "a.b", &halves),
         ];
-        [vec![1 << 3, 9], field(7, &both.concat())].concat()
+        let attribute = [
+            field(1, b"alpha"),
+            vec![2 << 3 | 5],
+            0.1f32.to_le_bytes().to_vec(),
+        ];
+        let node = [
+            field(1, b"x"),
+            field(1, b"a.w"),
+            field(4, b"LeakyRelu"),
+            field(5, &attribute.concat()),
+        ];
+        let graph = [field(1, &node.concat()), both.concat()].concat();
+        [vec![1 << 3, 9], field(7, &graph)].concat()
     }
 
     #[test]
@@ -159,11 +222,23 @@ mod tests {
         );
     }
 
+    #[test]
+    fn nodes_are_read_with_what_they_take() {
+        let node = Node {
+            operator: "LeakyRelu".into(),
+            inputs: vec!["x".into(), "a.w".into()],
+            alpha: Some(0.1),
+        };
+        assert_eq!(nodes(&file()), [node]);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_safe(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             read(&bytes);
             tensor(&bytes);
+            nodes(&bytes);
+            alpha(&bytes);
         }
 
         #[test]
@@ -172,6 +247,7 @@ mod tests {
             let len = bytes.len();
             bytes[at % len] = value;
             read(&bytes[..cut % len]);
+            nodes(&bytes[..cut % len]);
         }
     }
 }

@@ -109,28 +109,23 @@ def main():
     bench = os.path.join(a.data, "benchmark")
     if not os.path.isdir(bench):
         raise SystemExit(f"no {bench}: give the folder that has benchmark/ with --data")
-    lines = []
-    path = os.path.join(a.models, "upscale-x2.pt")
-    if os.path.exists(path):
-        net = load(path)
-        lines += ["| upscale x2, PSNR-Y dB | pictures | bicubic | this net | FSRCNN (literature) |", "|---|---|---|---|---|"]
-        for name, other in (("Set5", "37.00"), ("Set14", "32.63")):
-            (cubic, ours), n = upscale(net, os.path.join(bench, name))
-            lines.append(f"| {name} | {n} | {cubic:.2f} | {ours:.2f} | {other} |")
-        lines.append("")
-    path = os.path.join(a.models, "denoise.pt")
-    if os.path.exists(path):
-        net = load(path)
-        lines += [
-            "| grey BSD68, PSNR dB | noisy | fastNlMeans, 8 bit | this net, float | this net, 8 bit | BM3D, FFDNet (literature) |",
-            "|---|---|---|---|---|---|",
-        ]
-        for sigma, other in ((15, "31.07, 31.63"), (25, "28.57, 29.19"), (50, "25.62, 26.29")):
-            row, n = denoise(net, os.path.join(bench, "BSD68"), sigma, not a.quick)
-            row = list(row)
-            if a.quick:
-                row.insert(1, float("nan"))
-            lines.append(f"| sigma {sigma}, {n} pictures | " + " | ".join(f"{v:.2f}" for v in row) + f" | {other} |")
+    lines = ["| upscale x2, PSNR-Y dB | pictures | bicubic | small net | large net | FSRCNN, VDSR (literature) |", "|---|---|---|---|---|---|"]
+    small, large = (load(os.path.join(a.models, f"upscale-x2{size}.pt")) for size in ("", "-large"))
+    for name, other in (("Set5", "37.00, 37.53"), ("Set14", "32.63, 33.03")):
+        (cubic, ours), n = upscale(small, os.path.join(bench, name))
+        (_, further), _ = upscale(large, os.path.join(bench, name))
+        lines.append(f"| {name} | {n} | {cubic:.2f} | {ours:.2f} | {further:.2f} | {other} |")
+    lines += [
+        "",
+        "| grey BSD68, PSNR dB | noisy | fastNlMeans, 8 bit | small net: float, 8 bit | large net: float, 8 bit | BM3D, FFDNet (literature) |",
+        "|---|---|---|---|---|---|",
+    ]
+    small, large = (load(os.path.join(a.models, f"denoise{size}.pt")) for size in ("", "-large"))
+    for sigma, other in ((15, "31.07, 31.63"), (25, "28.57, 29.19"), (50, "25.62, 26.29")):
+        (noisy, *peer, exact, eight), n = denoise(small, os.path.join(bench, "BSD68"), sigma, not a.quick)
+        (_, exact2, eight2), _ = denoise(large, os.path.join(bench, "BSD68"), sigma, False)
+        peer = f"{peer[0]:.2f}" if peer else "-"
+        lines.append(f"| sigma {sigma}, {n} pictures | {noisy:.2f} | {peer} | {exact:.2f}, {eight:.2f} | {exact2:.2f}, {eight2:.2f} | {other} |")
     text = "\n".join(lines)
     print(text)
     if a.write:

@@ -36,6 +36,11 @@ LAYERS = 1
 STEMS = {"upscale": "upscale-x2", "denoise": "denoise"}
 
 
+def stem_of(task, size):
+    return STEMS[task] + ("-large" if size == "large" else "")
+
+
+
 class Graph:
     def __init__(self):
         self.nodes, self.init, self.count = [], [], 0
@@ -91,11 +96,11 @@ def upscale(net):
     a = g.conv(a, net.tail, "tail", scale_out=255.0, offset=0.5, relu=False)
     base = g.op(
         "Conv", [x, g.const(net.base.detach().numpy().astype(np.float32), "base.w")],
-        pads=[2] * 4, strides=[2, 2], kernel_shape=[6, 6],
+        pads=[2] * 4, strides=[net.fold] * 2, kernel_shape=[4 + net.fold] * 2,
     )
     # Bytes are shuffled, not floats: a quarter of the memory.
     out = g.byte(g.op("Add", [a, base]), None)
-    g.op("DepthToSpace", [out], names=["y"], blocksize=4, mode="CRD")
+    g.op("DepthToSpace", [out], names=["y"], blocksize=2 * net.fold, mode="CRD")
     inputs = [helper.make_tensor_value_info("x", T.UINT8, [1, 1, "H", "W"])]
     outputs = [helper.make_tensor_value_info("y", T.UINT8, [1, 1, "2H", "2W"])]
     return g, inputs, outputs, {"operation": "upscale", "factor": "2", "multiple": "2", "layers": LAYERS}
@@ -193,31 +198,32 @@ def before(out, stem):
         return training["steps"], training["minutes"], f.read().splitlines()
 
 
-def write(task, net, steps, out):
+def write(task, stem, net, steps, out):
     model = build(task, net, {"steps": steps})
     data = model.SerializeToString()
-    path = os.path.join(out, STEMS[task] + ".onnx")
+    path = os.path.join(out, stem + ".onnx")
     with open(path + ".tmp", "wb") as f:
         f.write(data)
     os.replace(path + ".tmp", path)
     return model, data
 
 
-def again(task, out):
+def again(task, stem, out):
     """Exports the compact checkpoint that is there; its log and its manifest entry but for the hash stay."""
-    state = torch.load(os.path.join(out, STEMS[task] + ".pt"), weights_only=True)
+    state = torch.load(os.path.join(out, stem + ".pt"), weights_only=True)
     net = nets.make(task, **state["config"])
     net.load_state_dict(state["net"])
-    _, data = write(task, net, state["step"], out)
+    _, data = write(task, stem, net, state["step"], out)
     with open(os.path.join(out, "manifest.json")) as f:
-        entry = next(e for e in json.load(f)["files"] if e["path"] == STEMS[task] + ".onnx")
+        entry = next(e for e in json.load(f)["files"] if e["path"] == stem + ".onnx")
     manifest_entry(out, {**entry, "sha256": hashlib.sha256(data).hexdigest()})
-    print(f"{STEMS[task]}.onnx {len(data)} bytes")
+    print(f"{stem}.onnx {len(data)} bytes")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("task", choices=["upscale", "denoise"])
+    p.add_argument("--size", choices=["small", "large"], default="small", help="which of the two nets of the operation this is")
     p.add_argument("--work", default=os.path.join(ROOT, "target", "training", "enhance"))
     p.add_argument(
         "--name", help="folders of runs inside --work that began from one another, the last one is exported (default: the task)"
@@ -227,10 +233,10 @@ def main():
     p.add_argument("--onto", action="store_true", help="the first run began from the net in --out (--init): its steps, minutes and log count, too")
     a = p.parse_args()
     if a.again:
-        return again(a.task, a.out)
+        return again(a.task, stem_of(a.task, a.size), a.out)
     runs = [os.path.join(a.work, name) for name in (a.name or a.task).split(",")]
     states = [torch.load(os.path.join(run, "checkpoint.pt"), weights_only=False) for run in runs]
-    stem = STEMS[a.task]
+    stem = stem_of(a.task, a.size)
     steps, minutes, log = before(a.out, stem) if a.onto else (0, 0.0, [])
     state = states[-1]
     steps += sum(s["step"] for s in states)
@@ -238,7 +244,7 @@ def main():
     net = nets.make(a.task, **state["config"])
     net.load_state_dict(state["ema"])
     os.makedirs(a.out, exist_ok=True)
-    model, data = write(a.task, net, steps, a.out)
+    model, data = write(a.task, stem, net, steps, a.out)
     compact = {"net": state["ema"], "config": state["config"], "step": steps}
     torch.save(compact, os.path.join(a.out, stem + ".pt"))
     last = int(log[-1].split(",")[0]) if log else 0

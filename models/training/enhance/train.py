@@ -169,6 +169,7 @@ def main():
     p.add_argument("--config", default="{}", help="net configuration, a Python dict")
     p.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     p.add_argument("--square-from", type=float, default=0.7, help="progress from which the squared error is minimised")
+    p.add_argument("--batch", type=int, help="crops a step (default: the task's)")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--init", help="compact checkpoint to start from (a deeper net may start from a shallower one)")
     a = p.parse_args()
@@ -179,6 +180,7 @@ def main():
     os.makedirs(run, exist_ok=True)
     ckpt, log = os.path.join(run, "checkpoint.pt"), os.path.join(run, "log.csv")
     task = TASKS[a.task]()
+    task.batch_size = a.batch or task.batch_size
     torch.manual_seed(1)
     net = nets.make(a.task, **ast.literal_eval(a.config))
     step, spent = 0, 0.0

@@ -7,6 +7,7 @@ use super::layout::Layout;
 use super::{CodecError, Depth, ModelFiles, Picture, Side};
 use crate::bitstream::Tier;
 use aivideo_core::engine::Engine;
+use aivideo_core::kernels;
 use aivideo_core::settings::InferenceSettings;
 use aivideo_core::tensor::{ElementType, Tensor, TensorInfo};
 use std::sync::{Arc, OnceLock};
@@ -240,7 +241,7 @@ fn fused(
     channels: Channels,
     settings: &InferenceSettings,
 ) -> Result<Option<Network>, CodecError> {
-    if engine.device_in_use() != "cpu" || !settings.graph_optimization {
+    if !kernels::are_wanted(engine, settings) {
         return Ok(None);
     }
     let model = files.network(side, 8).load()?;

@@ -6,6 +6,7 @@ mod device;
 
 use aivideo_core::{
     engine::Engine,
+    kernels::OwnKernels,
     model::ModelSource,
     pixels::Yuv420,
     settings::InferenceSettings,
@@ -15,11 +16,11 @@ use aivideo_core::{
 use aivideo_cuda::picture::Picture as Picture420;
 
 use super::{
-    Build, Built, Definition, EnhanceError, Measurement, Operation, Spare,
-    cpu::OwnKernels,
+    Build, Built, BuiltIn, Definition, EnhanceError, Measurement, NET, Operation, Spare,
     ports::{Port, check_ports, crop, expect_plane, pad_into},
 };
 use crate::{
+    blocks::Planes,
     device::{OnDevice, Stream},
     frame::{Frame, Picture},
     noise::{self, Follower},
@@ -62,6 +63,7 @@ pub const DEFINITION: Definition = Definition {
                 auto: false,
             },
         },
+        NET,
         Param {
             name: "model",
             blurb: "ONNX file instead of the built-in net",
@@ -97,7 +99,12 @@ impl Level {
 }
 
 fn build(values: &Values, build: &Build) -> Built {
-    let model = build.model(values, default_model());
+    let nets = BuiltIn {
+        operation: NAME,
+        small: default_model(),
+        large: large_model(),
+    };
+    let (model, _loaded) = build.net(values, nets)?;
     let level = |name| Level::new(values.number(name));
     let mut step = Denoise::new(level("strength"), level("chroma"), &model, build.inference)?;
     step.mixing = values.number("temporal") as f32;
@@ -110,6 +117,14 @@ pub fn default_model() -> ModelSource {
     ModelSource::Embedded {
         name: "enhance/denoise.onnx",
         bytes: include_bytes!("../../../../models/enhance/denoise.onnx"),
+    }
+}
+
+/// The one that removes more noise and takes longer.
+pub fn large_model() -> ModelSource {
+    ModelSource::Embedded {
+        name: "enhance/denoise-large.onnx",
+        bytes: include_bytes!("../../../../models/enhance/denoise-large.onnx"),
     }
 }
 
@@ -162,7 +177,7 @@ impl Denoise {
             &[port("y", ONE), port("uv", TWO), sigma],
             &[port("y_out", ONE), port("uv_out", TWO)],
         )?;
-        let own = OwnKernels::load(&engine, model, settings, NAME, cpu::Net::new)?;
+        let own = super::cpu::load(&engine, model, settings, NAME, cpu::Net::new)?;
         Ok(Self {
             engine,
             own,
@@ -260,7 +275,7 @@ impl Denoise {
             Some(own) => {
                 let (mut y_out, mut uv_out) = (spare.take(pw * ph), spare.take(2 * pcw * pch));
                 own.run(&self.engine, |net| {
-                    let picture = cpu::Planes {
+                    let picture = Planes {
                         width: pw,
                         height: ph,
                         y: &y,
@@ -329,7 +344,12 @@ impl Operation for Denoise {
         let bypassed = self.bypassed;
         let mut picture = self.clean(picture, spare)?;
         if self.bypassed == bypassed {
-            self.temporal.apply(&mut picture, self.mixing, self.sigma);
+            let (temporal, mixing, sigma) = (&mut self.temporal, self.mixing, self.sigma);
+            let mut mix = || temporal.apply(&mut picture, mixing, sigma);
+            match &self.own {
+                Some(own) => own.install(mix),
+                None => mix(),
+            }
         } else {
             self.temporal.reset();
         }

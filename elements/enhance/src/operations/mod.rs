@@ -5,6 +5,7 @@
 //! implements [`Operation`]; [`OPERATIONS`] lists the definitions, and everything else (text,
 //! properties of the element, documentation of both, latency, caps) follows from them.
 
+mod built_in;
 pub mod color;
 mod cpu;
 mod denoise;
@@ -30,6 +31,7 @@ use crate::{
     spec::{Param, Values},
 };
 
+use built_in::{BuiltIn, NET};
 pub use color::Color;
 pub use denoise::Denoise;
 pub use detect::Detect;

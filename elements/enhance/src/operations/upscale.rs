@@ -6,6 +6,7 @@ mod device;
 
 use aivideo_core::{
     engine::Engine,
+    kernels::OwnKernels,
     model::ModelSource,
     pixels::Yuv420,
     settings::InferenceSettings,
@@ -15,8 +16,7 @@ use aivideo_core::{
 use aivideo_cuda::picture::Picture as DevicePicture;
 
 use super::{
-    Build, Built, Definition, EnhanceError, ImageNet, Operation, Spare,
-    cpu::OwnKernels,
+    Build, Built, BuiltIn, Definition, EnhanceError, ImageNet, NET, Operation, Spare,
     net::{Net, RANGE},
     ports::{Port, check_ports, crop_around, expect_plane, pad_around},
 };
@@ -48,6 +48,7 @@ pub const DEFINITION: Definition = Definition {
                 default: 0,
             },
         },
+        NET,
         Param {
             name: "model",
             blurb: "ONNX file instead of the built-in net",
@@ -60,7 +61,12 @@ pub const DEFINITION: Definition = Definition {
 
 fn build(values: &Values, build: &Build) -> Built {
     let factor: u32 = values.choice("factor").parse().unwrap_or(2);
-    let model = build.model(values, default_model());
+    let nets = BuiltIn {
+        operation: NAME,
+        small: default_model(),
+        large: large_model(),
+    };
+    let (model, _loaded) = build.net(values, nets)?;
     let own = match &model {
         ModelSource::File(_) => Upscale::new(factor, &model, build.inference),
         _ => return Ok(Box::new(Upscale::new(factor, &model, build.inference)?)),
@@ -110,6 +116,14 @@ pub fn default_model() -> ModelSource {
     }
 }
 
+/// The one that gets nearer to the truth and takes longer.
+pub fn large_model() -> ModelSource {
+    ModelSource::Embedded {
+        name: "enhance/upscale-x2-large.onnx",
+        bytes: include_bytes!("../../../../models/enhance/upscale-x2-large.onnx"),
+    }
+}
+
 /// Twice or four times the size; four is two passes of the same net.
 pub struct Upscale {
     engine: Engine,
@@ -136,7 +150,7 @@ impl Upscale {
             shape: &[Some(1), Some(1), None, None],
         };
         check_ports(NAME, model, &engine, &[port("x")], &[port("y")])?;
-        let own = OwnKernels::load(&engine, model, settings, NAME, cpu::Net::new)?;
+        let own = super::cpu::load(&engine, model, settings, NAME, cpu::Net::new)?;
         Ok(Self {
             engine,
             own,

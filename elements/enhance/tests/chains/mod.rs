@@ -15,7 +15,7 @@ use gst_check::Harness;
 
 use super::{
     cudaframes::*,
-    enhancer, model,
+    enhancer, model, on,
     testmodel::{Dim, Model, ty},
 };
 
@@ -480,7 +480,8 @@ fn a_chain_takes_the_place_of_another_while_frames_lie_on_the_card() {
         ];
         for (number, operations) in chains.iter().flat_map(|c| [c; 3]).enumerate() {
             let element = harness.element().unwrap();
-            if element.property::<String>("operations") != *operations {
+            let operations = on(device, operations);
+            if element.property::<String>("operations") != operations {
                 element.set_property("operations", operations);
             }
             let mut buffer = match &pool {

@@ -5,7 +5,10 @@ use anyhow::Result;
 
 use super::stills::{self, Plane};
 use super::{Bench, Figures, Gate, Table};
+use crate::rawclip::RawClip;
 
+/// The built-in nets of both operations.
+const NETS: [&str; 2] = ["small", "large"];
 const FOOTAGE: &str = "val/video/flutter__videos__bee.mp4";
 
 fn skipped(bench: &Bench, set: &str) -> Table {
@@ -51,6 +54,23 @@ fn scalers(w: usize, h: usize) -> [(&'static str, String); 4] {
     ]
 }
 
+/// Columns of an operation's nets.
+fn ours(operation: &str) -> impl Iterator<Item = String> {
+    NETS.into_iter()
+        .map(move |net| format!("{operation}:net={net}"))
+}
+
+/// Rows of an operation's nets, and their frames a second.
+fn speeds(clip: &RawClip, operation: &str) -> Result<(Vec<Vec<String>>, Vec<f64>)> {
+    let (mut rows, mut speeds) = (Vec::new(), Vec::new());
+    for name in ours(operation) {
+        let speed = stills::speed_of_ours(clip, &name)?;
+        rows.push(stills::speed_row(&format!("aienhance {name}"), speed));
+        speeds.push(speed.0);
+    }
+    Ok((rows, speeds))
+}
+
 pub fn upscale(bench: &Bench) -> Result<Figures> {
     let mut figures = Figures::default();
     let mut rows = Vec::new();
@@ -59,16 +79,18 @@ pub fn upscale(bench: &Bench) -> Result<Figures> {
             figures.tables.push(skipped(bench, set));
             continue;
         };
-        let mut results: Vec<Vec<f64>> = vec![Vec::new(); 5];
+        let mut results: Vec<Vec<f64>> = vec![Vec::new(); NETS.len() + 4];
         for file in &files {
             let large = stills::read(bench, file)?.even();
             let truth = large.luma();
             let small = large.half().luma();
             let clip = stills::clip(bench, "still.i420", &[&small])?;
-            let out = stills::ours(bench, &clip, "upscale", 2)?;
-            results[0].push(stills::psnr(&out[0], &truth, 2));
+            for (result, net) in results.iter_mut().zip(NETS) {
+                let out = stills::ours(bench, &clip, &format!("upscale:net={net}"), 2)?;
+                result.push(stills::psnr(&out[0], &truth, 2));
+            }
             let peers = scalers(2 * small.width, 2 * small.height);
-            for (result, (_, filter)) in results[1..].iter_mut().zip(peers) {
+            for (result, (_, filter)) in results[NETS.len()..].iter_mut().zip(peers) {
                 // zscale takes no odd size whose chroma is halved.
                 let filter = format!("format=yuv444p,{filter}");
                 let out = stills::theirs(bench, &clip, &filter, 2)?;
@@ -80,9 +102,10 @@ pub fn upscale(bench: &Bench) -> Result<Figures> {
         row.extend(means.iter().map(|v| format!("{v:.2}")));
         rows.push(row);
         if set == "Set5" {
-            figures
-                .gates
-                .push(gate("upscale x2, Set5, PSNR-Y", means[0], 36.5, "dB"));
+            for (net, (mean, wanted)) in NETS.iter().zip(means.iter().zip([36.5, 37.4])) {
+                let what = format!("upscale x2, Set5, PSNR-Y, {net} net");
+                figures.gates.push(gate(&what, *mean, wanted, "dB"));
+            }
         }
     }
     if !rows.is_empty() {
@@ -90,13 +113,12 @@ pub fn upscale(bench: &Bench) -> Result<Figures> {
         figures.tables.push(Table {
             title: "Upscaling, twice the size, PSNR-Y in dB".into(),
             conditions: "RGB shrunk by antialiased bicubic and rounded, BT.601 luma of 8 bits at both ends, border of 2 left out; every peer in the same run".into(),
-            columns: ["set".to_owned(), "aienhance".to_owned()].into_iter().chain(names).collect(),
+            columns: ["set".to_owned()].into_iter().chain(ours("upscale")).chain(names).collect(),
             rows,
         });
     }
     let clip = stills::footage(bench, FOOTAGE, (640, 360), 120)?;
-    let ours = stills::speed_of_ours(&clip, "upscale")?;
-    let mut rows = vec![stills::speed_row("aienhance upscale", ours)];
+    let (mut rows, speeds) = speeds(&clip, "upscale")?;
     for (name, filter) in scalers(1280, 720) {
         rows.push(stills::speed_row(
             name,
@@ -109,9 +131,8 @@ pub fn upscale(bench: &Bench) -> Result<Figures> {
         columns: stills::speed_columns(),
         rows,
     });
-    figures
-        .gates
-        .push(gate("upscale 360p to 720p", ours.0, 60.0, "frames/s"));
+    let what = "upscale 360p to 720p, small net";
+    figures.gates.push(gate(what, speeds[0], 60.0, "frames/s"));
     Ok(figures)
 }
 
@@ -137,9 +158,10 @@ pub fn denoise(bench: &Bench) -> Result<Figures> {
             for sigma in [15.0, 25.0, 50.0] {
                 let row = bsd(bench, &clean, sigma)?;
                 if sigma == 25.0 {
-                    figures
-                        .gates
-                        .push(gate("denoise, BSD68, sigma 25, 8 bit", row[1], 28.6, "dB"));
+                    for (net, value) in NETS.iter().zip(&row[1..]) {
+                        let what = format!("denoise, BSD68, sigma 25, 8 bit, {net} net");
+                        figures.gates.push(gate(&what, *value, 28.6, "dB"));
+                    }
                 }
                 let mut cells = vec![format!("sigma {sigma}")];
                 cells.extend(row.iter().map(|v| format!("{v:.2}")));
@@ -148,14 +170,17 @@ pub fn denoise(bench: &Bench) -> Result<Figures> {
             figures.tables.push(Table {
                 title: "Noise reduction on BSD68, PSNR in dB".into(),
                 conditions: format!("{} grey pictures, Gaussian noise rounded and clipped to 8 bits, each picture alone (temporal=0); peers at the best of three strengths, in the same run", clean.len()),
-                columns: ["noise", "noisy", "aienhance", "nlmeans", "hqdn3d"].map(str::to_owned).to_vec(),
+                columns: ["noise".to_owned(), "noisy".to_owned()]
+                    .into_iter()
+                    .chain(ours("denoise"))
+                    .chain(["nlmeans".to_owned(), "hqdn3d".to_owned()])
+                    .collect(),
                 rows,
             });
         }
     }
     let clip = stills::footage(bench, FOOTAGE, (1280, 720), 60)?;
-    let ours = stills::speed_of_ours(&clip, "denoise:strength=20")?;
-    let mut rows = vec![stills::speed_row("aienhance denoise:strength=20", ours)];
+    let (mut rows, speeds) = speeds(&clip, "denoise:strength=20")?;
     for (name, filter) in [("nlmeans", "nlmeans=s=10"), ("hqdn3d", "hqdn3d")] {
         rows.push(stills::speed_row(
             name,
@@ -168,15 +193,16 @@ pub fn denoise(bench: &Bench) -> Result<Figures> {
         columns: stills::speed_columns(),
         rows,
     });
-    figures
-        .gates
-        .push(gate("denoise 720p", ours.0, 25.0, "frames/s"));
+    for (net, speed) in NETS.iter().zip(speeds) {
+        let what = format!("denoise 720p, {net} net");
+        figures.gates.push(gate(&what, speed, 25.0, "frames/s"));
+    }
     Ok(figures)
 }
 
-/// Noisy, ours, and the peers.
+/// Noisy, our nets, and the peers.
 fn bsd(bench: &Bench, clean: &[Plane], sigma: f64) -> Result<Vec<f64>> {
-    let mut sums = vec![Vec::new(); 2];
+    let mut sums = vec![Vec::new(); 1 + NETS.len()];
     let mut peers: Vec<Vec<Vec<f64>>> = PEERS
         .iter()
         .map(|(_, filters)| vec![Vec::new(); filters.len()])
@@ -195,11 +221,15 @@ fn bsd(bench: &Bench, clean: &[Plane], sigma: f64) -> Result<Vec<f64>> {
             .map(|(i, p)| stills::noisy(p, sigma, *i as u64 + 1))
             .collect();
         let clip = stills::clip(bench, "bsd.i420", &noisy.iter().collect::<Vec<_>>())?;
-        let operations = format!("denoise:strength={sigma}:chroma=0:temporal=0");
-        let out = stills::ours(bench, &clip, &operations, 1)?;
-        for (((_, clean), noisy), out) in group.iter().zip(&noisy).zip(&out) {
+        for ((_, clean), noisy) in group.iter().zip(&noisy) {
             sums[0].push(stills::psnr(noisy, clean, 0));
-            sums[1].push(stills::psnr(out, clean, 0));
+        }
+        for (sum, net) in sums[1..].iter_mut().zip(NETS) {
+            let operations = format!("denoise:strength={sigma}:chroma=0:temporal=0:net={net}");
+            let out = stills::ours(bench, &clip, &operations, 1)?;
+            for ((_, clean), out) in group.iter().zip(&out) {
+                sum.push(stills::psnr(out, clean, 0));
+            }
         }
         for ((_, filters), results) in PEERS.iter().zip(&mut peers) {
             for (filter, result) in filters.iter().zip(results) {

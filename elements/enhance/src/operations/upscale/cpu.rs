@@ -15,10 +15,8 @@ use std::cell::Cell;
 
 use super::MULTIPLE;
 
-/// Samples that a position, which is 2x2 samples of the input, becomes.
-const SAMPLES: usize = 16;
-/// Their rows and columns.
-const SIDE: usize = 4;
+/// Outputs of the last layer, with those that fill it up: the samples that a position becomes.
+const OUTPUTS: usize = 16;
 
 thread_local! {
     /// Rows of the last layer and of what it is added to.
@@ -27,6 +25,8 @@ thread_local! {
 
 pub(super) struct Net {
     isa: Isa,
+    /// Rows and columns of samples that are a position: 1 or 2.
+    fold: usize,
     head: Conv,
     body: Vec<Conv>,
     tail: Conv,
@@ -45,23 +45,30 @@ struct Maps {
 impl Net {
     pub(super) fn new(layers: Layers<'_>) -> Option<Self> {
         let features = layers.outputs("head")?;
+        let samples = layers.outputs("tail")?;
+        let fold = match samples {
+            4 => 1,
+            16 => 2,
+            _ => return None,
+        };
         let net = Self {
             isa: layers.isa,
-            head: layers.conv("head", [1, features], 2, 2)?,
+            fold,
+            head: layers.conv("head", [1, features], fold, 2)?,
             body: layers.chain("body", features)?,
-            tail: layers.conv("tail", [features, SAMPLES], 1, 1)?,
-            base: layers.conv("base", [1, SAMPLES], 2, 2)?,
+            tail: layers.conv("tail", [features, samples], 1, 1)?,
+            base: layers.conv("base", [1, samples], fold, 2)?,
             maps: None,
         };
         let sides = [net.head.side(), net.tail.side(), net.base.side()];
-        (sides == [6, 3, 6] && features.is_multiple_of(16)).then_some(net)
+        (sides == [4 + fold, 3, 4 + fold] && features.is_multiple_of(16)).then_some(net)
     }
 
     /// Writes luma of twice the width and height.
     pub(super) fn run(&mut self, luma: &[u8], [width, height]: [usize; 2], out: &mut [u8]) {
         assert!(width.is_multiple_of(MULTIPLE) && height.is_multiple_of(MULTIPLE));
         assert!(luma.len() == width * height && out.len() == 4 * luma.len());
-        let (w, h) = (width / 2, height / 2);
+        let (w, h) = (width / self.fold, height / self.fold);
         let mut maps = match self.maps.take() {
             Some(maps) if (maps.input.width, maps.input.height) == (width, height) => maps,
             _ => Maps {
@@ -87,32 +94,38 @@ impl Net {
 
     /// The last layer, with a half to round it, and the interpolation.
     fn write(&self, map: &Map, input: &Map, out: &mut [u8]) {
-        let step = map.width * SAMPLES;
-        let parts = out.par_chunks_mut(TILE * step).with_max_len(1).enumerate();
-        parts.for_each(|(part, out)| {
-            let (first, count) = (part * TILE, out.len() / step);
+        let step = map.width * OUTPUTS;
+        // Of the picture, for a row of positions.
+        let bytes = map.width * 4 * self.fold * self.fold;
+        let parts = out.par_chunks_mut(TILE * bytes).with_max_len(1);
+        parts.enumerate().for_each(|(part, out)| {
+            let (first, count) = (part * TILE, out.len() / bytes);
             let [mut sums, mut base] = LAST.take();
             sums.resize(TILE * step, 0.0);
             base.resize(step, 0.0);
             let size = [first, count, map.width];
             self.tail.rows(map, size, &mut sums, step, After::Keep);
-            let lines = sums.chunks_exact(step).zip(out.chunks_exact_mut(step));
+            let lines = sums.chunks_exact(step).zip(out.chunks_exact_mut(bytes));
             for (i, (sums, out)) in lines.enumerate() {
                 self.base.row(input, first + i, &mut base, After::Keep);
-                samples(self.isa, sums, &base, out);
+                match self.fold {
+                    1 => two(self.isa, sums, &base, out),
+                    _ => four(self.isa, sums, &base, out),
+                }
             }
             LAST.set([sums, base]);
         });
     }
 }
 
+/// Samples of positions that are `SIDE` rows and columns of the picture.
 #[inline(always)]
 #[allow(clippy::manual_clamp)] // max and min, unlike clamp, leave no NaN
-fn samples_body(sums: &[f32], base: &[f32], out: &mut [u8]) {
+fn samples<const SIDE: usize>(sums: &[f32], base: &[f32], out: &mut [u8]) {
     let width = out.len() / SIDE;
-    let given = sums.chunks_exact(SAMPLES).zip(base.chunks_exact(SAMPLES));
+    let given = sums.chunks_exact(OUTPUTS).zip(base.chunks_exact(OUTPUTS));
     for (position, (sums, base)) in given.enumerate() {
-        let mut bytes = [0u8; SAMPLES];
+        let mut bytes = [0u8; OUTPUTS];
         for ((byte, sum), base) in bytes.iter_mut().zip(sums).zip(base) {
             let value = (sum + base).max(0.0).min(255.0);
             // SAFETY: a number from 0 to 255, whatever the sum was.
@@ -125,6 +138,11 @@ fn samples_body(sums: &[f32], base: &[f32], out: &mut [u8]) {
 }
 
 compile! {
-    samples(sums: &[f32], base: &[f32], out: &mut [u8]) =>
-    samples_body(sums, base, out), samples_body(sums, base, out)
+    two(sums: &[f32], base: &[f32], out: &mut [u8]) =>
+    samples::<2>(sums, base, out), samples::<2>(sums, base, out)
+}
+
+compile! {
+    four(sums: &[f32], base: &[f32], out: &mut [u8]) =>
+    samples::<4>(sums, base, out), samples::<4>(sums, base, out)
 }

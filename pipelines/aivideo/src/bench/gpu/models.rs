@@ -73,7 +73,7 @@ fn coded_size(w: usize, h: usize) -> (usize, usize) {
     (w.next_multiple_of(64), h.next_multiple_of(64))
 }
 
-pub const MODELS: [Model; 6] = [
+pub const MODELS: [Model; 8] = [
     Model {
         name: "codec encode",
         file: "codec/s-encode.onnx",
@@ -114,18 +114,21 @@ pub const MODELS: [Model; 6] = [
     Model {
         name: "denoise",
         file: "enhance/denoise.onnx",
-        inputs: |w, h| {
-            let (w, h) = (w.next_multiple_of(8), h.next_multiple_of(8));
-            vec![
-                ("y", bytes([1, 1, h, w])),
-                ("uv", bytes([1, 2, h / 2, w / 2])),
-                ("sigma", Tensor::f32([2], vec![15.0, 15.0])),
-            ]
-        },
+        inputs: noisy,
+    },
+    Model {
+        name: "denoise, large",
+        file: "enhance/denoise-large.onnx",
+        inputs: noisy,
     },
     Model {
         name: "upscale to this size",
         file: "enhance/upscale-x2.onnx",
+        inputs: |w, h| vec![("x", bytes([1, 1, h / 2, w / 2]))],
+    },
+    Model {
+        name: "upscale to this size, large",
+        file: "enhance/upscale-x2-large.onnx",
         inputs: |w, h| vec![("x", bytes([1, 1, h / 2, w / 2]))],
     },
     Model {
@@ -143,6 +146,15 @@ pub const MODELS: [Model; 6] = [
         },
     },
 ];
+
+fn noisy(w: usize, h: usize) -> Vec<(&'static str, Tensor)> {
+    let (w, h) = (w.next_multiple_of(8), h.next_multiple_of(8));
+    vec![
+        ("y", bytes([1, 1, h, w])),
+        ("uv", bytes([1, 2, h / 2, w / 2])),
+        ("sigma", Tensor::f32([2], vec![15.0, 15.0])),
+    ]
+}
 
 impl Model {
     fn source(&self) -> Result<ModelSource> {
