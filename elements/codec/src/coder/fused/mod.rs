@@ -20,6 +20,7 @@ use aivideo_nets::{
     dense::{Finish, Linear, Tap, linear},
     depthwise::{Depthwise, depthwise},
     isa::Isa,
+    layers,
     map::{Map, Rows},
     weights::{self, Array},
 };
@@ -315,10 +316,8 @@ impl Network {
             arrays: &arrays,
             coarse: false,
         };
-        let threads = match threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            n => n,
-        };
+        let pool = layers::threads("aicodec", threads)?;
+        let threads = pool.current_num_threads();
         let shared = Shared::new(file, Isa::detect()?, threads)?;
         let analysis = match encode {
             true => {
@@ -330,11 +329,6 @@ impl Network {
             }
             false => None,
         };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("aicodec-{i}"))
-            .build()
-            .ok()?;
         Some(Self {
             shared,
             analysis,
