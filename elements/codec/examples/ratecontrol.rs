@@ -245,7 +245,7 @@ fn ours(
         encoder: "aicodecenc",
         psnr: mean_psnr(&errors, width * height),
         note: format!(
-            "quality {:.0}, {key_frames} key, {} of {frames} coded twice, filler {:.1} %",
+            "quality {:.0}, {key_frames} key, {} of {frames} coded again, filler {:.1} %",
             qualities / frames as f64,
             rate.repeated,
             100.0 * rate.filler_bytes as f64 / total as f64

@@ -104,6 +104,9 @@ const LONG_FROM: usize = 3;
 const LEAST_SHARE: f64 = 0.3;
 /// One that leaves less than this to each of those after it is coded again.
 const FAIR_SHARE: f64 = 0.75;
+/// How often a frame is coded at most, and what the last time aims at, as a part of what may be.
+const MOST_ATTEMPTS: u32 = 3;
+const FITS: f64 = 0.9;
 /// From this quality on there is nothing better to do with bits than to send filler.
 const SATURATED: f64 = 61.0;
 /// Seconds in which the long run is put right, and how far that may pull.
@@ -250,7 +253,7 @@ pub struct RateControl {
     since_key: usize,
     /// Before it was rounded.
     variable: f64,
-    /// Frames coded twice, and bytes of filler.
+    /// Frames coded more than once, and bytes of filler.
     pub repeated: u64,
     pub filler_bytes: u64,
 }
@@ -652,8 +655,18 @@ impl RateControl {
         }
         let too_much =
             seconds > limits.most || (!key && seconds > 2.5 * planned.target.max(self.nominal()));
+        let too_large = !key && seconds > limits.most;
+        if planned.attempts > 1 && too_large && planned.attempts < MOST_ATTEMPTS {
+            // The quality alone did not do it: another scene that was not worth a key frame, say.
+            let goal = FITS * limits.most;
+            let wanted = self.exact(key, quality, seconds, goal).floor();
+            return Verdict::Again {
+                quality: wanted.clamp(Self::least_quality(key), MAX_QUALITY) as i8,
+                within: Some((goal * self.settings.bitrate / 8.0) as usize),
+            };
+        }
         if planned.attempts > 1 {
-            return if self.settings.drop_frames && !key && seconds > limits.most {
+            return if self.settings.drop_frames && too_large {
                 Verdict::Drop
             } else {
                 Verdict::Take
@@ -662,10 +675,7 @@ impl RateControl {
         // A first frame far below what it may take would spoil the start.
         let first = key && self.running.is_none();
         let too_little = first && seconds < 0.6 * planned.target;
-        let exact = |goal: f64| {
-            let slope = self.model(key).slope();
-            f64::from(quality) + (goal / seconds.max(1e-9)).ln() / slope
-        };
+        let exact = |goal: f64| self.exact(key, quality, seconds, goal);
         if too_much {
             let goal = (0.85 * limits.fair).min(planned.target.max(0.5 * limits.fair));
             let wanted = exact(goal);
@@ -691,6 +701,12 @@ impl RateControl {
             }
         }
         Verdict::Take
+    }
+
+    /// The quality that would have taken `goal` where this one took so many seconds.
+    fn exact(&self, key: bool, quality: i8, seconds: f64, goal: f64) -> f64 {
+        let slope = self.model(key).slope();
+        f64::from(quality) + (goal / seconds.max(1e-9)).ln() / slope
     }
 
     /// True where the next frame can be planned before this one's bits are known, and no frame is coded twice:

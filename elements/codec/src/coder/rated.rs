@@ -105,7 +105,7 @@ impl Control<'_> {
         let rate = &mut *self.rate;
         let mut attempt = encoder.attempt(&prepared, quality)?;
         let mut verdict = rate.judge(quality, attempt.size() + framing);
-        if let Verdict::Again { quality, within } = verdict {
+        while let Verdict::Again { quality, within } = verdict {
             attempt = encoder.attempt_again(&prepared, attempt, quality, within)?;
             verdict = rate.judge(quality, attempt.size() + framing);
         }

@@ -115,7 +115,7 @@ fn run_on(
         let deviation = source.deviation();
         let mut size = source.bytes(frame, quality, deviation);
         let mut verdict = control.judge(quality, size);
-        if let Verdict::Again {
+        while let Verdict::Again {
             quality: other,
             within,
         } = verdict
@@ -178,6 +178,33 @@ fn constant_bitrate_holds_with_a_key_frame_each_second() {
         let bitrate = bits * PIXELS as f64 * RATE;
         check(&run(&mut source, constant(bitrate), 900, 30).bytes, bitrate);
     }
+}
+
+/// A cut that is coded as no key frame, which a lower quality makes hardly smaller.
+#[test]
+fn a_frame_that_is_too_large_twice_is_made_to_fit() {
+    let bitrate = 400_000.0;
+    let mut source = Simulated::new(5, 0);
+    let mut outcome = run(&mut source, constant(bitrate), 100, 0);
+    let control = &mut outcome.control;
+    let quality = control.plan(FrameKind {
+        key: false,
+        complexity: source.texture,
+        key_due: None,
+    });
+    let share = (bitrate / 8.0 / RATE) as usize;
+    let Verdict::Again { quality, .. } = control.judge(quality, 14 * share) else {
+        panic!("14 shares are too much");
+    };
+    let second = control.judge(quality, 12 * share);
+    let Verdict::Again { quality, within } = second else {
+        panic!("12 shares are too much: {second:?}");
+    };
+    let within = within.expect("blocks are left out where the quality does not do it");
+    let second: usize = outcome.bytes[outcome.bytes.len() - 29..].iter().sum();
+    assert!((second + within) as f64 <= 1.15 * bitrate / 8.0);
+    assert_eq!(control.judge(quality, within), Verdict::Take);
+    control.sent(quality, within, 0);
 }
 
 #[test]
