@@ -29,6 +29,7 @@ use aivideo_enhance::{
 };
 use aivideo_fx::effects::posterize;
 use aivideo_fx::simd::lut::RowLut;
+use aivideo_nets::isa::Isa;
 
 use crate::machine::Machine;
 
@@ -475,7 +476,7 @@ fn codec_shuffle(machine: &mut dyn Machine, spec: &Shuffle, interleaved: bool) {
     let expected = spec.unshuffle_reference([y, u, v]);
     assert_equal(&machine.download(out), &expected, &what);
     // The reference's numbers are those of the codec's own kernel.
-    if let (Some(isa), Element::F32) = (codec_cpu::Isa::detect(), spec.element) {
+    if let (Some(isa), Element::F32) = (Isa::detect(), spec.element) {
         let mut sorted: Vec<u32> = expected
             .chunks_exact(4)
             .map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]]).to_bits())
@@ -521,7 +522,7 @@ fn codec_shuffle(machine: &mut dyn Machine, spec: &Shuffle, interleaved: bool) {
         }
     }
     // The reference rounds as the codec's own kernel does where the gate is closed.
-    if let (Some(isa), Element::F32) = (codec_cpu::Isa::detect(), spec.element) {
+    if let (Some(isa), Element::F32) = (Isa::detect(), spec.element) {
         let mut own = vec![0; count];
         let closed = vec![-1000.0; count];
         codec_cpu::blend(isa, &values, &closed, &vec![0.0; count], 32.0, &mut own);
@@ -566,7 +567,7 @@ fn codec_rounding(machine: &mut dyn Machine) {
                 &format!("{rounding:?} {element:?}"),
             );
             // And the reference is the codec's.
-            let Some(isa) = codec_cpu::Isa::detect() else {
+            let Some(isa) = Isa::detect() else {
                 continue;
             };
             for (value, integer) in given.iter().zip(&integers) {
