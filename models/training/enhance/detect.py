@@ -321,6 +321,7 @@ def export(args):
             "training": {"steps": state["step"], "minutes": round(state["minutes"], 1), "data": "train/ of the project's data set, with boxes that YOLOX-nano (Apache-2.0) finds", "log": "detect.log.csv"},
         }
     )
+    entries["files"].sort(key=lambda e: e["path"])
     with open(manifest, "w") as f:
         json.dump(entries, f, indent=2)
         f.write("\n")
