@@ -33,8 +33,9 @@ impl Temporal {
         self.still = 0.0;
     }
 
-    /// Mixes a cleaned picture with the last output, in place; in a pool of threads, on two of them. `strength` is the largest weight of
-    /// the last output (0 to 0.9), `sigma` the noise of luma and chroma before cleaning.
+    /// Mixes a cleaned picture with the last output, in place; in a pool of threads, on two of them.
+    /// `strength` is the largest weight of the last output (0 to 0.9), `sigma` the noise of luma and
+    /// chroma before cleaning.
     pub fn apply(&mut self, picture: &mut Yuv420, strength: f32, sigma: (f32, f32)) {
         let same = |last: &Yuv420| (last.width, last.height) == (picture.width, picture.height);
         if strength <= 0.0 {

@@ -205,19 +205,20 @@ def train(args):
     average = detect_net.Detector(len(CLASSES))
     average.load_state_dict(net.state_dict())
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=5e-3)
-    step, minutes = 0, 0.0
+    step, minutes, earlier = 0, 0.0, [0, 0]
     last = os.path.join(RUN, "last.pt")
     if os.path.exists(last):
         state = torch.load(last, weights_only=True)
         net.load_state_dict(state["net"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
-        step, minutes = state["step"], state["minutes"]
+        step, minutes, earlier = state["step"], state["minutes"], state.get("earlier", [0, 0])
         print(f"resumed at step {step}")
     elif args.init:
         first = torch.load(args.init, weights_only=True)
         net.load_state_dict(first["net"])
         average.load_state_dict(first["net"])
+        earlier = [first.get("step", 0), first.get("minutes", 0)]
     cells = detect_net.centres(WIDTH, HEIGHT)
     start = time.monotonic()
     spent = lambda: (time.monotonic() - start) / 60
@@ -225,7 +226,7 @@ def train(args):
     running = []
 
     def save():
-        state = {"net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "minutes": minutes + spent(), "classes": CLASSES}
+        state = {"net": net.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "minutes": minutes + spent(), "earlier": earlier, "classes": CLASSES}
         torch.save(state, last + ".tmp")
         os.replace(last + ".tmp", last)
 
@@ -286,7 +287,9 @@ def export(args):
     torch.onnx.export(
         decoded, torch.zeros(1, 3, HEIGHT, WIDTH), path, input_names=["images"], output_names=["output"], opset_version=17, dynamo=False
     )
-    torch.save({"net": state["average"], "classes": state["classes"], "step": state["step"]}, os.path.join(MODELS, "detect.pt"))
+    # With those of the run whose weights this one began with.
+    steps, minutes = (a + b for a, b in zip((state["step"], state["minutes"]), state.get("earlier", (0, 0))))
+    torch.save({"net": state["average"], "classes": state["classes"], "step": steps, "minutes": minutes}, os.path.join(MODELS, "detect.pt"))
     sidecar = {
         "family": "yolox",
         "decoded": True,
@@ -318,7 +321,7 @@ def export(args):
             "inputs": [{"name": "images", "type": "f32", "shape": [1, 3, HEIGHT, WIDTH]}],
             "outputs": [{"name": "output", "type": "f32", "shape": list(ours.shape)}],
             "licence": "Apache-2.0",
-            "training": {"steps": state["step"], "minutes": round(state["minutes"], 1), "data": "train/ of the project's data set, with boxes that YOLOX-nano (Apache-2.0) finds", "log": "detect.log.csv"},
+            "training": {"steps": steps, "minutes": round(minutes, 1), "data": "train/ of the project's data set, with boxes that YOLOX-nano (Apache-2.0) finds", "log": "detect.log.csv"},
         }
     )
     entries["files"].sort(key=lambda e: e["path"])

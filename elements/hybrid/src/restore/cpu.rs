@@ -67,6 +67,8 @@ impl Net {
         if convs.len() < 2 || !is_known(&nodes, convs.len() - 2) {
             return None;
         }
+        // The last layer's outputs, which a layer itself fills up to more, are samples and no others.
+        let samples = arrays.get(convs.last()?.inputs.get(1)?)?.dims.first()?;
         let layer = |node: &&Node| {
             let [_, weights, bias] = &node.inputs[..] else {
                 return None;
@@ -78,7 +80,10 @@ impl Net {
         let (tail, head) = (layers.pop()?, layers.remove(0));
         let width = head.outputs();
         let square = |conv: &Conv| conv.inputs() == width && conv.outputs() == width;
-        let fits = head.inputs() == INPUTS && layers.iter().all(square) && tail.inputs() == width;
+        let fits = *samples == SAMPLES
+            && head.inputs() == INPUTS
+            && layers.iter().all(square)
+            && tail.inputs() == width;
         let net = Self {
             isa,
             head,
