@@ -5,7 +5,7 @@
 
 use aivideo_nets::{
     compile,
-    conv::{After, Conv, TILE},
+    conv::{After, Conv, ROWS},
     isa::Isa,
     map::{Map, Rows},
 };
@@ -51,7 +51,7 @@ pub fn read(isa: Isa, picture: &Planes<'_>, first: usize, rest: &[f32], map: &mu
         channels => panic!("{channels} channels are neither 8 nor 16"),
     };
     let (u, v) = picture.uv.split_at(picture.uv.len() / 2);
-    map.split(TILE).for_each(|mut rows: Rows<'_>| {
+    map.split(ROWS).for_each(|mut rows: Rows<'_>| {
         for i in 0..rows.count {
             let row = rows.first + i;
             let luma = [0, 1].map(|second| &picture.y[(2 * row + second) * w..][..w]);
@@ -71,13 +71,14 @@ pub fn write(tail: &Conv, map: &Map, input: &Map, y: &mut [u8], uv: &mut [u8]) {
     assert!(tail.outputs() == OUTPUTS && (input.width, input.height) == (cw, ch));
     assert!(y.len() == 4 * cw * ch && uv.len() == 2 * cw * ch);
     let (u, v) = uv.split_at_mut(cw * ch);
-    let chroma = u.par_chunks_mut(TILE * cw).zip(v.par_chunks_mut(TILE * cw));
-    let parts = y.par_chunks_mut(TILE * 4 * cw).with_max_len(1).zip(chroma);
+    let tile = tail.tile();
+    let chroma = u.par_chunks_mut(tile * cw).zip(v.par_chunks_mut(tile * cw));
+    let parts = y.par_chunks_mut(tile * 4 * cw).with_max_len(1).zip(chroma);
     parts.enumerate().for_each(|(part, (y, (u, v)))| {
-        let (first, count) = (part * TILE, u.len() / cw);
+        let (first, count) = (part * tile, u.len() / cw);
         let step = cw * OUTPUTS;
         let mut sums = LAST.take();
-        sums.resize(TILE * step, 0.0);
+        sums.resize(tile * step, 0.0);
         tail.rows(map, [first, count, cw], &mut sums, step, After::Keep);
         let lines = sums
             .chunks_exact(step)

@@ -3,22 +3,22 @@
 //!
 //! 3x3 layers of stride 1, and 4x4 ones of stride 2, go by Winograd's transforms (Lavin and Gray, "Fast
 //! Algorithms for Convolutional Neural Networks", 2015; [`transform`](crate::transform)): tiles of inputs are
-//! transformed, each of a tile's numbers is a dense layer of its own, and what comes out is transformed to 4x4
-//! outputs. For each pair of channels that is 36 multiplications where the sum over nine taps has 144, or 100
-//! where that over sixteen has 256. Results differ in the last bits of floats. Where dense layers go to a matrix
+//! transformed, each of a tile's numbers is a dense layer of its own, and what comes out is transformed to outputs.
+//! For each pair of channels that is 64 multiplications for 6x6 outputs where the sum over nine taps has 324, and
+//! 100 for 4x4 where that over sixteen has 256. Results differ in the last bits of floats. Where dense layers go to a matrix
 //! unit, the plain sum is faster, and more exact than bfloat16 pairs of transformed numbers would be.
 
 use crate::aligned::Aligned;
 use crate::dense::{Finish, Linear, Tap, linear};
 use crate::isa::Isa;
 use crate::map::{Map, Rows};
-use crate::transform::{Four, Scheme, Target, Three, gather, spread};
+use crate::transform::{Four, MOST_OUT, Scheme, Target, Three, gather, spread};
 use crate::weights::Array;
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-/// Output rows and columns of a tile.
-pub const TILE: usize = 4;
+/// Rows that are worked on at a time where no tiles ask for another number.
+pub const ROWS: usize = 4;
 /// Floats of transformed inputs and outputs that are worked on at a time: they stay in the second cache.
 const CACHED: usize = 96 * 1024;
 /// What kernels take at once.
@@ -123,6 +123,15 @@ impl Conv {
         self.isa
     }
 
+    /// Rows of the result that are made at a time.
+    pub fn tile(&self) -> usize {
+        match &self.fast {
+            Some(Fast::Three(_)) => Three::OUT,
+            Some(Fast::Four(_)) => Four::OUT,
+            None => ROWS,
+        }
+    }
+
     pub fn side(&self) -> usize {
         self.side
     }
@@ -136,15 +145,15 @@ impl Conv {
         self.outputs
     }
 
-    /// Up to [`TILE`] rows of the result.
+    /// Up to [`Self::tile`] rows of the result.
     pub fn run(&self, input: &Map, rows: &mut Rows<'_>, after: After) {
         let (first, count, width) = (rows.first, rows.count, rows.width());
         let (out, stride) = rows.inside();
         self.rows(input, [first, count, width], out, stride, after);
     }
 
-    /// The same to anywhere: `count` rows from `first` on, which is a multiple of [`TILE`], of `width`
-    /// positions, `step` floats from row to row.
+    /// The same to anywhere: `count` rows from `first` on, which is a multiple of [`Self::tile`], of
+    /// `width` positions, `step` floats from row to row.
     pub fn rows(
         &self,
         input: &Map,
@@ -153,7 +162,8 @@ impl Conv {
         step: usize,
         after: After,
     ) {
-        assert!(count <= TILE && first.is_multiple_of(TILE) && self.inputs == input.channels);
+        assert!(count <= self.tile() && first.is_multiple_of(self.tile()));
+        assert!(self.inputs == input.channels);
         assert!(after != After::LeakyAdd || self.inputs == self.outputs);
         if count == 0 || width == 0 {
             return;
@@ -243,7 +253,7 @@ impl<S: Scheme> Winograd<S> {
     ) {
         let (inputs, outputs) = (input.channels, self.bias.len());
         let (wide, numbers) = (S::PHASES * inputs, self.numbers.len());
-        let tiles = width.div_ceil(TILE);
+        let tiles = width.div_ceil(S::OUT);
         let parts = tiles.div_ceil((CACHED / (numbers * (wide + outputs))).max(8));
         let chunk = tiles.div_ceil(parts).next_multiple_of(8);
         // A cache line more, so that a tile's numbers do not all fall into the same set of the cache.
@@ -258,7 +268,7 @@ impl<S: Scheme> Winograd<S> {
                 gather::<S>(
                     isa,
                     input,
-                    [first, at * TILE, phase],
+                    [first, at * S::OUT, phase],
                     tiles,
                     to,
                     [given, wide],
@@ -284,8 +294,8 @@ impl<S: Scheme> Winograd<S> {
                     Finish::Keep,
                 );
             }
-            let column = TILE * at;
-            let mut add: [&[f32]; TILE] = [&[]; TILE];
+            let column = S::OUT * at;
+            let mut add: [&[f32]; MOST_OUT] = [&[]; MOST_OUT];
             if after == After::LeakyAdd {
                 for (i, add) in add.iter_mut().enumerate().take(count) {
                     *add = &input.row(first + i)[column * inputs..];
@@ -294,7 +304,7 @@ impl<S: Scheme> Winograd<S> {
             let target = Target {
                 out: &mut out[column * outputs..],
                 step,
-                size: [count, (width - column).min(TILE * tiles)],
+                size: [count, (width - column).min(S::OUT * tiles)],
                 after,
                 add,
             };
@@ -405,7 +415,7 @@ mod tests {
             conv.0.outputs(),
             1,
         );
-        out.split(TILE)
+        out.split(conv.0.tile())
             .for_each(|mut rows| conv.0.run(&input, &mut rows, after));
         let mut worst = 0.0f64;
         for row in 0..out.height {

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)] // functions compiled for more than the baseline
 
 use crate::compile;
-use crate::conv::{After, Conv, TILE};
+use crate::conv::{After, Conv, ROWS};
 use crate::isa::Isa;
 use crate::map::{Map, Rows};
 use crate::weights::Array;
@@ -49,6 +49,14 @@ impl Layers<'_> {
             .collect()
     }
 
+    /// A layer that halves the size, of windows of 2x2 or 4x4 around each four positions.
+    pub fn halving(self, name: &str, channels: [usize; 2]) -> Option<Conv> {
+        match self.arrays.get(&format!("{name}.w"))?.dims[..] {
+            [_, _, side @ (2 | 4), _] => self.conv(name, channels, 2, side / 2 - 1),
+            _ => None,
+        }
+    }
+
     /// Outputs of a layer.
     pub fn outputs(self, name: &str) -> Option<usize> {
         self.arrays.get(&format!("{name}.w"))?.dims.first().copied()
@@ -71,7 +79,7 @@ pub fn threads(name: &'static str, count: usize) -> Option<rayon::ThreadPool> {
 /// A layer's whole result, made by the threads of the pool that this is called in.
 pub fn run(layer: &Conv, input: &Map, output: &mut Map, after: After) {
     output
-        .split(TILE)
+        .split(layer.tile())
         .for_each(|mut rows| layer.run(input, &mut rows, after));
 }
 
@@ -87,7 +95,7 @@ pub fn run_chain(layers: &[Conv], map: &mut Map, other: &mut Map, after: After) 
 pub fn add_twice(layer: &Conv, half: &Map, map: &mut Map) {
     let channels = map.channels;
     assert!(channels == layer.outputs() && half.width * 2 == map.width);
-    map.split(TILE).for_each(|mut rows: Rows<'_>| {
+    map.split(ROWS).for_each(|mut rows: Rows<'_>| {
         let mut made = vec![0.0; half.width * channels];
         for i in 0..rows.count {
             let row = rows.first + i;

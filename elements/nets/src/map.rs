@@ -35,8 +35,7 @@ impl Map {
 
     /// A map whose rows go on with zeros as far as tiles of [`Conv`](crate::conv::Conv) reach.
     pub fn windowed(width: usize, height: usize, channels: usize, border: usize) -> Self {
-        // Twice a tile's width is what one of a layer of stride 2 takes in.
-        let reach = width.next_multiple_of(2 * crate::conv::TILE) + 2 * border;
+        let reach = crate::transform::reach(width) + 2 * border;
         Self::with_stride(reach, width, height, channels, border)
     }
 

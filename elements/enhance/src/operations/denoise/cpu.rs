@@ -71,9 +71,9 @@ impl Net {
             features: [a, b, c],
             head: layers.conv("head", [INPUTS, a], 1, 1)?,
             d1: layers.chain("d1", a)?,
-            to2: layers.conv("to2", [a, b], 2, 1)?,
+            to2: layers.halving("to2", [a, b])?,
             d2: layers.chain("d2", b)?,
-            to3: layers.conv("to3", [b, c], 2, 1)?,
+            to3: layers.halving("to3", [b, c])?,
             d3: layers.chain("d3", c)?,
             from3: layers.conv("from3", [c, b], 1, 0)?,
             u2: layers.chain("u2", b)?,
@@ -84,8 +84,6 @@ impl Net {
         };
         let sides = [
             (&net.head, 3),
-            (&net.to2, 4),
-            (&net.to3, 4),
             (&net.from3, 1),
             (&net.from2, 1),
             (&net.tail, 3),

@@ -5,7 +5,7 @@
 
 use aivideo_nets::{
     compile,
-    conv::{After, Conv, TILE},
+    conv::{After, Conv, ROWS},
     isa::Isa,
     layers::{Layers, run, run_chain},
     map::{Map, Rows},
@@ -78,7 +78,7 @@ impl Net {
             },
         };
         let Maps { input, one, two } = &mut maps;
-        input.split(TILE).for_each(|mut rows: Rows<'_>| {
+        input.split(ROWS).for_each(|mut rows: Rows<'_>| {
             for i in 0..rows.count {
                 let from = &luma[(rows.first + i) * width..];
                 for (out, byte) in rows.row(i).iter_mut().zip(from) {
@@ -97,11 +97,12 @@ impl Net {
         let step = map.width * OUTPUTS;
         // Of the picture, for a row of positions.
         let bytes = map.width * 4 * self.fold * self.fold;
-        let parts = out.par_chunks_mut(TILE * bytes).with_max_len(1);
+        let tile = self.tail.tile();
+        let parts = out.par_chunks_mut(tile * bytes).with_max_len(1);
         parts.enumerate().for_each(|(part, out)| {
-            let (first, count) = (part * TILE, out.len() / bytes);
+            let (first, count) = (part * tile, out.len() / bytes);
             let [mut sums, mut base] = LAST.take();
-            sums.resize(TILE * step, 0.0);
+            sums.resize(tile * step, 0.0);
             base.resize(step, 0.0);
             let size = [first, count, map.width];
             self.tail.rows(map, size, &mut sums, step, After::Keep);
