@@ -14,7 +14,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+import leaves
 from nets import cubic
+
+# Number of the choice of sizes that [build] makes: a cache of another is not used.
+CHOICE = 3
+# Composed pictures of sharp edges beside the photographs and frames, and their size.
+COMPOSED, SIDE = 250, 256
 
 
 def half(x):
@@ -67,30 +73,56 @@ def sources(root, frames):
             index += 1
 
 
+def third_u8(bgr):
+    """Antialiased bicubic x1/3."""
+    x = torch.from_numpy(bgr.astype(np.float32)).permute(2, 0, 1)[None]
+    x = F.interpolate(x, size=(bgr.shape[0] // 3, bgr.shape[1] // 3), mode="bicubic", antialias=True)
+    return x[0].permute(1, 2, 0).add(0.5).clamp(0, 255).byte().numpy()
+
+
 def build(root, out, frames=4):
-    """Writes one .npz of YCbCr planes at 1/2, and for photos also 1/4, of the source."""
+    """Writes one .npz of YCbCr planes: at 1/2 of the source, photos also at 1/4, and where there is enough of it crisp ones."""
     planes = []
-    for picture, photo in sources(root, frames):
-        picture = half_u8(picture)
+    for source, photo in sources(root, frames):
+        picture = half_u8(source)
         planes.append(ycbcr(picture))
+        if min(source.shape[:2]) >= 720:
+            planes.append(ycbcr(third_u8(source)))
         if photo:
             planes.append(ycbcr(half_u8(picture)))
+    write(planes, out)
+
+
+def write(planes, out):
     tmp = out + ".tmp.npz"
     np.savez(tmp, *planes)
     os.replace(tmp, out)
 
 
+def read(path):
+    with np.load(path) as z:
+        return [z[k] for k in z.files]
+
+
 def load(data, cache, split):
     os.makedirs(cache, exist_ok=True)
-    path = os.path.join(cache, f"{split}.npz")
+    path = os.path.join(cache, f"{split}-{CHOICE}.npz")
     if not os.path.exists(path):
         root = os.path.join(data, split)
         if not os.path.isdir(root):
             raise SystemExit(f"no {root}: give the folder that has train/ and val/ with --data")
         print(f"reading {root} (once)", flush=True)
         build(root, path)
-    with np.load(path) as z:
-        return [z[k] for k in z.files]
+    return read(path)
+
+
+def composed(planes, cache):
+    """Pictures of sharp edges made of the given ones, which are those of train/."""
+    path = os.path.join(cache, "composed.npz")
+    if not os.path.exists(path):
+        print("composing pictures of sharp edges (once)", flush=True)
+        write(leaves.pictures(planes, COMPOSED, SIDE), path)
+    return read(path)
 
 
 def gradient(luma):
@@ -101,11 +133,15 @@ def gradient(luma):
 class Crops:
     """Random crops with the eight flips; the generator's state is part of a checkpoint."""
 
-    def __init__(self, planes, size, seed):
+    def __init__(self, planes, composed, share, size, seed):
+        """`share` of the crops are of the composed pictures."""
         self.size = size
-        self.planes = [p for p in planes if min(p.shape[1:]) >= size + 16]
+        real = [p for p in planes if min(p.shape[1:]) >= size + 16]
+        self.planes = real + composed
         # Detail is what teaches: most frames and photos are smoother than what the nets are for.
         worth = np.array([p[0].size ** 0.5 * min(gradient(p[0]), 20.0) ** 2 for p in self.planes])
+        for part, share in ((slice(len(real)), 1 - share), (slice(len(real), None), share)):
+            worth[part] *= share / max(worth[part].sum(), 1e-9)
         self.weights = worth / worth.sum()
         self.rng = np.random.default_rng(seed)
         # Sum of mean gradients under which a crop is flat, and mostly thrown away.

@@ -266,7 +266,7 @@ def main():
             "training": {
                 "steps": steps,
                 "minutes": round(minutes, 1),
-                "data": "train/ of the project's data set: 50 photos and frames of clips, at 1/2 and 1/4 size",
+                "data": "train/ of the project's data set: 50 photos and frames of clips, at 1/2 to 1/4 size, and pictures composed of them",
                 "log": stem + ".log.csv",
             },
         },

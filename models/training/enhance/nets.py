@@ -108,17 +108,18 @@ class Denoise(nn.Module):
     scale; H and W multiples of 8.
     """
 
-    def __init__(self, widths=(16, 32, 64), down=(0, 1, 4), up=(1, 1)):
+    def __init__(self, widths=(16, 32, 64), down=(0, 1, 4), up=(1, 1), window=4):
+        """`window`: side of the layers that halve the size, 2 or 4."""
         super().__init__()
         a, b, c = (*widths, 0)[:3]
-        self.config = {"widths": list(widths), "down": list(down), "up": list(up)}
+        self.config = {"widths": list(widths), "down": list(down), "up": list(up), "window": window}
         self.head_y = Collapsible(1, a, 6, stride=2, pad=2, wide=64)
         self.head_c = Collapsible(4, a, 3, wide=64)
         self.d1 = nn.ModuleList(Collapsible(a, a, 3) for _ in range(down[0]))
-        self.to2 = Collapsible(a, b, 4, stride=2, pad=1)
+        self.to2 = Collapsible(a, b, window, stride=2, pad=window // 2 - 1)
         self.d2 = nn.ModuleList(Collapsible(b, b, 3) for _ in range(down[1]))
         if c:
-            self.to3 = Collapsible(b, c, 4, stride=2, pad=1)
+            self.to3 = Collapsible(b, c, window, stride=2, pad=window // 2 - 1)
             self.d3 = nn.ModuleList(Collapsible(c, c, 3) for _ in range(down[2]))
             self.from3 = Collapsible(c, b, 1)
         self.u2 = nn.ModuleList(Collapsible(b, b, 3) for _ in range(up[1]))

@@ -35,7 +35,7 @@ def psnr(a, b):
 
 
 class UpscaleTask:
-    crop, batch_size = 128, 32
+    crop, batch_size, composed = 128, 32, 0.15
 
     def pair(self, crops):
         hr = crops.batch(self.batch_size, 1)
@@ -60,7 +60,7 @@ class UpscaleTask:
 
 
 class DenoiseTask:
-    crop, batch_size = 128, 16
+    crop, batch_size, composed = 128, 16, 0.1
 
     def noisy(self, clean, rng, sigma, chroma, grey, clip):
         g = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -184,11 +184,18 @@ def main():
     torch.manual_seed(1)
     net = nets.make(a.task, **ast.literal_eval(a.config))
     step, spent = 0, 0.0
-    crops = pictures.Crops(pictures.load(a.data, a.work, "train"), task.crop, 1)
+    planes = pictures.load(a.data, a.work, "train")
+    crops = pictures.Crops(planes, pictures.composed(planes, a.work), task.composed, task.crop, 1)
     val = pictures.load(a.data, a.work, "val")[::3]
     if a.init:
         # Layers that the file does not have begin as they would be absent: identities.
-        missing, _ = net.load_state_dict(torch.load(a.init, weights_only=True)["net"], strict=False)
+        given = torch.load(a.init, weights_only=True)["net"]
+        for name, value in net.state_dict().items():
+            # Smaller windows begin as the middle of larger ones.
+            if name in given and given[name].dim() == 4 and given[name].shape[-1] > value.shape[-1]:
+                cut = (given[name].shape[-1] - value.shape[-1]) // 2
+                given[name] = given[name][..., cut : cut + value.shape[-1], cut : cut + value.shape[-1]]
+        missing, _ = net.load_state_dict(given, strict=False)
         for name in missing:
             if name.endswith(".outer"):
                 net.get_parameter(name).data.zero_()
@@ -240,7 +247,8 @@ def main():
         torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
         opt.step()
         step += 1
-        spent += time.time() - t0
+        # A process that was stopped for a while was not training.
+        spent += min(time.time() - t0, 5.0)
         decay = min(0.999, (step + 1) / (step + 20))
         with torch.no_grad():
             for k, v in net.state_dict().items():
@@ -261,7 +269,7 @@ def main():
                 w.writerow(row)
             print(" ".join(f"{k}={v}" for k, v in row.items()), flush=True)
             last_log = time.time()
-            pause = max(45, 30 * (last_log - now))  # looking takes 3 % of the time at most
+            pause = min(max(45, 30 * (last_log - now)), 300)  # looking takes 3 % of the time, where nothing else runs
         if now - last_save > 60:
             save()
             last_save = time.time()
