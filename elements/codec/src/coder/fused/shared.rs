@@ -421,13 +421,7 @@ impl Shared {
     }
 
     /// One layer at the positions that are no anchors; the rest of `out` stays as it is.
-    fn others(
-        &self,
-        layer: &Linear,
-        from: &[(&Map, Window)],
-        out: &mut Map,
-        finish: Finish<'_>,
-    ) {
+    fn others(&self, layer: &Linear, from: &[(&Map, Window)], out: &mut Map, finish: Finish<'_>) {
         let (width, channels) = (out.width, out.channels);
         out.split(self.part(out.height)).for_each(|mut rows| {
             let mut taps = Vec::with_capacity(5);
