@@ -11,12 +11,14 @@ use aivideo_nets::{
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 /// Inputs, outputs, side, stride, and the size of the inputs.
-const LAYERS: [[usize; 6]; 5] = [
+const LAYERS: [[usize; 6]; 7] = [
     [16, 16, 3, 1, 640, 360],
     [32, 32, 3, 1, 320, 180],
     [64, 64, 3, 1, 160, 90],
     [16, 32, 4, 2, 640, 360],
     [32, 64, 4, 2, 320, 180],
+    [16, 32, 2, 2, 640, 360],
+    [32, 64, 2, 2, 320, 180],
 ];
 
 fn layers(c: &mut Criterion) {
@@ -41,7 +43,8 @@ fn layers(c: &mut Criterion) {
             array(vec![outputs, inputs, side, side]),
             array(vec![outputs]),
         );
-        let conv = || Conv::new(isa, &weights, &bias, stride, 1).expect("a sound layer");
+        let pad = (side - 1) / 2;
+        let conv = || Conv::new(isa, &weights, &bias, stride, pad).expect("a sound layer");
         let input = Map::windowed(width, height, inputs, 1);
         let mut out = Map::windowed(width / stride, height / stride, outputs, 1);
         let name = format!(

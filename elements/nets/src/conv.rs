@@ -455,6 +455,7 @@ mod tests {
             for (width, height) in [(2, 2), (22, 6), (64, 18)] {
                 check(width, height, layer(isa, 32, 16, 4, 2, 1), After::Leaky, 1);
                 check(width, height, layer(isa, 32, 1, 6, 2, 2), After::Leaky, 2);
+                check(width, height, layer(isa, 32, 16, 2, 2, 0), After::Leaky, 1);
             }
         }
     }

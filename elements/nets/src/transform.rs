@@ -50,7 +50,8 @@ pub trait Scheme: Sized {
     unsafe fn outward<V: Lanes>(m: [V; MOST]) -> [V; MOST];
 }
 
-/// Tiles ahead of the one that is transformed whose inputs are asked for.
+/// Tiles ahead of the one that is transformed whose inputs and outputs are asked for.
+#[cfg(target_arch = "x86_64")]
 const AHEAD: usize = 2;
 
 /// The largest side of a transformed tile.
@@ -422,8 +423,11 @@ unsafe fn spread_body<V: Lanes, S: Scheme>(
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 const KEEP: u8 = 0;
+#[cfg(target_arch = "x86_64")]
 const LEAKY: u8 = 1;
+#[cfg(target_arch = "x86_64")]
 const LEAKY_ADD: u8 = 2;
 
 /// # Safety

@@ -81,7 +81,7 @@ def third_u8(bgr):
 
 
 def build(root, out, frames=4):
-    """Writes one .npz of YCbCr planes: at 1/2 of the source, photos also at 1/4, and where there is enough of it crisp ones."""
+    """Writes one .npz of YCbCr planes: at 1/2 of the source, large ones also at 1/3, photos at 1/4."""
     planes = []
     for source, photo in sources(root, frames):
         picture = half_u8(source)
@@ -118,7 +118,7 @@ def load(data, cache, split):
 
 def composed(planes, cache):
     """Pictures of sharp edges made of the given ones, which are those of train/."""
-    path = os.path.join(cache, "composed.npz")
+    path = os.path.join(cache, f"composed-{CHOICE}.npz")
     if not os.path.exists(path):
         print("composing pictures of sharp edges (once)", flush=True)
         write(leaves.pictures(planes, COMPOSED, SIDE), path)
@@ -140,8 +140,8 @@ class Crops:
         self.planes = real + composed
         # Detail is what teaches: most frames and photos are smoother than what the nets are for.
         worth = np.array([p[0].size ** 0.5 * min(gradient(p[0]), 20.0) ** 2 for p in self.planes])
-        for part, share in ((slice(len(real)), 1 - share), (slice(len(real), None), share)):
-            worth[part] *= share / max(worth[part].sum(), 1e-9)
+        for part, wanted in ((slice(len(real)), 1 - share), (slice(len(real), None), share)):
+            worth[part] *= wanted / max(worth[part].sum(), 1e-9)
         self.weights = worth / worth.sum()
         self.rng = np.random.default_rng(seed)
         # Sum of mean gradients under which a crop is flat, and mostly thrown away.

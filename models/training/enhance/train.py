@@ -166,7 +166,7 @@ def main():
     p.add_argument("--minutes", type=float, default=12.0)
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--muon", type=float, default=0, help="Muon for the kernels, at so many times the rate; 0: Adam")
-    p.add_argument("--config", default="{}", help="net configuration, a Python dict")
+    p.add_argument("--config", help="net configuration, a Python dict (default: that of --init, or the task's)")
     p.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     p.add_argument("--square-from", type=float, default=0.7, help="progress from which the squared error is minimised")
     p.add_argument("--batch", type=int, help="crops a step (default: the task's)")
@@ -182,14 +182,15 @@ def main():
     task = TASKS[a.task]()
     task.batch_size = a.batch or task.batch_size
     torch.manual_seed(1)
-    net = nets.make(a.task, **ast.literal_eval(a.config))
+    first = torch.load(a.init, weights_only=True) if a.init else {"config": {}}
+    net = nets.make(a.task, **(ast.literal_eval(a.config) if a.config else first["config"]))
     step, spent = 0, 0.0
     planes = pictures.load(a.data, a.work, "train")
     crops = pictures.Crops(planes, pictures.composed(planes, a.work), task.composed, task.crop, 1)
     val = pictures.load(a.data, a.work, "val")[::3]
     if a.init:
         # Layers that the file does not have begin as they would be absent: identities.
-        given = torch.load(a.init, weights_only=True)["net"]
+        given = first["net"]
         for name, value in net.state_dict().items():
             # Smaller windows begin as the middle of larger ones.
             if name in given and given[name].dim() == 4 and given[name].shape[-1] > value.shape[-1]:
