@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the encoder's choices are worth: codes Y4M clips at several qualities with each variant, and
-//! prints the bits saved at equal luma PSNR (BD-rate) against the first variant.
+//! prints the bits saved at equal luma PSNR (BD-rate) against the first variant; with `--chroma`, at an equal mean of the planes'
+//! PSNR in which luma counts six times.
 //!
 //! ```text
 //! cargo run --release -p aivideo-codec --example decisions -- [--model PATH] [--frames N] [--key N]
-//!     [--qualities Q,Q,Q,Q] --variant NAME:choice=value,... [--variant ...] clip.y4m...
+//!     [--qualities Q,Q,Q,Q] [--chroma] --variant NAME:choice=value,... [--variant ...] clip.y4m...
 //! ```
 //!
 //! Choices: `skip-bits`, `lasting`, `key-boost`, `cycle` (offsets of inter frames' quality, as `0/-2/-1/-2`),
-//! `scene-cuts` (0 or 1), `loop-filter` (0 or 1), `model` (a folder).
+//! `scene-cuts` (0 or 1), `loop-filter` (0 or 1),
+//! `residual` (0 or 1), `model` (a folder).
 
 use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_codec::coder::{
@@ -48,6 +50,7 @@ impl Variant {
                 "lasting" => variant.encoder.lasting = value.parse()?,
                 "key-boost" => variant.rate.key_boost = value.parse()?,
                 "scene-cuts" => variant.scene_cuts = value == "1",
+                "residual" => variant.encoder.residual = value == "1",
                 "loop-filter" => variant.encoder.loop_filter = value == "1",
                 "model" => variant.model = Some(value.into()),
                 "cycle" => {
@@ -92,13 +95,14 @@ fn read_clip(path: &PathBuf, frames: usize) -> Result<Vec<Yuv420>> {
     Ok(pictures)
 }
 
-/// (bits a pixel, mean over the frames of the luma's PSNR)
+/// (bits a pixel, mean over the frames of the PSNR of luma, or with chroma's)
 fn point(
     net: &EncodeNet,
     clip: &[Yuv420],
     variant: &Variant,
     quality: u8,
     key: u32,
+    chroma: bool,
 ) -> Result<(f64, f64)> {
     let (width, height) = (clip[0].width, clip[0].height);
     let sequence = SequenceHeader::new(width.try_into()?, height.try_into()?, (30, 1));
@@ -118,16 +122,24 @@ fn point(
         let coded = rated::encode(&mut encoder, &mut rate, &mut keys, picture, false, 0)?;
         bytes += coded.data.len();
         encoder.reconstruction()?.crop(&mut shown);
-        let error: u64 = picture
-            .y
-            .iter()
-            .zip(&shown.y)
-            .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))
-            .sum();
-        psnr += 10.0 * (65025.0 * picture.y.len() as f64 / (error as f64).max(0.5)).log10();
+        let luma = plane_psnr(&picture.y, &shown.y);
+        psnr += match chroma {
+            false => luma,
+            true => {
+                let [u, v] = [(&picture.u, &shown.u), (&picture.v, &shown.v)];
+                (6.0 * luma + plane_psnr(u.0, u.1) + plane_psnr(v.0, v.1)) / 8.0
+            }
+        };
     }
     let n = clip.len() as f64;
     Ok((8.0 * bytes as f64 / (n * (width * height) as f64), psnr / n))
+}
+
+fn plane_psnr(source: &[u8], shown: &[u8]) -> f64 {
+    let error: u64 = (source.iter().zip(shown))
+        .map(|(a, b)| u64::from(a.abs_diff(*b)).pow(2))
+        .sum();
+    10.0 * (65025.0 * source.len() as f64 / (error as f64).max(0.5)).log10()
 }
 
 /// ln bits at a PSNR, linear between points.
@@ -153,7 +165,7 @@ fn bd_rate(first: &[(f64, f64)], other: &[(f64, f64)]) -> f64 {
 }
 
 fn main() -> Result<()> {
-    let (mut model, mut frames, mut key) = (None, 48, 250);
+    let (mut model, mut frames, mut key, mut chroma) = (None, 48, 250, false);
     let (mut qualities, mut variants, mut clips) = (vec![12u8, 24, 36, 48], Vec::new(), Vec::new());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
@@ -168,6 +180,7 @@ fn main() -> Result<()> {
                     .map(str::parse)
                     .collect::<std::result::Result<_, _>>()?;
             }
+            "--chroma" => chroma = true,
             "--variant" => variants.push(Variant::parse(&value()?)?),
             _ => clips.push(PathBuf::from(arg)),
         }
@@ -190,7 +203,7 @@ fn main() -> Result<()> {
         for (variant, net) in variants.iter().zip(&nets) {
             let mut points = qualities
                 .iter()
-                .map(|&q| point(net, &clip, variant, q, key))
+                .map(|&q| point(net, &clip, variant, q, key, chroma))
                 .collect::<Result<Vec<_>>>()?;
             points.sort_by(|a, b| a.1.total_cmp(&b.1));
             curves.push(points);

@@ -14,6 +14,7 @@ pub mod entropy;
 pub mod loop_filter;
 pub mod motion;
 mod parse;
+pub mod residual;
 mod typefind;
 
 /// Registers the parser and the typefinder, which need no ONNX Runtime.

@@ -12,6 +12,7 @@ use half::f16;
 use crate::{
     convert::to_bytes,
     launch::{Area, Args, Element, Launch, LaunchError, Memory, in_range, plane, tensor},
+    picture::Planes,
 };
 
 /// Channels of a position of 8 x 8 pixels.
@@ -283,6 +284,67 @@ pub fn scatter(
         .launch("codec_scatter", [count, 1]))
 }
 
+/// Bytes of a square's place in the list, and of a level.
+pub const SQUARE_BYTES: u64 = 8;
+pub const LEVEL_BYTES: u64 = 4;
+
+/// The levels of 8x8 squares that are not zero: what [`add`] takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Squares {
+    squares: Vec<u32>,
+    levels: Vec<u32>,
+}
+
+impl Squares {
+    /// A square whose first sample has this number, with its levels row by row.
+    pub fn push(&mut self, place: u32, levels: &[i16; 64]) {
+        self.squares.extend([place, self.levels.len() as u32]);
+        let some = (0u32..).zip(levels).filter(|(_, level)| **level != 0);
+        let packed = some.map(|(at, level)| at << 16 | u32::from(*level as u16));
+        self.levels.extend(packed);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.squares.is_empty()
+    }
+
+    /// How many, and how many levels they have.
+    pub fn counts(&self) -> [u32; 2] {
+        [self.squares.len() as u32 / 2, self.levels.len() as u32]
+    }
+
+    /// As they are sent.
+    pub fn bytes(&self) -> [Vec<u8>; 2] {
+        let bytes = |words: &[u32]| words.iter().flat_map(|v| v.to_ne_bytes()).collect();
+        [bytes(&self.squares), bytes(&self.levels)]
+    }
+}
+
+/// Adds what the levels of so many squares, and of so many levels, stand for to planes that lie one after the other. A level
+/// of one is `step` quarters of a sample's.
+pub fn add(
+    [count, length]: [u32; 2],
+    [squares, levels]: [Memory; 2],
+    step: i32,
+    planes: Planes,
+    to: Memory,
+) -> Result<Launch, LaunchError> {
+    planes.check()?;
+    let samples = planes.width * planes.rows * planes.count;
+    in_range("count", count, 1..=(samples / 64).into())?;
+    in_range("number of levels", length, 1..=samples.into())?;
+    in_range("step", step.unsigned_abs(), 1..=1 << 15)?;
+    let squares = tensor("the squares", squares, u64::from(count) * SQUARE_BYTES, 4)?;
+    let levels = tensor("the levels", levels, u64::from(length) * LEVEL_BYTES, 4)?;
+    Ok(Args::default()
+        .address(squares)
+        .address(levels)
+        .address(planes.address("the planes", planes.bytes(), to)?)
+        .u32s(&[count, length, planes.width, samples])
+        .i32(step)
+        .launch(planes.of("codec_add_8", "codec_add_10"), [8 * count, 1]))
+}
+
 /// Symbols of a run, whose places are counted from its first, and runs whose counts are summed.
 const RUN: usize = 256;
 const GROUP: usize = 64;
@@ -444,6 +506,23 @@ mod tests {
         assert!(list(4, 32, 8).is_ok());
         assert!(list(0, 32, 8).is_err() && list(5, 40, 8).is_err());
         assert!(list(4, 31, 8).is_err() && list(4, 32, 7).is_err());
+        let planes = Planes {
+            width: 16,
+            rows: 8,
+            count: 1,
+            deep: false,
+        };
+        let square = |counts, bytes: [u64; 2], step, to| {
+            add(counts, bytes.map(memory), step, planes, memory(to))
+        };
+        assert!(square([2, 5], [16, 20], 9, 128).is_ok());
+        assert!(square([0, 5], [16, 20], 9, 128).is_err());
+        assert!(square([3, 5], [24, 20], 9, 128).is_err());
+        assert!(square([2, 129], [16, 516], 9, 128).is_err());
+        assert!(square([2, 5], [15, 20], 9, 128).is_err());
+        assert!(square([2, 5], [16, 19], 9, 128).is_err());
+        assert!(square([2, 5], [16, 20], 0, 128).is_err());
+        assert!(square([2, 5], [16, 20], 9, 127).is_err());
         let gather = Gather { length: 300 };
         let to = |counts, sums, list| Gathered {
             counts: memory(counts),

@@ -160,40 +160,61 @@ impl FrameHeader {
     }
 }
 
-/// One tile's three streams.
+/// One tile's streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tile<'a> {
     pub index: u16,
     pub motion: &'a [u8],
     pub z: &'a [u8],
     pub y: &'a [u8],
+    pub residual: &'a [u8],
 }
 
-impl Tile<'_> {
-    /// True where all three streams are empty; such a tile has no checksum.
+impl<'a> Tile<'a> {
+    /// With motion, z, y and residual.
+    pub fn new(index: u16, [motion, z, y, residual]: [&'a [u8]; 4]) -> Self {
+        Self {
+            index,
+            motion,
+            z,
+            y,
+            residual,
+        }
+    }
+
+    /// In the order in which they are sent.
+    pub fn streams(&self) -> [&'a [u8]; 4] {
+        [self.motion, self.z, self.y, self.residual]
+    }
+
+    /// True where all streams are empty; such a tile has no checksum.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes of the three streams.
+    /// Bytes of the streams.
     pub fn len(&self) -> usize {
-        self.motion.len() + self.z.len() + self.y.len()
+        self.streams().map(<[u8]>::len).iter().sum()
     }
 
-    /// Appends the lengths of the three streams.
+    /// Appends the lengths of the streams; that of the residual only where there is one, as the first says.
     pub fn write_lengths(&self, out: &mut Vec<u8>) {
-        for part in [self.motion, self.z, self.y] {
-            push_varint(out, part.len() as u64);
+        let [motion, z, y, residual] = self.streams().map(|stream| stream.len() as u64);
+        push_varint(out, 2 * motion + u64::from(residual > 0));
+        push_varint(out, z);
+        push_varint(out, y);
+        if residual > 0 {
+            push_varint(out, residual);
         }
     }
 
-    /// Appends the three streams and their checksum.
+    /// Appends the streams and their checksum.
     pub fn write_payload(&self, frame_number: u16, out: &mut Vec<u8>) {
         if self.is_empty() {
             return;
         }
-        for part in [self.motion, self.z, self.y] {
-            out.extend_from_slice(part);
+        for stream in self.streams() {
+            out.extend_from_slice(stream);
         }
         out.extend(tile_checksum(frame_number, self).to_le_bytes());
     }
@@ -205,20 +226,35 @@ pub struct TileLengths {
     motion: usize,
     z: usize,
     y: usize,
+    residual: usize,
 }
 
 impl TileLengths {
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, BitstreamError> {
+        let first = reader.length(2 * MAX_PART + 1)?;
+        let z = reader.length(MAX_PART)?;
+        let y = reader.length(MAX_PART)?;
+        let residual = match first % 2 {
+            0 => 0,
+            _ => reader.length(MAX_PART)?,
+        };
+        if first % 2 != usize::from(residual > 0) {
+            return Err(BitstreamError::Value {
+                what: "length of a residual",
+                value: 0,
+            });
+        }
         Ok(Self {
-            motion: reader.length(MAX_PART)?,
-            z: reader.length(MAX_PART)?,
-            y: reader.length(MAX_PART)?,
+            motion: first / 2,
+            z,
+            y,
+            residual,
         })
     }
 
     /// Bytes of the streams and their checksum.
     pub fn total(&self) -> usize {
-        match self.motion + self.z + self.y {
+        match self.motion + self.z + self.y + self.residual {
             0 => 0,
             streams => streams + 2,
         }
@@ -237,13 +273,9 @@ impl TileLengths {
         }
         let (motion, rest) = payload.split_at(self.motion);
         let (z, rest) = rest.split_at(self.z);
-        let (y, sum) = rest.split_at(self.y);
-        let tile = Tile {
-            index,
-            motion,
-            z,
-            y,
-        };
+        let (y, rest) = rest.split_at(self.y);
+        let (residual, sum) = rest.split_at(self.residual);
+        let tile = Tile::new(index, [motion, z, y, residual]);
         if !sum.is_empty() && tile_checksum(frame_number, &tile).to_le_bytes() != sum {
             return Err(error(TileFault::Checksum));
         }
@@ -421,19 +453,14 @@ impl AccessUnitWriter {
     /// # Panics
     /// Where indices do not grow or are not below `tile_count`: the caller's own mistake, which
     /// would give a stream that no one can read.
-    pub fn push_tile(&mut self, index: u16, motion: &[u8], z: &[u8], y: &[u8]) {
+    pub fn push_tile(&mut self, tile: &Tile<'_>) {
+        let index = tile.index;
         assert!(
             index >= self.next && index < self.header.tile_count,
             "tile {index} out of order: {} to {} can follow",
             self.next,
             self.header.tile_count
         );
-        let tile = Tile {
-            index,
-            motion,
-            z,
-            y,
-        };
         let mut lengths = Vec::with_capacity(8);
         tile.write_lengths(&mut lengths);
         self.directory.push(((index - self.next) as u8, lengths));

@@ -18,8 +18,8 @@ pub fn tile_checksum(frame_number: u16, tile: &Tile<'_>) -> u16 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&frame_number.to_le_bytes());
     hasher.update(&tile.index.to_le_bytes());
-    for part in [tile.motion, tile.z, tile.y] {
-        hasher.update(part);
+    for stream in tile.streams() {
+        hasher.update(stream);
     }
     hasher.finalize() as u16
 }

@@ -28,6 +28,15 @@ pub fn error_per_bit(quality: impl Into<f64>) -> f64 {
     1.0 / (LAMBDA.0 * (LAMBDA.1 / LAMBDA.0).powf(q))
 }
 
+/// An improvement by the residual counts so many times in frames that are predicted, and in key frames, as what follows
+/// keeps it.
+const RESIDUAL: [f64; 2] = [3.0, 4.5];
+
+/// Squared error that a bit of the residual should save.
+pub fn residual_worth(quality: u8, key: bool) -> f64 {
+    error_per_bit(quality) / RESIDUAL[usize::from(key)]
+}
+
 /// A sum of squares in those of eight bits: what it means for the choices does not depend on the depth.
 #[inline(always)]
 fn in_eight_bits<S: Sample>(squares: u32) -> u32 {

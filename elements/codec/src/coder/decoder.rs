@@ -22,6 +22,7 @@ use crate::bitstream::{self, AccessUnit, FrameHeader, FrameType, LONG_TERM_SLOTS
 use crate::entropy::{self, TileHistory};
 use crate::loop_filter::Filters;
 use crate::motion::{Field, Vector, code};
+use crate::residual::{self, code::Square};
 use aivideo_core::engine::Engine;
 use aivideo_core::model::hex;
 use aivideo_cuda::picture::Frame;
@@ -50,7 +51,7 @@ pub struct Decoded {
     pub intact: bool,
     /// An intact long-term reference is there to recover from. Else only a key frame helps.
     pub recoverable: bool,
-    /// CRC-32 of z, y, vectors and skip flags, where asked for.
+    /// CRC-32 of z, y, vectors, skip flags and levels, where asked for.
     pub symbols: Option<u32>,
     pub timing: Timing,
 }
@@ -117,6 +118,8 @@ struct Coded<'a> {
     field: &'a Field,
     /// The loop filter, and the set that the frame names.
     filter: Option<(&'a Filters, u8)>,
+    /// Levels of the residual, by tile.
+    residual: &'a [Vec<Square>],
 }
 
 /// Decodes the access units of one stream.
@@ -134,6 +137,7 @@ struct TileSymbols {
     y: Vec<i16>,
     vectors: Vec<Vector>,
     skip: Vec<bool>,
+    residual: Vec<Square>,
     damaged: bool,
     concealed: bool,
 }
@@ -147,6 +151,7 @@ impl TileSymbols {
             y: vec![0; tile.shape.y_len()],
             skip: vec![!key; vectors.len() / 4],
             vectors,
+            residual: Vec::new(),
             damaged: true,
             concealed: true,
         }
@@ -549,7 +554,7 @@ impl Stream {
                 TileSymbols::concealed(tile, before[tile.parts()].to_vec(), key)
             })
         };
-        let tiles: Vec<TileSymbols> = layout
+        let mut tiles: Vec<TileSymbols> = layout
             .tiles
             .par_iter()
             .zip(&mut self.tiles)
@@ -573,7 +578,11 @@ impl Stream {
             ..Timing::default()
         };
 
-        let symbols = hash.then(|| super::hash_symbols(&z, &y, &field));
+        let residual = tiles
+            .iter_mut()
+            .map(|tile| std::mem::take(&mut tile.residual));
+        let residual: Vec<_> = residual.collect();
+        let symbols = hash.then(|| super::hash_symbols(&z, &y, &field, &residual));
         let coded = Coded {
             key,
             quality,
@@ -581,11 +590,12 @@ impl Stream {
             y,
             field: &field,
             filter,
+            residual: &residual,
         };
         let made = match &mut self.pictures {
             Pictures::Eight(host) => host.make(net, layout, coded, &mut timing),
             Pictures::Ten(host) => host.make(net, layout, coded, &mut timing),
-            Pictures::Device(device) => device.make(coded, &mut timing),
+            Pictures::Device(device) => device.make(layout, coded, &mut timing),
         };
         if let Err(error) = made {
             // Picture and state went with the failed call: wait for a key frame.
@@ -634,7 +644,16 @@ fn read_tile(
     } else {
         vec![0; tile.shape.y_len()]
     };
+    // Without symbols it would add to something else, and could not be read.
+    let residual = match state.sound {
+        true => {
+            let classes = residual::classes(blocks, &y, &skip);
+            residual::code::decode_tile(width, &classes, sent.residual).ok()?
+        }
+        false => Vec::new(),
+    };
     Some(TileSymbols {
+        residual,
         z,
         y,
         vectors,

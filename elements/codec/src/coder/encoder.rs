@@ -41,6 +41,8 @@ pub struct EncoderSettings {
     pub key_boost: u8,
     /// Filters frames where that brings them nearer to their source.
     pub loop_filter: bool,
+    /// Sends what the network left of luma's errors where that is worth its bits; an encoder on a GPU does not.
+    pub residual: bool,
     /// Computes [`Encoded::symbols`], to be compared with the decoder's.
     pub hash_symbols: bool,
     pub recovery: RecoverySettings,
@@ -54,6 +56,7 @@ impl Default for EncoderSettings {
             lasting: decision::LASTING,
             key_boost: decision::KEY_BOOST,
             loop_filter: true,
+            residual: true,
             hash_symbols: false,
             recovery: RecoverySettings::default(),
         }
@@ -83,10 +86,10 @@ pub struct Encoded {
     pub frame_type: FrameType,
     /// What it was coded with: for a key frame more than was asked for.
     pub quality: u8,
-    /// Bytes of motion, z and y.
-    pub parts: [usize; 3],
+    /// Bytes of motion, z, y and residual.
+    pub parts: [usize; 4],
     pub skipped_blocks: usize,
-    /// CRC-32 of z, y, vectors and skip flags, where asked for.
+    /// CRC-32 of z, y, vectors, skip flags and levels, where asked for.
     pub symbols: Option<u32>,
     pub timing: Timing,
 }
@@ -108,6 +111,8 @@ struct Asked<'a> {
     filters: Option<&'a Filters>,
     /// Whether the errors of the result's blocks are wanted.
     errors: bool,
+    /// The squared error that a bit of the residual is worth; none where there is none.
+    residual: Option<f64>,
 }
 
 /// A picture that may become the next one.
@@ -602,6 +607,7 @@ impl<S: Depth> Encoder<S> {
             field,
             filters: filters.filter(|_| self.settings.loop_filter),
             errors: !key,
+            residual: (self.settings.residual).then(|| decision::residual_worth(quality, key)),
         }
     }
 
@@ -615,6 +621,7 @@ impl<S: Depth> Encoder<S> {
                     symbols: Symbols {
                         z: made.z,
                         y: made.y,
+                        residual: made.residual,
                     },
                     filter: made.filter,
                     errors: made.errors,
@@ -640,6 +647,7 @@ impl<S: Depth> Encoder<S> {
                     symbols: Symbols {
                         z: made.z,
                         y: made.y,
+                        residual: Vec::new(),
                     },
                     filter: made.filter,
                     errors: made.errors,
@@ -714,7 +722,7 @@ impl<S: Depth> Encoder<S> {
             data: Vec::new(),
             frame_type: attempt.frame_type,
             quality: attempt.quality,
-            parts: [0; 3],
+            parts: [0; 4],
             skipped_blocks: self.tiles.layout.blocks(),
             symbols: self.settings.hash_symbols.then_some(0),
             timing,
@@ -727,8 +735,8 @@ impl<S: Depth> Encoder<S> {
             Coded::Tiles { written, made } => {
                 self.take(made.result)?;
                 if self.settings.hash_symbols {
-                    let Symbols { z, y } = &made.symbols;
-                    encoded.symbols = Some(super::hash_symbols(z, y, &field));
+                    let Symbols { z, y, residual } = &made.symbols;
+                    encoded.symbols = Some(super::hash_symbols(z, y, &field, residual));
                 }
                 encoded.parts = written.sizes();
                 encoded.skipped_blocks = field.skip.iter().filter(|skip| **skip).count();

@@ -9,6 +9,7 @@
 //! - [`depth`]: what differs between samples of eight and of ten bits;
 //! - [`layout`]: tiles and their cut out of whole planes;
 //! - [`decision`]: what a quality means to the search and to the skip decision;
+//! - `refine`: the residual of whole pictures;
 //! - [`recovery`]: long-term references, for after a loss;
 //! - [`rate`]: which quality a frame gets; [`rated`]: an encoder under it;
 //! - [`encoder`], [`decoder`], whose pictures lie on the host or on a GPU.
@@ -28,6 +29,7 @@ pub mod picture;
 pub mod rate;
 pub mod rated;
 pub mod recovery;
+mod refine;
 
 pub use decoder::{Decoded, Decoder};
 pub use depth::Depth;
@@ -44,6 +46,7 @@ pub use recovery::{LossReport, RecoverySettings};
 
 use crate::bitstream::{MAX_SIZE, MIN_SIZE};
 use crate::motion::{Field, Sample};
+use crate::residual::code::Square;
 
 /// Sizes that can be coded.
 fn check_size((width, height): (usize, usize)) -> Result<(), CodecError> {
@@ -56,7 +59,7 @@ fn check_size((width, height): (usize, usize)) -> Result<(), CodecError> {
 }
 
 /// One number for all that was entropy-coded in a frame.
-fn hash_symbols(z: &[i8], y: &[i16], field: &Field) -> u32 {
+fn hash_symbols(z: &[i8], y: &[i16], field: &Field, residual: &[Vec<Square>]) -> u32 {
     let mut hash = crc32fast::Hasher::new();
     let bytes: Vec<u8> = z.iter().map(|v| *v as u8).collect();
     hash.update(&bytes);
@@ -68,6 +71,12 @@ fn hash_symbols(z: &[i8], y: &[i16], field: &Field) -> u32 {
     }
     let bytes: Vec<u8> = field.skip.iter().map(|s| u8::from(*s)).collect();
     hash.update(&bytes);
+    for square in residual.iter().flatten() {
+        hash.update(&square.block.to_le_bytes());
+        hash.update(&[square.part]);
+        let bytes: Vec<u8> = square.levels.iter().flat_map(|v| v.to_le_bytes()).collect();
+        hash.update(&bytes);
+    }
     hash.finalize()
 }
 

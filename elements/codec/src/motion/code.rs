@@ -10,7 +10,7 @@
 //! The syntax is written once, for whatever has [`Bits`]: encoder, decoder, and the count of bits
 //! that the search weighs.
 
-use super::range::{Context, Decoder, Encoder};
+use super::range::{Adapt, Bits, Context, Decoder, Encoder};
 use super::{Candidates, MAX_VECTOR, Vector, parts};
 
 /// Unary part of a difference; what exceeds it follows as an Exp-Golomb number.
@@ -25,48 +25,6 @@ pub enum MotionError {
     Range,
     #[error("{0} byte(s) after the last motion vector")]
     TrailingBytes(usize),
-}
-
-/// Codes bits. A writer gives back what it is told; a reader ignores that and gives what it reads.
-trait Bits {
-    fn bit(&mut self, context: &mut Context, bit: bool) -> bool;
-    fn raw(&mut self, value: u32, count: u32) -> u32;
-}
-
-impl Bits for Encoder {
-    fn bit(&mut self, context: &mut Context, bit: bool) -> bool {
-        Encoder::bit(self, context, bit);
-        bit
-    }
-
-    fn raw(&mut self, value: u32, count: u32) -> u32 {
-        Encoder::raw(self, value, count);
-        value
-    }
-}
-
-impl Bits for Decoder<'_> {
-    fn bit(&mut self, context: &mut Context, _: bool) -> bool {
-        Decoder::bit(self, context)
-    }
-
-    fn raw(&mut self, _: u32, count: u32) -> u32 {
-        Decoder::raw(self, count)
-    }
-}
-
-/// Adapts the contexts as coding would, and writes nothing.
-struct Adapt;
-
-impl Bits for Adapt {
-    fn bit(&mut self, context: &mut Context, bit: bool) -> bool {
-        context.update(bit);
-        bit
-    }
-
-    fn raw(&mut self, value: u32, _: u32) -> u32 {
-        value
-    }
 }
 
 /// How one component of a difference is coded.

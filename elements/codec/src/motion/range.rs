@@ -52,14 +52,14 @@ impl Context {
     }
 
     #[inline]
-    pub(super) fn probability(self) -> u32 {
+    pub(crate) fn probability(self) -> u32 {
         // Both estimates stay inside 1..65535, so the result stays inside 1..4095.
         let mean = (u32::from(self.fast) + u32::from(self.slow)) >> 1;
         (mean >> (16 - PROB_BITS)).clamp(4, (1 << PROB_BITS) - 4)
     }
 
     #[inline]
-    pub(super) fn update(&mut self, bit: bool) {
+    pub(crate) fn update(&mut self, bit: bool) {
         let rate = match RATES.get(usize::from(self.seen)) {
             Some(&rate) => {
                 self.seen += 1;
@@ -234,6 +234,48 @@ impl<'a> Decoder<'a> {
     /// Bytes not yet read: a sound stream leaves none.
     pub fn unread(&self) -> usize {
         self.data.len()
+    }
+}
+
+/// Codes bits. A writer gives back what it is told; a reader ignores that and gives what it reads.
+pub trait Bits {
+    fn bit(&mut self, context: &mut Context, bit: bool) -> bool;
+    fn raw(&mut self, value: u32, count: u32) -> u32;
+}
+
+impl Bits for Encoder {
+    fn bit(&mut self, context: &mut Context, bit: bool) -> bool {
+        Encoder::bit(self, context, bit);
+        bit
+    }
+
+    fn raw(&mut self, value: u32, count: u32) -> u32 {
+        Encoder::raw(self, value, count);
+        value
+    }
+}
+
+impl Bits for Decoder<'_> {
+    fn bit(&mut self, context: &mut Context, _: bool) -> bool {
+        Decoder::bit(self, context)
+    }
+
+    fn raw(&mut self, _: u32, count: u32) -> u32 {
+        Decoder::raw(self, count)
+    }
+}
+
+/// Adapts the contexts as coding would, and writes nothing.
+pub struct Adapt;
+
+impl Bits for Adapt {
+    fn bit(&mut self, context: &mut Context, bit: bool) -> bool {
+        context.update(bit);
+        bit
+    }
+
+    fn raw(&mut self, value: u32, _: u32) -> u32 {
+        value
     }
 }
 

@@ -130,7 +130,7 @@ fn next_unit(payload: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::bitstream::byte_stream::write_unit;
-    use crate::bitstream::{AccessUnitWriter, FrameType};
+    use crate::bitstream::{AccessUnitWriter, FrameType, Tile};
     use proptest::prelude::*;
 
     fn inter(number: u16) -> Vec<u8> {
@@ -146,8 +146,8 @@ mod tests {
             tile_count: 2,
         };
         let mut writer = AccessUnitWriter::new(header, None);
-        writer.push_tile(0, &[1; 30], &[2; 20], &[3; 50]);
-        writer.push_tile(1, &[4; 30], &[5; 20], &[6; 50]);
+        writer.push_tile(&Tile::new(0, [&[1; 30], &[2; 20], &[3; 50], b""]));
+        writer.push_tile(&Tile::new(1, [&[4; 30], &[5; 20], &[6; 50], b""]));
         writer.finish()
     }
 

@@ -162,7 +162,7 @@ proptest! {
             };
             let mut writer = AccessUnitWriter::new(header, None);
             for tile in parsed.tiles.iter().flatten().take(count.into()) {
-                writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+                writer.push_tile(tile);
             }
             let mut bytes = writer.finish();
             if let Some((at, value)) = damage {

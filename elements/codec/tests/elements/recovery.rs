@@ -106,7 +106,7 @@ fn without_tile(unit: gst::Buffer, index: u16) -> Option<gst::Buffer> {
     let parsed = AccessUnit::parse(&data).unwrap();
     let mut writer = AccessUnitWriter::new(parsed.header, parsed.sequence.as_ref());
     for tile in parsed.tiles.iter().flatten().filter(|t| t.index != index) {
-        writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+        writer.push_tile(tile);
     }
     let mut out = gst::Buffer::from_slice(writer.finish());
     {

@@ -378,7 +378,7 @@ fn other_depths_are_refused() {
         sequence.bit_depth = depth;
         let mut writer = AccessUnitWriter::new(parsed.header, Some(&sequence));
         for tile in parsed.tiles.iter().flatten() {
-            writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+            writer.push_tile(tile);
         }
         let error = decoder.decode(&writer.finish()).unwrap_err();
         assert!(
@@ -559,7 +559,7 @@ proptest! {
             sequence.bit_depth = depth;
             let mut writer = AccessUnitWriter::new(parsed.header, Some(&sequence));
             for tile in parsed.tiles.iter().flatten() {
-                writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+                writer.push_tile(tile);
             }
             let decoded = decoder.decode(&writer.finish());
             assert_eq!(decoded.is_ok(), depth == 8 || depth == 10);

@@ -15,6 +15,8 @@ fn choices(motion: Variant) -> EncoderSettings {
     EncoderSettings {
         motion,
         hash_symbols: true,
+        // An encoder on a GPU has none.
+        residual: false,
         ..EncoderSettings::default()
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use aivideo_codec::bitstream::byte_stream::write_unit;
 use aivideo_codec::bitstream::caps::{StreamFormat, sequence_header_to_caps};
-use aivideo_codec::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
+use aivideo_codec::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader, Tile};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -48,7 +48,7 @@ pub fn access_unit(number: u64, key: bool, size: usize) -> Vec<u8> {
             .collect();
         let (motion, rest) = bytes.split_at(size / 4);
         let (z, y) = rest.split_at(size / 4);
-        writer.push_tile(tile as u16, motion, z, y);
+        writer.push_tile(&Tile::new(tile as u16, [motion, z, y, b""]));
     }
     writer.finish()
 }

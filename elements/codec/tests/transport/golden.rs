@@ -2,7 +2,7 @@
 //! Golden streams: committed bytes decode to committed symbols, bit by bit.
 //!
 //! The files under `golden/` hold coded frames and, beside them, a line a frame: the SHA-256 of its
-//! vectors, skip flags, z and y. They depend on the syntax, the motion coder and the entropy coder, with
+//! vectors, skip flags, z, y, and residual. They depend on the syntax, the motion coder, the entropy coder and the residual, with
 //! tables of their own made of integers, and on no network: new weights leave them as they are. The
 //! stream of ten bits also has the pictures that its vectors predict from a made-up reference. After a
 //! change of the bitstream they are written again by
@@ -11,12 +11,13 @@
 
 use aivideo_codec::bitstream::byte_stream::{UnitHeader, write_unit};
 use aivideo_codec::bitstream::{
-    AccessUnit, AccessUnitWriter, FrameHeader, FrameType, SequenceHeader,
+    AccessUnit, AccessUnitWriter, FrameHeader, FrameType, SequenceHeader, Tile,
 };
 use aivideo_codec::entropy::{
     Tables, TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z,
 };
 use aivideo_codec::motion::{Field, Reference, Vector, code, compensate};
+use aivideo_codec::residual::{self, Scale, code::Square};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
@@ -113,6 +114,7 @@ struct Symbols {
     skip: Vec<bool>,
     z: Vec<i8>,
     y: Vec<i16>,
+    residual: Vec<Square>,
 }
 
 impl Symbols {
@@ -153,15 +155,49 @@ impl Symbols {
                 };
             }
         }
+        let mut residual = Vec::new();
+        for place in 0..6 * blocks {
+            if noise.next().is_multiple_of(3) {
+                let mut levels = [0; 64];
+                levels[(noise.next() % 64) as usize] = 1 + (noise.next() % 3) as i16;
+                for _ in 0..noise.next() % 12 {
+                    levels[(noise.next() % 40) as usize] = noise.skewed(50) as i16;
+                }
+                if levels != [0; 64] {
+                    residual.push(Square {
+                        block: (place / 6) as u32,
+                        part: (place % 6) as u8,
+                        levels,
+                    });
+                }
+            }
+        }
         Self {
             vectors,
             skip,
             z,
             y,
+            residual,
         }
     }
 
-    fn hash(&self, hash: &mut Sha256) {
+    /// What a decoder knows when it reads the residual.
+    fn classes(&self) -> Vec<u8> {
+        residual::classes(self.skip.len(), &self.y, &self.skip)
+    }
+
+    fn hash(&self, hash: &mut Sha256, scale: Scale) {
+        for square in &self.residual {
+            hash.update(square.block.to_le_bytes());
+            hash.update([square.part]);
+            for level in square.levels {
+                hash.update(level.to_le_bytes());
+            }
+            // And what they add.
+            for difference in residual::differences(square, scale) {
+                hash.update(difference.to_le_bytes());
+            }
+        }
         for vector in &self.vectors {
             hash.update(vector.x.to_le_bytes());
             hash.update(vector.y.to_le_bytes());
@@ -218,7 +254,7 @@ fn make(name: &str) -> (Vec<u8>, String) {
         let mut vectors = Vec::new();
         for (index, (shape, history)) in shapes.iter().zip(&mut histories).enumerate() {
             let symbols = Symbols::make(&mut noise, shape, key);
-            symbols.hash(&mut hash);
+            symbols.hash(&mut hash, Scale::new(quality, depth(name)));
             vectors.extend_from_slice(&symbols.vectors);
             if key {
                 history.reset();
@@ -230,7 +266,10 @@ fn make(name: &str) -> (Vec<u8>, String) {
             let Symbols { skip, z, y, .. } = &symbols;
             let coded_z = encode_z(&tables, shape, skip, z);
             let coded_y = encode_y(&tables, shape, z, skip, y, history);
-            writer.push_tile(index as u16, &motion, &coded_z, &coded_y);
+            let (width, classes) = (shape.width16(), symbols.classes());
+            let levels = residual::code::encode_tile(width, &classes, &symbols.residual);
+            let streams = [&motion, &coded_z, &coded_y, &levels].map(Vec::as_slice);
+            writer.push_tile(&Tile::new(index as u16, streams));
         }
         if depth(name) == 10 {
             hash_prediction(&mut hash, &shapes, vectors);
@@ -273,13 +312,16 @@ fn decode(name: &str, file: &[u8]) -> String {
             let z = decode_z(&tables, shape, &skip, tile.z).unwrap();
             let y = decode_y(&tables, shape, &z, &skip, tile.y, history).unwrap();
             all_vectors.extend_from_slice(&vectors);
-            Symbols {
+            let mut symbols = Symbols {
                 vectors,
                 skip,
                 z,
                 y,
-            }
-            .hash(&mut hash);
+                residual: Vec::new(),
+            };
+            let (width, classes) = (shape.width16(), symbols.classes());
+            symbols.residual = residual::code::decode_tile(width, &classes, tile.residual).unwrap();
+            symbols.hash(&mut hash, Scale::new(unit.header.quality, depth(name)));
         }
         if depth(name) == 10 {
             hash_prediction(&mut hash, &shapes, all_vectors);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::common::*;
+use aivideo_codec::bitstream::Tile;
 use aivideo_codec::bitstream::byte_stream::write_unit;
 use aivideo_codec::bitstream::caps::{StreamFormat, caps_to_sequence_header};
 use gst::prelude::*;
@@ -137,7 +138,7 @@ fn a_new_description_gives_new_caps() {
     other.width = 320;
     let unit = aivideo_codec::bitstream::AccessUnit::parse(&units[0]).unwrap();
     let mut writer = aivideo_codec::bitstream::AccessUnitWriter::new(unit.header, Some(&other));
-    writer.push_tile(0, b"motion", b"z", b"y");
+    writer.push_tile(&Tile::new(0, [b"motion", b"z", b"y", b""]));
     let unit = write_unit(&writer.finish(), true, Some(0), None);
     harness.push(gst::Buffer::from_slice(unit)).unwrap();
     harness.pull().unwrap();
@@ -158,7 +159,7 @@ fn caps_carry_the_depth() {
             let mut writer =
                 aivideo_codec::bitstream::AccessUnitWriter::new(unit.header, Some(&described));
             for tile in unit.tiles.iter().flatten() {
-                writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+                writer.push_tile(tile);
             }
             let unit = match format {
                 "frame" => writer.finish(),

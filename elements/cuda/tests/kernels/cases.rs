@@ -5,6 +5,7 @@ use aivideo_classify::preprocess::{self, Order, Pixels, Plane, Preprocessing, Pr
 use aivideo_codec::coder::fused::kernels as codec_cpu;
 use aivideo_codec::loop_filter as codec_filter;
 use aivideo_codec::motion::{Field, Sample, Vector, interpolate, overlap};
+use aivideo_codec::residual;
 use aivideo_color::planes::{self, Planes, PlanesMut};
 use aivideo_color::table::{ColorTable, tetrahedral};
 use aivideo_core::pixels::Yuv420;
@@ -65,6 +66,7 @@ pub const ALL: &[(&str, Case)] = &[
         codec_decoder::codec_scatter,
     ),
     ("the codec's prediction", codec_decoder::codec_prediction),
+    ("the codec's residual", codec_decoder::codec_add),
     ("the codec's skipped blocks", codec_decoder::codec_merge),
     ("the codec's loop filter", codec_decoder::codec_loop_filter),
     ("the codec's pictures to frames", codec_decoder::codec_show),

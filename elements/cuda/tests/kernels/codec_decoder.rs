@@ -315,6 +315,65 @@ pub fn codec_prediction(machine: &mut dyn Machine) {
     }
 }
 
+/// As the codec itself adds it.
+pub fn codec_add(machine: &mut dyn Machine) {
+    fn check<S: Stored>(machine: &mut dyn Machine, width: u32, rows: u32, quality: u8) {
+        let mut random = Random(67);
+        let (wide, samples) = (width as usize, (width * rows) as usize);
+        let luma = codec_planes::<S>(width, rows, 1);
+        let chroma = codec_planes::<S>(width / 2, rows / 2, 2);
+        let mut y = codec_samples::<S>(&mut random, wide, samples);
+        let mut uv = codec_samples::<S>(&mut random, wide / 2, samples / 2);
+        let scale = residual::Scale::new(quality, S::BITS);
+        let mut squares = Vec::new();
+        for at in (0..6 * width * rows / 256).filter(|at| at % 5 != 1) {
+            let mut levels = [0; 64];
+            for _ in 0..5 {
+                let to = (random.next() >> 40) as usize % 64;
+                levels[to] = (random.next() >> 40) as i16 % 90;
+            }
+            squares.push(residual::code::Square {
+                block: at / 6,
+                part: (at % 6) as u8,
+                levels,
+            });
+        }
+        let mut lists = [codec::Squares::default(), codec::Squares::default()];
+        for square in &squares {
+            let (place, _) = residual::place(wide, square.block, square.part);
+            let second = if square.part == 5 { samples / 4 } else { 0 };
+            lists[usize::from(square.is_chroma())].push((second + place) as u32, &square.levels);
+        }
+        let at = [S::store(&y), S::store(&uv)].map(|plane| machine.upload(&plane));
+        for (chroma, (list, planes)) in [false, true]
+            .into_iter()
+            .zip(lists.iter().zip([luma, chroma]))
+        {
+            let from = list.bytes().map(|bytes| machine.upload(&bytes));
+            let to = at[usize::from(chroma)];
+            let launch = codec::add(list.counts(), from, scale.quarters(chroma), planes, to);
+            machine.run(&launch.unwrap());
+        }
+        let (u, v) = uv.split_at_mut(samples / 4);
+        let mut area = residual::Area {
+            width: wide,
+            y: &mut y,
+            u,
+            v,
+        };
+        for square in &squares {
+            area.add(square, scale);
+        }
+        let what = format!("{luma:?}, quality {quality}");
+        assert_equal(&machine.download(at[0]), &S::store(&y), &what);
+        assert_equal(&machine.download(at[1]), &S::store(&uv), &what);
+    }
+    for (width, rows, quality) in [(64, 64, 0), (192, 64, 40), (64, 128, 63)] {
+        check::<u8>(machine, width, rows, quality);
+        check::<u16>(machine, width, rows, quality);
+    }
+}
+
 pub fn codec_merge(machine: &mut dyn Machine) {
     fn check<S: Stored>(machine: &mut dyn Machine, width: u32, rows: u32, count: u32, block: u32) {
         let mut random = Random(61);

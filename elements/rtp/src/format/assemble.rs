@@ -162,7 +162,7 @@ impl Assembler {
                 .lengths
                 .cut(header.frame_number, (*index).into(), &tile.data);
             if let Ok(tile) = cut {
-                writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+                writer.push_tile(&tile);
                 count += 1;
             }
         }

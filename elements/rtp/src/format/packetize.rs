@@ -4,7 +4,7 @@ use super::{Fragment, PacketHeader};
 use aivideo_codec::bitstream::{AccessUnit, SequenceHeader, Tile, push_varint};
 
 /// Bytes of a tile's index and its lengths, at most.
-const MAX_TILE_HEADER: usize = 1 + 3 * 5;
+const MAX_TILE_HEADER: usize = 1 + 4 * 5;
 /// The smallest payload that always holds a header and some data.
 pub const MIN_PAYLOAD: usize = PacketHeader::SIZE + SequenceHeader::LARGEST + MAX_TILE_HEADER + 1;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 use super::*;
 use aivideo_codec::bitstream::{
-    AccessUnit, AccessUnitWriter, FrameHeader, FrameType, SequenceHeader,
+    AccessUnit, AccessUnitWriter, FrameHeader, FrameType, SequenceHeader, Tile,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ fn frame(number: u16, key: bool, tiles: &[Vec<u8>]) -> Vec<u8> {
     for (index, tile) in tiles.iter().enumerate() {
         let (motion, rest) = tile.split_at(tile.len() / 4);
         let (z, y) = rest.split_at(rest.len() / 3);
-        writer.push_tile(index as u16, motion, z, y);
+        writer.push_tile(&Tile::new(index as u16, [motion, z, y, b""]));
     }
     writer.finish()
 }
@@ -191,7 +191,7 @@ fn the_bytes_are_these() {
     let packets = cut(&data, 1400, Aggregation::Frame);
     let golden = [
         0x40, 1, 20, 1, 0x12, 0x34, 0x12, 0x33, b'm', b'o', // header
-        0, 2, 2, 4, // tile and lengths
+        0, 4, 2, 4, // tile and lengths, that of motion twice
     ];
     assert_eq!(packets[0][..14], golden);
     assert_eq!(packets[0][14..22], *b"mzzyyyyy");
@@ -205,10 +205,10 @@ fn the_bytes_are_these() {
     assert_eq!(packets.len(), 3);
     assert_eq!(packets[0][..2], [0x58, 8]);
     assert_eq!(packets[0][10..60], sequence().write());
-    // 135 bytes of the tile were in the first fragment.
+    // 134 bytes of the tile were in the first fragment.
     assert_eq!(packets[0].len(), 200);
     assert_eq!(packets[1][..2], [0x60, 8]);
-    assert_eq!(packets[1][10..13], [0, 0x87, 0x01]);
+    assert_eq!(packets[1][10..13], [0, 0x86, 0x01]);
     assert_eq!(packets[2][..2], [0x70, 8]);
 }
 

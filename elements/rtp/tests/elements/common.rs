@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use aivideo_codec::bitstream::caps::{StreamFormat, sequence_header_to_caps};
-use aivideo_codec::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
+use aivideo_codec::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader, Tile};
 use gst_check::Harness;
 
 pub const FRAME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
@@ -46,7 +46,7 @@ pub fn access_unit(number: u16, key: bool, size: usize) -> Vec<u8> {
             .collect();
         let (motion, rest) = bytes.split_at(size / 4);
         let (z, y) = rest.split_at(size / 4);
-        writer.push_tile(tile, motion, z, y);
+        writer.push_tile(&Tile::new(tile, [motion, z, y, b""]));
     }
     writer.finish()
 }

@@ -95,7 +95,7 @@ fn a_recovery_frame_needs_no_frame_before_it() {
     recovery.reference_number = 0;
     let mut writer = AccessUnitWriter::new(recovery, None);
     for tile in AccessUnit::parse(&units[3]).unwrap().tiles.iter().flatten() {
-        writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+        writer.push_tile(tile);
     }
     let units = [units[0].clone(), units[1].clone(), writer.finish()];
     let mut depay = depayloader();

@@ -73,7 +73,7 @@ fn the_depth_is_kept() {
         let unit = AccessUnit::parse(&unit).unwrap();
         let mut writer = AccessUnitWriter::new(unit.header, Some(&described));
         for tile in unit.tiles.iter().flatten() {
-            writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+            writer.push_tile(tile);
         }
         let unit = writer.finish();
         let mut pay = Harness::new_parse(&format!(

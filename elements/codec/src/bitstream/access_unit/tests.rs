@@ -9,14 +9,18 @@ struct Frame {
     header: FrameHeader,
     sequence: Option<SequenceHeader>,
     /// What arrived.
-    tiles: Vec<(u16, [Vec<u8>; 3])>,
+    tiles: Vec<(u16, [Vec<u8>; 4])>,
+}
+
+fn tile(index: u16, streams: &[Vec<u8>; 4]) -> Tile<'_> {
+    Tile::new(index, streams.each_ref().map(Vec::as_slice))
 }
 
 impl Frame {
     fn write(&self) -> Vec<u8> {
         let mut writer = AccessUnitWriter::new(self.header, self.sequence.as_ref());
-        for (index, [motion, z, y]) in &self.tiles {
-            writer.push_tile(*index, motion, z, y);
+        for (index, streams) in &self.tiles {
+            writer.push_tile(&tile(*index, streams));
         }
         writer.finish()
     }
@@ -30,7 +34,7 @@ prop_compose! {
         quality in 0..=MAX_QUALITY,
         filter in 0u8..4,
         sequence in proptest::option::of(any_sequence()),
-        tiles in vec(proptest::option::weighted(0.8, [vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200)]), 1..12),
+        tiles in vec(proptest::option::weighted(0.8, [vec(any::<u8>(), 0..40), vec(any::<u8>(), 0..20), vec(any::<u8>(), 0..200), vec(any::<u8>(), 0..9)]), 1..12),
     ) -> Frame {
         let frame_type = FrameType::from_bits(kind);
         let tiles = if frame_type == FrameType::Skip { Vec::new() } else { tiles };
@@ -67,8 +71,8 @@ proptest! {
         prop_assert_eq!(unit.tiles.len(), usize::from(frame.header.tile_count));
         let whole: Vec<_> = unit.tiles.iter().flatten().collect();
         prop_assert_eq!(whole.len(), frame.tiles.len());
-        for (tile, (index, [motion, z, y])) in whole.into_iter().zip(&frame.tiles) {
-            prop_assert_eq!(*tile, Tile { index: *index, motion, z, y });
+        for (sent, (index, streams)) in whole.into_iter().zip(&frame.tiles) {
+            prop_assert_eq!(*sent, tile(*index, streams));
         }
         for error in unit.tiles.iter().filter_map(|t| t.as_ref().err()) {
             prop_assert_eq!(error.fault, TileFault::Missing);
@@ -146,12 +150,12 @@ fn header(frame_type: FrameType, tile_count: u16) -> FrameHeader {
 #[test]
 fn the_bytes_are_these() {
     let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 4), None);
-    writer.push_tile(0, b"m", b"zz", b"");
-    writer.push_tile(3, b"", b"", b"");
+    writer.push_tile(&Tile::new(0, [b"m", b"zz", b"", b""]));
+    writer.push_tile(&Tile::new(3, [b"", b"", b"", b""]));
     let crc16 = |data: &[u8]| (crc32fast::hash(data) as u16).to_le_bytes();
     let mut golden = vec![
-        0xa4, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
-        0, 1, 2, 0, // tile 0
+        0xa5, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
+        0, 2, 2, 0, // tile 0: twice the length of motion
         2, 0, 0, 0, // tile 3: two are left out; empty
     ];
     golden.extend(crc16(&golden));
@@ -161,14 +165,15 @@ fn the_bytes_are_these() {
 
     // All tiles are here: one byte for their number, and no places.
     let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 2), None);
-    writer.push_tile(0, b"m", b"zz", b"");
-    writer.push_tile(1, b"", b"", b"y");
-    let mut golden = vec![0xa4, 1, 33, 0x34, 0x12, 1, 1, 2, 0, 0, 0, 1];
+    writer.push_tile(&Tile::new(0, [b"m", b"zz", b"", b""]));
+    writer.push_tile(&Tile::new(1, [b"", b"", b"y", b"rrr"]));
+    // The odd first length says that there is a fourth.
+    let mut golden = vec![0xa5, 1, 33, 0x34, 0x12, 1, 2, 2, 0, 1, 0, 1, 3];
     golden.extend(crc16(&golden));
     golden.extend(*b"mzz");
     golden.extend(crc16(b"\x34\x12\0\0mzz"));
-    golden.extend(*b"y");
-    golden.extend(crc16(b"\x34\x12\x01\0y"));
+    golden.extend(*b"yrrr");
+    golden.extend(crc16(b"\x34\x12\x01\0yrrr"));
     assert_eq!(writer.finish(), golden);
 
     let recovery = FrameHeader {
@@ -178,11 +183,11 @@ fn the_bytes_are_these() {
     let recovery = AccessUnitWriter::new(recovery, None).finish();
     assert_eq!(
         recovery[..9],
-        [0xa4, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
+        [0xa5, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
     );
 
     let key = AccessUnitWriter::new(header(FrameType::Key, 1), Some(&example())).finish();
-    assert_eq!(key[..7], [0xa4, 0x10, 33, 0x34, 0x12, 0x80, 0]);
+    assert_eq!(key[..7], [0xa5, 0x10, 33, 0x34, 0x12, 0x80, 0]);
     assert_eq!(key[7..7 + SequenceHeader::SIZE], example().write());
 }
 
@@ -214,12 +219,20 @@ fn a_skipped_frame_is_seven_bytes() {
 }
 
 #[test]
+fn a_residual_that_is_announced_is_there() {
+    let mut data = vec![0xa5, 1, 33, 0, 0, 0, 1, 0, 0, 0];
+    data.extend(crc16(&data).to_le_bytes());
+    let read = AccessUnit::parse(&data);
+    assert!(matches!(read, Err(BitstreamError::Value { what, .. }) if what.contains("residual")));
+}
+
+#[test]
 fn lengths_cannot_ask_for_memory() {
     // A directory that promises gigabytes: nothing is allocated, all tiles are cut off.
-    let mut data = vec![0xa4, 1, 33, 0, 0, 127];
+    let mut data = vec![0xa5, 1, 33, 0, 0, 127];
     for _ in 0..128 {
-        for _ in 0..3 {
-            push_varint(&mut data, MAX_PART.into());
+        for part in [2 * MAX_PART + 1, MAX_PART, MAX_PART, MAX_PART] {
+            push_varint(&mut data, part.into());
         }
     }
     data.extend(crc16(&data).to_le_bytes());
@@ -230,8 +243,8 @@ fn lengths_cannot_ask_for_memory() {
             .all(|t| matches!(t, Err(e) if e.fault == TileFault::Truncated))
     );
     // One more, and the length itself is refused.
-    let mut data = vec![0xa4, 1, 33, 0, 0, 0];
-    push_varint(&mut data, u64::from(MAX_PART) + 1);
+    let mut data = vec![0xa5, 1, 33, 0, 0, 0];
+    push_varint(&mut data, 2 * u64::from(MAX_PART) + 2);
     data.extend([0, 0, 0, 0, 0, 0]);
     assert!(matches!(
         AccessUnit::parse(&data),
@@ -243,8 +256,8 @@ fn lengths_cannot_ask_for_memory() {
 #[should_panic(expected = "out of order")]
 fn the_writer_refuses_tiles_out_of_order() {
     let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 4), None);
-    writer.push_tile(1, b"", b"", b"");
-    writer.push_tile(1, b"", b"", b"");
+    writer.push_tile(&Tile::new(1, [b"", b"", b"", b""]));
+    writer.push_tile(&Tile::new(1, [b"", b"", b"", b""]));
 }
 
 #[test]
@@ -262,7 +275,7 @@ fn filler_is_passed_over() {
     };
     let write = |filler| {
         let mut writer = AccessUnitWriter::new(header, None);
-        writer.push_tile(0, b"m", b"zz", b"yyy");
+        writer.push_tile(&Tile::new(0, [b"m", b"zz", b"yyy", b""]));
         let size = writer.size();
         let data = writer.finish_filled(filler);
         assert_eq!(data.len(), size + filler);

@@ -12,9 +12,11 @@ use super::Coded;
 use crate::coder::card::{self, Made, Pair, Size, Store, state};
 use crate::coder::encoder::Timing;
 use crate::coder::layout::{Layout, Tile};
+use crate::coder::refine;
 use crate::coder::{CodecError, DecodeNet, Depth, Picture};
 use crate::loop_filter::Filters;
 use crate::motion::{BLOCK, Field};
+use crate::residual::Scale;
 use aivideo_core::engine::{Binding, DeviceTensor, ElementType, Engine};
 use aivideo_cuda::Memory;
 use aivideo_cuda::codec;
@@ -26,12 +28,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The kernels that this starts.
-pub const KERNELS: [&str; 10] = [
+pub const KERNELS: [&str; 12] = [
     "codec_scatter",
     "codec_predict_8",
     "codec_predict_10",
     "codec_merge_8",
     "codec_merge_10",
+    "codec_add_8",
+    "codec_add_10",
     "codec_bend_8",
     "codec_bend_10",
     "codec_filter_8",
@@ -166,6 +170,8 @@ pub struct Device {
     skip: Buffer,
     filter: LoopFilter,
     bends: Buffer,
+    /// Of the residual of luma and of chroma, for as many as a picture has.
+    squares: [[Buffer; 2]; 2],
     /// The next frame is predicted from the one that is kept there.
     recalled: Option<usize>,
 }
@@ -197,12 +203,20 @@ impl Device {
             network.bind(&from.state, &luma, &to.picture.uv, &to.state)
         };
         let runs = [bind(0)?, bind(1)?];
+        let squares = |parts| -> Result<_, CodecError> {
+            let all = parts * layout.blocks();
+            Ok([
+                gpu.zeros(all * codec::SQUARE_BYTES as usize)?,
+                gpu.zeros(64 * all * codec::LEVEL_BYTES as usize)?,
+            ])
+        };
         let filter = LoopFilter::new(w as u32, h as u32, bits > 8)?;
         Ok(Self {
             store,
             vectors: gpu.zeros(4 * layout.parts())?,
             skip: gpu.zeros(layout.blocks())?,
             bends: gpu.zeros(filter.bends_bytes() as usize)?,
+            squares: [squares(4)?, squares(2)?],
             filter,
             key: key.transpose()?,
             runs,
@@ -241,7 +255,12 @@ impl Device {
     }
 
     /// Starts all that makes the picture of a frame.
-    pub(super) fn make(&mut self, coded: Coded<'_>, timing: &mut Timing) -> Result<(), CodecError> {
+    pub(super) fn make(
+        &mut self,
+        layout: &Layout,
+        coded: Coded<'_>,
+        timing: &mut Timing,
+    ) -> Result<(), CodecError> {
         let next = self.store.next();
         let start = Instant::now();
         let recalled = self.recalled.take();
@@ -304,8 +323,39 @@ impl Device {
             None if skips => {}
             None => self.store.copy(made, to)?,
         }
+        self.add(layout, &coded, to, next.picture.uv.memory())?;
         timing.filter = start.elapsed();
         self.store.advance();
+        Ok(())
+    }
+
+    /// Adds the residual.
+    fn add(
+        &self,
+        layout: &Layout,
+        coded: &Coded<'_>,
+        luma: Memory,
+        chroma: Memory,
+    ) -> Result<(), CodecError> {
+        let [y, uv] = refine::squares(layout, coded.residual);
+        let scale = Scale::new(coded.quality, self.bits());
+        let both = [
+            (y, self.store.size.luma(), luma),
+            (uv, self.store.size.chroma(), chroma),
+        ];
+        for (at, (squares, planes, to)) in both.into_iter().enumerate() {
+            if squares.is_empty() {
+                continue;
+            }
+            let lists = &self.squares[at];
+            for (bytes, list) in squares.bytes().iter().zip(lists) {
+                self.gpu().write(bytes, list)?;
+            }
+            let from = lists.each_ref().map(Buffer::memory);
+            let step = scale.quarters(at == 1);
+            let launch = codec::add(squares.counts(), from, step, planes, to)?;
+            self.store.start(&launch)?;
+        }
         Ok(())
     }
 

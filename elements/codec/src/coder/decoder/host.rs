@@ -5,6 +5,7 @@ use super::Coded;
 use crate::bitstream::LONG_TERM_SLOTS;
 use crate::coder::encoder::Timing;
 use crate::coder::layout::{Layout, Tile};
+use crate::coder::refine;
 use crate::coder::{CodecError, DecodeNet, Depth, Picture, restore_skips};
 use crate::loop_filter::LoopFilter;
 use crate::motion::{Reference, compensate};
@@ -123,6 +124,7 @@ impl<S: Depth> Host<S> {
             let (luma, skip) = (&mut self.previous.y, &coded.field.skip);
             self.loop_filter.apply(filters, number, luma, skip);
         }
+        refine::add(layout, coded.residual, &mut self.previous, quality);
         timing.filter = start.elapsed();
         Ok(())
     }

@@ -6,9 +6,11 @@ use crate::bitstream::LONG_TERM_SLOTS;
 use crate::coder::decision;
 use crate::coder::layout::Layout;
 use crate::coder::net::Reconstruction;
+use crate::coder::refine;
 use crate::coder::{CodecError, Depth, EncodeNet, Picture, Planes, restore_skips};
 use crate::loop_filter::LoopFilter;
 use crate::motion::{Field, Reference, Searcher, Variant, compensate};
+use crate::residual::{self, code::Square};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
@@ -149,11 +151,23 @@ impl<S: Depth> Host<S> {
             true => decision::block_errors(&self.source, &result.picture),
             false => Vec::new(),
         };
+        let residual = match asked.residual {
+            Some(worth) => refine::choose(
+                asked.layout,
+                &self.source,
+                &mut result.picture,
+                &residual::classes(asked.layout.blocks(), &analysis.y, &asked.field.skip),
+                asked.quality,
+                worth,
+            ),
+            None => Vec::new(),
+        };
         Ok(Made {
             z: analysis.z,
             y: analysis.y,
             filter: number,
             errors,
+            residual,
             result,
             took: [network, start.elapsed()],
         })
@@ -173,6 +187,8 @@ pub struct Made<S> {
     pub y: Vec<i16>,
     pub filter: u8,
     pub errors: Vec<u32>,
+    /// By tile.
+    pub residual: Vec<Vec<Square>>,
     pub result: Reconstruction<S>,
     /// By the network and by the filter.
     pub took: [std::time::Duration; 2],

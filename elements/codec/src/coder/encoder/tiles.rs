@@ -3,11 +3,12 @@
 //! beside what makes those of the next frame.
 
 use super::{Encoded, Timing};
-use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
+use crate::bitstream::{self, AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
 use crate::coder::EncodeNet;
 use crate::coder::layout::{Layout, Tile};
 use crate::entropy::{self, TileHistory};
 use crate::motion::{Field, code};
+use crate::residual::{self, code::Square};
 use rayon::prelude::*;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -17,6 +18,8 @@ use std::time::Instant;
 pub struct Symbols {
     pub z: Vec<i8>,
     pub y: Vec<i16>,
+    /// Levels of the residual, by tile; empty where no tile has any.
+    pub residual: Vec<Vec<Square>>,
 }
 
 /// What a tile's coding gives.
@@ -25,6 +28,7 @@ pub(super) struct Parts {
     motion: Vec<u8>,
     z: Vec<u8>,
     y: Vec<u8>,
+    residual: Vec<u8>,
     /// Of each block, in 256ths of a bit.
     costs: Vec<u32>,
 }
@@ -46,11 +50,11 @@ impl Written {
             .collect()
     }
 
-    /// Bytes of motion, z and y.
-    pub fn sizes(&self) -> [usize; 3] {
-        let mut sums = [0; 3];
+    /// Bytes of motion, z, y and residual.
+    pub fn sizes(&self) -> [usize; 4] {
+        let mut sums = [0; 4];
         for part in &self.parts {
-            let sizes = [&part.motion, &part.z, &part.y].map(Vec::len);
+            let sizes = [&part.motion, &part.z, &part.y, &part.residual].map(Vec::len);
             for (sum, size) in sums.iter_mut().zip(sizes) {
                 *sum += size;
             }
@@ -114,15 +118,31 @@ impl Tiles {
             true => &mut histories,
             false => &mut apart,
         };
+        let classes = match symbols.residual.is_empty() {
+            true => Vec::new(),
+            false => residual::classes(layout.blocks(), &symbols.y, &field.skip),
+        };
         let parts: Vec<Parts> = layout
             .tiles
             .par_iter()
             .zip(used)
-            .map(|(tile, history)| self.write_tile(header, field, symbols, tile, history))
+            .enumerate()
+            .map(|(index, (tile, history))| Parts {
+                residual: match symbols.residual.get(index) {
+                    Some(levels) => {
+                        let classes = &classes[tile.blocks()];
+                        residual::code::encode_tile(layout.blocks_wide(), classes, levels)
+                    }
+                    None => Vec::new(),
+                },
+                ..self.write_tile(header, field, symbols, tile, history)
+            })
             .collect();
         let mut writer = AccessUnitWriter::new(*header, key.then_some(&self.sequence));
         for (index, part) in parts.iter().enumerate() {
-            writer.push_tile(index as u16, &part.motion, &part.z, &part.y);
+            let streams = [&part.motion, &part.z, &part.y, &part.residual];
+            let tile = bitstream::Tile::new(index as u16, streams.map(Vec::as_slice));
+            writer.push_tile(&tile);
         }
         Written {
             writer,
@@ -155,6 +175,7 @@ impl Tiles {
             },
             z: entropy::encode_z(tables, &tile.shape, skip, &z),
             y: entropy::encode_y_counting(tables, &tile.shape, &z, skip, &y, history, &mut costs),
+            residual: Vec::new(),
             costs,
         }
     }
@@ -225,7 +246,7 @@ impl Unwritten {
                 data: AccessUnitWriter::new(header, None).finish_filled(0),
                 frame_type: FrameType::Skip,
                 quality: header.quality,
-                parts: [0; 3],
+                parts: [0; 4],
                 skipped_blocks: self.tiles.layout.blocks(),
                 symbols: self.hash_symbols.then_some(0),
                 timing: self.timing,
@@ -233,8 +254,10 @@ impl Unwritten {
             return (encoded, None);
         };
         let written = self.tiles.write(&self.header, &self.field, &symbols);
-        let hash =
-            |symbols: &Symbols| crate::coder::hash_symbols(&symbols.z, &symbols.y, &self.field);
+        let hash = |symbols: &Symbols| {
+            let Symbols { z, y, residual } = symbols;
+            crate::coder::hash_symbols(z, y, &self.field, residual)
+        };
         let mut encoded = Encoded {
             frame_type: self.header.frame_type,
             quality: self.header.quality,

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the network and the loop filter left of a picture's errors, where that is worth its bits: levels of an 8x8 cosine
+//! transform, added to the picture. A block of 16x16 samples has four such squares of luma and one of either chroma.
+//!
+//! The network's latents are fewer than a block's samples, so what they cannot say, texture and sharp detail at
+//! high rates, would be lost whatever the quality. A transform can say all of it, and what one frame was given
+//! the following ones are predicted from.
+
+pub mod choose;
+pub mod code;
+pub mod transform;
+
+use crate::motion::{BLOCK, Sample};
+use code::{QUARTERS, Square};
+use transform::{AREA, SIDE};
+
+/// What a level of one stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale {
+    /// Of a step of samples.
+    quarters: i32,
+}
+
+/// By quality: 1.5 times the root of the squared error that a bit is worth there, in quarters of a step of eight bits.
+const STEPS: [u8; 64] = [
+    173, 167, 161, 155, 150, 144, 139, 134, 129, 125, 120, 116, 112, 108, 104, 100, 97, 93, 90, 86,
+    83, 80, 78, 75, 72, 69, 67, 65, 62, 60, 58, 56, 54, 52, 50, 48, 46, 45, 43, 42, 40, 39, 37, 36,
+    35, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 22, 21, 20, 19, 19, 18, 17,
+];
+
+impl Scale {
+    /// For a quality, at most 63, and a depth.
+    pub fn new(quality: u8, bits: u8) -> Self {
+        let step = STEPS[usize::from(quality).min(STEPS.len() - 1)];
+        Self {
+            quarters: i32::from(step) << (bits - 8),
+        }
+    }
+
+    /// Of a step of samples. Chroma's errors count a quarter of luma's, so its steps are twice as large.
+    pub fn quarters(self, chroma: bool) -> i32 {
+        self.quarters << u8::from(chroma)
+    }
+
+    fn step(self, chroma: bool) -> f32 {
+        self.quarters(chroma) as f32 / 4.0
+    }
+}
+
+/// Luma, U and V of whole rows of blocks.
+#[derive(Debug)]
+pub struct Area<'a, S> {
+    /// Samples of luma in a row.
+    pub width: usize,
+    pub y: &'a mut [S],
+    pub u: &'a mut [S],
+    pub v: &'a mut [S],
+}
+
+/// The first sample of a block's square in its plane, and the samples in a row there, where luma is so many samples wide.
+pub fn place(width: usize, block: u32, part: u8) -> (usize, usize) {
+    let (across, part) = (width / BLOCK, usize::from(part));
+    let (row, column) = (block as usize / across, block as usize % across);
+    match part {
+        0..QUARTERS => {
+            let (down, right) = (SIDE * (part / 2), SIDE * (part % 2));
+            let at = (BLOCK * row + down) * width + BLOCK * column + right;
+            (at, width)
+        }
+        _ => (SIDE * row * (width / 2) + SIDE * column, width / 2),
+    }
+}
+
+/// What a square's levels stand for, row by row.
+pub fn differences(square: &Square, scale: Scale) -> [i32; AREA] {
+    let step = scale.quarters(square.is_chroma());
+    transform::inverse(&square.levels.map(|level| i32::from(level) * step))
+}
+
+impl<S: Sample> Area<'_, S> {
+    fn plane(&mut self, part: u8) -> &mut [S] {
+        match usize::from(part) {
+            0..QUARTERS => self.y,
+            QUARTERS => self.u,
+            _ => self.v,
+        }
+    }
+
+    /// Adds what a square's levels stand for.
+    pub fn add(&mut self, square: &Square, scale: Scale) {
+        let differences = differences(square, scale);
+        let (at, stride) = place(self.width, square.block, square.part);
+        let plane = self.plane(square.part);
+        for (row, differences) in differences.chunks_exact(SIDE).enumerate() {
+            let row = &mut plane[at + row * stride..][..SIDE];
+            for (sample, difference) in row.iter_mut().zip(differences) {
+                *sample = S::clip(sample.value() + difference);
+            }
+        }
+    }
+}
+
+/// The classes of so many blocks, from their symbols and whether they are skipped.
+pub fn classes(count: usize, y: &[i16], skip: &[bool]) -> Vec<u8> {
+    let mut sums = vec![0u32; count];
+    for channel in y.chunks_exact(count) {
+        for (sum, symbol) in sums.iter_mut().zip(channel) {
+            *sum += u32::from(symbol.unsigned_abs());
+        }
+    }
+    let blocks = sums.iter().zip(skip);
+    blocks
+        .map(|(&sum, &skip)| code::class((!skip).then_some(sum)))
+        .collect()
+}
