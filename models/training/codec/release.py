@@ -298,8 +298,8 @@ def card(known, out, result, verdict):
 
 - {verdict}It was trained for {minutes:.0f} minutes on a share of two busy CPU cores: a start. Training goes
   on from `models/training/codec/checkpoints/` (see `models/training/README.md`).
-- {tier.c} features and {tier.y} latents for the 384 samples of a 16x16 block (key frames: 96 and 192) cap the quality of
-  finely textured pictures: a higher quality setting then costs bits for little.
+- {tier.c} features and {tier.y} latents for the 384 samples of a 16x16 block (key frames: 96 and 192) cap what the networks can
+  say of finely textured pictures; the rest is the residual's, a transform's levels, which no network has learnt with yet.
 """
 
 

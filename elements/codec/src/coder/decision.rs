@@ -33,7 +33,7 @@ pub fn error_per_bit(quality: impl Into<f64>) -> f64 {
 const RESIDUAL: [f64; 2] = [3.0, 4.5];
 
 /// Squared error that a bit of the residual should save.
-pub fn residual_worth(quality: u8, key: bool) -> f64 {
+pub fn residual_worth(quality: i8, key: bool) -> f64 {
     error_per_bit(quality) / RESIDUAL[usize::from(key)]
 }
 

@@ -195,6 +195,11 @@ enum Coded<S> {
     },
 }
 
+/// The quality that the network knows: it works as at 0 below that.
+fn in_range(wanted: i8) -> u8 {
+    wanted.clamp(0, decision::MAX_QUALITY as i8) as u8
+}
+
 /// A frame whose making was started; [`Encoder::end`] follows, before anything else is asked of the encoder.
 #[derive(Debug)]
 pub struct Begun<S> {
@@ -531,7 +536,12 @@ impl<S: Depth> Encoder<S> {
 
     /// Codes the prepared frame at a quality. Nothing of the stream changes by it.
     pub fn attempt(&self, prepared: &Prepared, quality: i8) -> Result<Attempt<S>, CodecError> {
-        self.code(prepared, quality, self.choose_field(prepared, quality))
+        self.code(
+            prepared,
+            quality,
+            self.choose_field(prepared, quality),
+            true,
+        )
     }
 
     /// Codes the prepared frame again, at another quality, and where that will not make it small
@@ -549,7 +559,8 @@ impl<S: Depth> Encoder<S> {
             let share = 0.8 * within as f64 / first.size().max(1) as f64;
             decision::keep_worthiest(&self.predicted_errors, &costs, share, &mut field.skip);
         }
-        let mut attempt = self.code(prepared, quality, field)?;
+        // Where blocks are left out for want of bytes, there are none for what the others leave, either.
+        let mut attempt = self.code(prepared, quality, field, within.is_none())?;
         attempt.timing.network += first.timing.network;
         attempt.timing.filter += first.timing.filter;
         attempt.timing.entropy += first.timing.entropy;
@@ -596,18 +607,18 @@ impl<S: Depth> Encoder<S> {
     }
 
     /// What the network and the filter are to do for a frame.
-    fn asked<'a>(&'a self, key: bool, quality: u8, field: &'a Field) -> Asked<'a> {
+    fn asked<'a>(&'a self, key: bool, wanted: i8, field: &'a Field) -> Asked<'a> {
         let net = self.net.of(key);
         let filters = net.files().tables.filters();
         Asked {
             net,
             layout: self.tiles.layout_of(key),
             key,
-            quality,
+            quality: in_range(wanted),
             field,
             filters: filters.filter(|_| self.settings.loop_filter),
             errors: !key,
-            residual: (self.settings.residual).then(|| decision::residual_worth(quality, key)),
+            residual: (self.settings.residual).then(|| decision::residual_worth(wanted, key)),
         }
     }
 
@@ -669,8 +680,9 @@ impl<S: Depth> Encoder<S> {
         prepared: &Prepared,
         wanted: i8,
         field: Field,
+        residual: bool,
     ) -> Result<Attempt<S>, CodecError> {
-        let quality = wanted.clamp(0, decision::MAX_QUALITY as i8) as u8;
+        let quality = in_range(wanted);
         let mut timing = Timing::default();
         let header = FrameHeader {
             quality,
@@ -686,7 +698,8 @@ impl<S: Depth> Encoder<S> {
                 timing,
             });
         }
-        let asked = self.asked(prepared.is_key(), quality, &field);
+        let mut asked = self.asked(prepared.is_key(), wanted, &field);
+        asked.residual = asked.residual.filter(|_| residual);
         let making = self.make(&asked, &mut timing)?;
         let made = self.made(making, &mut timing)?;
         let header = FrameHeader {
@@ -800,14 +813,14 @@ impl<S: Depth> Encoder<S> {
     pub fn begin(&mut self, prepared: Prepared, quality: i8) -> Result<Begun<S>, CodecError> {
         let field = self.choose_field(&prepared, quality);
         let header = FrameHeader {
-            quality: quality.clamp(0, decision::MAX_QUALITY as i8) as u8,
+            quality: in_range(quality),
             ..prepared.header
         };
         let mut timing = prepared.timing;
         let made = match Self::is_still(&header, &field) {
             true => None,
             false => {
-                let asked = self.asked(prepared.is_key(), header.quality, &field);
+                let asked = self.asked(prepared.is_key(), quality, &field);
                 Some(self.make(&asked, &mut timing)?)
             }
         };
