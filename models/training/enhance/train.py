@@ -153,6 +153,22 @@ class Optimisers:
             part.load_state_dict(state)
 
 
+def fitted(given, fresh, name):
+    """`given` in the shape of the `fresh` parameter of a net with smaller windows or more features."""
+    if given.dim() == 4 and given.shape[-1] > fresh.shape[-1]:
+        # Smaller windows begin as the middle of larger ones.
+        cut = (given.shape[-1] - fresh.shape[-1]) // 2
+        given = given[..., cut : cut + fresh.shape[-1], cut : cut + fresh.shape[-1]]
+    if given.shape == fresh.shape:
+        return given
+    # New features are something of their own, but no layer looks at them yet: the net computes what it did.
+    out = fresh.clone()
+    if name.endswith(".inner"):
+        out[:, given.shape[1] :] = 0
+    out[tuple(slice(n) for n in given.shape)] = given
+    return out
+
+
 TASKS = {"upscale": UpscaleTask, "denoise": DenoiseTask}
 
 
@@ -170,8 +186,9 @@ def main():
     p.add_argument("--precision", choices=["bf16", "fp32"], default="bf16")
     p.add_argument("--square-from", type=float, default=0.7, help="progress from which the squared error is minimised")
     p.add_argument("--batch", type=int, help="crops a step (default: the task's)")
+    p.add_argument("--composed", type=float, help="share of composed pictures among the crops (default: the task's)")
     p.add_argument("--threads", type=int, default=0)
-    p.add_argument("--init", help="compact checkpoint to start from (a deeper net may start from a shallower one)")
+    p.add_argument("--init", help="compact checkpoint to start from (a deeper or wider net may start from a smaller one)")
     a = p.parse_args()
     if a.threads:
         torch.set_num_threads(a.threads)
@@ -181,6 +198,8 @@ def main():
     ckpt, log = os.path.join(run, "checkpoint.pt"), os.path.join(run, "log.csv")
     task = TASKS[a.task]()
     task.batch_size = a.batch or task.batch_size
+    if a.composed is not None:
+        task.composed = a.composed
     torch.manual_seed(1)
     first = torch.load(a.init, weights_only=True) if a.init else {"config": {}}
     net = nets.make(a.task, **(ast.literal_eval(a.config) if a.config else first["config"]))
@@ -192,10 +211,8 @@ def main():
         # Layers that the file does not have begin as they would be absent: identities.
         given = first["net"]
         for name, value in net.state_dict().items():
-            # Smaller windows begin as the middle of larger ones.
-            if name in given and given[name].dim() == 4 and given[name].shape[-1] > value.shape[-1]:
-                cut = (given[name].shape[-1] - value.shape[-1]) // 2
-                given[name] = given[name][..., cut : cut + value.shape[-1], cut : cut + value.shape[-1]]
+            if name in given:
+                given[name] = fitted(given[name], value, name)
         missing, _ = net.load_state_dict(given, strict=False)
         for name in missing:
             if name.endswith(".outer"):
