@@ -95,6 +95,21 @@ fn worthwhile(
     best
 }
 
+/// Differences of a square's samples, and their squares' sum.
+#[inline(always)]
+fn compare<S: Sample>(source: &[S], made: &[S], stride: usize) -> ([f32; AREA], f32) {
+    let (mut differences, mut error) = ([0.0; AREA], 0);
+    let rows = source.chunks(stride).zip(made.chunks(stride));
+    for (out, (source, made)) in differences.chunks_exact_mut(SIDE).zip(rows) {
+        for ((out, source), made) in out.iter_mut().zip(&source[..SIDE]).zip(&made[..SIDE]) {
+            let difference = source.value() - made.value();
+            error += difference * difference;
+            *out = difference as f32;
+        }
+    }
+    (differences, error as f32)
+}
+
 /// Chooses the levels of a tile, and adds what they stand for. `source` is the tile's luma, U and V; `worth` is the squared
 /// error that a bit is worth, in that of the samples.
 pub fn tile<S: Sample>(
@@ -116,12 +131,8 @@ pub fn tile<S: Sample>(
             let weight = if chroma { CHROMA } else { 1.0 };
             let worth = worth / weight;
             let (at, stride) = super::place(area.width, block as u32, part);
-            let plane = &*area.plane(part);
-            let differences: [f32; AREA] = std::array::from_fn(|i| {
-                let at = at + i / SIDE * stride + i % SIDE;
-                (source[at].value() - plane[at].value()) as f32
-            });
-            let error: f32 = differences.iter().map(|d| d * d).sum();
+            let made = &area.plane(part)[at..];
+            let (differences, error) = compare(&source[at..], made, stride);
             if error < worth * LEAST_BITS {
                 continue;
             }

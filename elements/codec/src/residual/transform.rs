@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The 8x8 cosine transform. Back from levels it is exact integers, so that encoder and decoder add the same;
 //! there, and only there, it is in floats.
+#![allow(unsafe_code)] // calls of functions compiled for more than the baseline
 
+use crate::dispatch::dispatch;
 use std::sync::LazyLock;
 
 /// Rows and columns of a block.
@@ -53,13 +55,21 @@ pub fn inverse(coefficients: &[i32; AREA]) -> [i32; AREA] {
     out.map(|sum| sum >> 10)
 }
 
-/// The transform with rows of length one: the matrix that [`inverse`] has but for its rounding.
-static FORWARD: LazyLock<[[f32; SIDE]; SIDE]> =
-    LazyLock::new(|| MATRIX.map(|row| row.map(|v| v as f32 / (64.0 * 8f32.sqrt()))));
+/// The transform with rows of length one, the matrix that [`inverse`] has but for its rounding, and the same transposed.
+static FORWARD: LazyLock<[[[f32; SIDE]; SIDE]; 2]> = LazyLock::new(|| {
+    let matrix = MATRIX.map(|row| row.map(|v| v as f32 / (64.0 * 8f32.sqrt())));
+    let transposed = std::array::from_fn(|x| std::array::from_fn(|k| matrix[k][x]));
+    [matrix, transposed]
+});
 
-/// Differences of samples to coefficients.
-pub fn forward(differences: &[f32; AREA]) -> [f32; AREA] {
-    let matrix = &*FORWARD;
+dispatch! {
+    /// Differences of samples to coefficients.
+    pub fn forward => forward_body, forward_body, (differences: &[f32; AREA]) -> [f32; AREA]
+}
+
+#[inline(always)]
+fn forward_body(differences: &[f32; AREA]) -> [f32; AREA] {
+    let [matrix, across] = &*FORWARD;
     let mut half = [0.0; AREA];
     for (k, basis) in matrix.iter().enumerate() {
         let half = &mut half[SIDE * k..][..SIDE];
@@ -71,8 +81,10 @@ pub fn forward(differences: &[f32; AREA]) -> [f32; AREA] {
     }
     let mut out = [0.0; AREA];
     for (out, half) in out.chunks_exact_mut(SIDE).zip(half.chunks_exact(SIDE)) {
-        for (out, basis) in out.iter_mut().zip(matrix) {
-            *out = half.iter().zip(basis).map(|(a, b)| a * b).sum();
+        for (basis, half) in across.iter().zip(half) {
+            for (out, basis) in out.iter_mut().zip(basis) {
+                *out += half * basis;
+            }
         }
     }
     out
