@@ -179,7 +179,7 @@ fn with_another_model(data: &[u8]) -> Vec<u8> {
         }
         let mut writer = AccessUnitWriter::new(unit.header, unit.sequence.as_ref());
         for tile in unit.tiles.iter().flatten() {
-            writer.push_tile(tile.index, tile.motion, tile.z, tile.y);
+            writer.push_tile(tile);
         }
         out.extend(write_unit(
             &writer.finish(),

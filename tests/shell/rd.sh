@@ -60,7 +60,7 @@ for file in report.html results.json points.csv bd.csv; do
   [ -s "$folder/out/$file" ] || { echo "no $file" >&2; exit 1; }
 done
 python3 - "$folder/out" <<'PYTHON'
-import csv, json, sys
+import csv, json, re, sys
 out = sys.argv[1]
 results = json.load(open(out + "/results.json"))
 cells = results["points_of_curves"]
@@ -76,6 +76,8 @@ assert len(list(csv.DictReader(open(out + "/points.csv")))) == len(cells)
 assert len(list(csv.DictReader(open(out + "/bd.csv")))) == 3 * 4
 page = open(out + "/report.html").read()
 assert page.count("<svg viewBox=\"0 0 470") == 3 and "data:image/jpeg" in page
+# Letters of a picture's bytes are words by chance.
+page = re.sub("base64,[A-Za-z0-9+/=]*", "", page)
 assert "src=\"http" not in page and "href=\"http" not in page and "NaN" not in page
 PYTHON
 
