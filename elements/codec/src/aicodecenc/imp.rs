@@ -58,6 +58,7 @@ struct Settings {
     tile_rows: u32,
     motion: Motion,
     skip_blocks: bool,
+    residual: bool,
     recovery: Recovery,
     long_term_delay: u32,
 }
@@ -78,6 +79,7 @@ impl Default for Settings {
             tile_rows: DEFAULT_TILE_ROWS,
             motion: Motion::default(),
             skip_blocks: true,
+            residual: true,
             recovery: Recovery::default(),
             long_term_delay: DEFAULT_LONG_TERM_DELAY,
         }
@@ -320,6 +322,12 @@ impl ObjectImpl for AiCodecEnc {
                     .default_value(true)
                     .mutable_ready()
                     .build(),
+                glib::ParamSpecBoolean::builder("residual")
+                    .nick("Residual")
+                    .blurb("Send what the network leaves of a picture where that is worth its bits: texture and sharp detail; not on a GPU")
+                    .default_value(true)
+                    .mutable_ready()
+                    .build(),
                 glib::ParamSpecEnum::builder::<Recovery>("recovery")
                     .nick("Recovery")
                     .blurb("What is sent when a receiver asks for help after a loss (a force-key-unit event without all headers, as of RTCP PLI)")
@@ -356,6 +364,7 @@ impl ObjectImpl for AiCodecEnc {
             "tile-rows" => settings.tile_rows = value.get().expect("checked upstream"),
             "motion" => settings.motion = value.get().expect("checked upstream"),
             "skip-blocks" => settings.skip_blocks = value.get().expect("checked upstream"),
+            "residual" => settings.residual = value.get().expect("checked upstream"),
             "recovery" => settings.recovery = value.get().expect("checked upstream"),
             "long-term-delay" => {
                 settings.long_term_delay = value.get().expect("checked upstream");
@@ -384,6 +393,7 @@ impl ObjectImpl for AiCodecEnc {
             "tile-rows" => settings.tile_rows.to_value(),
             "motion" => settings.motion.to_value(),
             "skip-blocks" => settings.skip_blocks.to_value(),
+            "residual" => settings.residual.to_value(),
             "recovery" => settings.recovery.to_value(),
             "long-term-delay" => settings.long_term_delay.to_value(),
             name => settings
@@ -926,6 +936,7 @@ impl VideoEncoderImpl for AiCodecEnc {
                 delay: delay_in_frames(settings.long_term_delay, fps),
             },
             skip_bits: if settings.skip_blocks { SKIP_BITS } else { 0.0 },
+            residual: settings.residual,
             ..EncoderSettings::default()
         };
         let coding = Coding::new(net, sequence, choices, on_gpu).map_err(|e| {

@@ -10,8 +10,19 @@ fn round_trip(
     frames: usize,
     quality: u32,
 ) -> Vec<f64> {
+    let choices = format!("quality={quality}");
+    round_trip_with(&choices, format, width, height, frames)
+}
+
+fn round_trip_with(
+    choices: &str,
+    format: VideoFormat,
+    width: usize,
+    height: usize,
+    frames: usize,
+) -> Vec<f64> {
     let info = info(format, width, height);
-    let mut harness = parse(&format!("aicodecenc quality={quality} ! aicodecdec"));
+    let mut harness = parse(&format!("aicodecenc {choices} ! aicodecdec"));
     harness.set_src_caps(info.to_caps().unwrap());
     (0..frames)
         .map(|i| {
@@ -43,6 +54,17 @@ fn pictures_come_back() {
         mean > 30.0 && values.iter().all(|v| *v > 28.0),
         "{values:.1?}"
     );
+}
+
+/// What the networks cannot say comes back with it.
+#[test]
+fn the_residual_brings_detail_back() {
+    let mean = |choices: &str| -> f64 {
+        let values = round_trip_with(choices, I420, 320, 192, 6);
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    let (with, without) = (mean("quality=55"), mean("quality=55 residual=false"));
+    assert!(with > without + 0.5, "{with:.2} dB, without {without:.2}");
 }
 
 #[test]
