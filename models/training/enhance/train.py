@@ -161,6 +161,8 @@ def fitted(given, fresh, name):
         given = given[..., cut : cut + fresh.shape[-1], cut : cut + fresh.shape[-1]]
     if given.shape == fresh.shape:
         return given
+    if given.shape[2:] != fresh.shape[2:] or any(a > b for a, b in zip(given.shape, fresh.shape)):
+        raise SystemExit(f"--init: {name} is {list(given.shape)}, which does not fit into {list(fresh.shape)}")
     # New features are something of their own, but no layer looks at them yet: the net computes what it did.
     out = fresh.clone()
     if name.endswith(".inner"):

@@ -41,7 +41,7 @@ pub struct EncoderSettings {
     pub key_boost: u8,
     /// Filters frames where that brings them nearer to their source.
     pub loop_filter: bool,
-    /// Sends what the network left of luma's errors where that is worth its bits; an encoder on a GPU does not.
+    /// Sends what the network left of the picture's errors where that is worth its bits; an encoder on a GPU does not.
     pub residual: bool,
     /// Computes [`Encoded::symbols`], to be compared with the decoder's.
     pub hash_symbols: bool,

@@ -241,9 +241,13 @@ mod tests {
         #[test]
         fn what_is_sent_is_worth_its_bits(seed: u32, detail in 0i32..60, quality in 0u8..64) {
             let worth = 8.0;
-            for [before, after, bits] in [check::<u8>(seed, detail, quality, worth), check::<u16>(seed, detail, quality, 16.0 * worth)] {
-                // Contexts adapt while prices stand still, and a stream ends with a few bits more.
+            let eight = check::<u8>(seed, detail, quality, worth);
+            let ten = check::<u16>(seed, detail, quality, 16.0 * worth);
+            for ([before, after, bits], worth) in [(eight, worth), (ten, 16.0 * worth)] {
                 prop_assert!(after <= before && (bits == 0.0) == (before == after), "{before} {after} {bits}");
+                // Contexts adapt while prices stand still, and a stream ends with a few bits more.
+                let paid = 0.9 * worth * (bits - 64.0);
+                prop_assert!(before - after >= paid, "{before} {after} {bits}");
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::motion::range::{Bits, Context, Decoder, Encoder};
 
 /// The largest level.
 pub const MOST_LEVEL: i32 = (1 << 12) - 1;
-/// Magnitudes from 3 on follow as Exp-Golomb numbers, whose prefix stays below this.
+/// Magnitudes from 3 on follow as Exp-Golomb numbers, whose prefix has at most so many bits.
 const MAX_PREFIX: u32 = 12;
 /// Powers of two that the last position lies between.
 const BUCKETS: usize = 7;

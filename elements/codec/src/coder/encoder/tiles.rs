@@ -18,7 +18,7 @@ use std::time::Instant;
 pub struct Symbols {
     pub z: Vec<i8>,
     pub y: Vec<i16>,
-    /// Levels of the residual, by tile; empty where no tile has any.
+    /// Levels of the residual, by tile; empty where the encoder sends none.
     pub residual: Vec<Vec<Square>>,
 }
 
@@ -118,24 +118,14 @@ impl Tiles {
             true => &mut histories,
             false => &mut apart,
         };
-        let classes = match symbols.residual.is_empty() {
-            true => Vec::new(),
-            false => residual::classes(layout.blocks(), &symbols.y, &field.skip),
-        };
         let parts: Vec<Parts> = layout
             .tiles
             .par_iter()
             .zip(used)
             .enumerate()
-            .map(|(index, (tile, history))| Parts {
-                residual: match symbols.residual.get(index) {
-                    Some(levels) => {
-                        let classes = &classes[tile.blocks()];
-                        residual::code::encode_tile(layout.blocks_wide(), classes, levels)
-                    }
-                    None => Vec::new(),
-                },
-                ..self.write_tile(header, field, symbols, tile, history)
+            .map(|(index, (tile, history))| {
+                let levels = symbols.residual.get(index).map_or(&[][..], Vec::as_slice);
+                self.write_tile(header, field, symbols, levels, tile, history)
             })
             .collect();
         let mut writer = AccessUnitWriter::new(*header, key.then_some(&self.sequence));
@@ -156,6 +146,7 @@ impl Tiles {
         header: &FrameHeader,
         field: &Field,
         symbols: &Symbols,
+        levels: &[Square],
         tile: &Tile,
         history: &mut TileHistory,
     ) -> Parts {
@@ -175,7 +166,13 @@ impl Tiles {
             },
             z: entropy::encode_z(tables, &tile.shape, skip, &z),
             y: entropy::encode_y_counting(tables, &tile.shape, &z, skip, &y, history, &mut costs),
-            residual: Vec::new(),
+            residual: match levels {
+                [] => Vec::new(),
+                levels => {
+                    let classes = residual::classes(skip.len(), &y, skip);
+                    residual::code::encode_tile(layout.blocks_wide(), &classes, levels)
+                }
+            },
             costs,
         }
     }
