@@ -64,7 +64,10 @@ fn main() -> Result<()> {
         }
         let size = (width as u16, height as u16);
         let mut picture = Yuv420::new(width as usize, height as usize);
-        let settings = EncoderSettings::default();
+        let settings = EncoderSettings {
+            inter_network: true,
+            ..EncoderSettings::default()
+        };
         let mut encoder = Encoder::new(net.clone(), sequence(size, rows), settings)?;
         let asked = RateSettings {
             quality: quality.min(63) as u8,

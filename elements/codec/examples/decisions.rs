@@ -10,7 +10,7 @@
 //!
 //! Choices: `skip-bits`, `lasting`, `key-boost`, `cycle` (offsets of inter frames' quality, as `0/-2/-1/-2`),
 //! `scene-cuts` (0 or 1), `loop-filter` (0 or 1),
-//! `residual` (0 or 1), `model` (a folder).
+//! `residual` (0 or 1), `inter-network` (0 or 1), `model` (a folder).
 
 use aivideo_codec::bitstream::SequenceHeader;
 use aivideo_codec::coder::{
@@ -51,6 +51,7 @@ impl Variant {
                 "key-boost" => variant.rate.key_boost = value.parse()?,
                 "scene-cuts" => variant.scene_cuts = value == "1",
                 "residual" => variant.encoder.residual = value == "1",
+                "inter-network" => variant.encoder.inter_network = value == "1",
                 "loop-filter" => variant.encoder.loop_filter = value == "1",
                 "model" => variant.model = Some(value.into()),
                 "cycle" => {

@@ -8,7 +8,7 @@
 //!   --quality N      0 to 63 (default 32)        --frames N    at most so many of each clip
 //!   --model PATH     as `model-location`         --key N       key frame interval (default 250)
 //!   --motion M       full, blocks16, zero          --skip-bits X 0: never skip a block
-//!   --key-boost N    quality added to key frames
+//!   --key-boost N    quality added to key frames    --inter-network    the network codes predicted frames, too
 //!   --fast           one decoder only            --threads N   of the encoder (default: all)
 //!   --runtime        encoder in ONNX Runtime     --plain       and without graph optimisation
 //! ```
@@ -71,6 +71,7 @@ fn options() -> Result<Options, Box<dyn Error>> {
                     other => return Err(format!("no motion {other}").into()),
                 };
             }
+            "--inter-network" => o.settings.inter_network = true,
             "--key-boost" => o.settings.key_boost = value()?.parse()?,
             "--skip-bits" => o.settings.skip_bits = value()?.parse()?,
             "--fast" => o.fast = true,

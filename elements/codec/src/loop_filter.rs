@@ -31,6 +31,8 @@ pub const CLASSES: usize = LEVELS * DIRECTIONS;
 pub const TAPS: usize = 12;
 /// Sets that a frame may name, as 1 to 3.
 pub const SETS: usize = 3;
+/// The set of a key frame's network, whose picture is filtered before the residual.
+pub const KEY_FILTER: u8 = 2;
 /// Weights are 128ths.
 const SHIFT: u32 = 7;
 /// Bending from which on the second to the last level begin: sums over a window of horizontal and vertical.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The codec's residual: levels of 8x8 cosine transforms, made differences and added to their squares. Few levels are
+// The codec's residual: levels of cosine transforms of 8x8 or 16x16, made differences and added to their squares. Few levels are
 // not zero, so they cross the bus as a list.
 
 typedef struct {
@@ -11,43 +11,52 @@ typedef struct {
   i32 step;
 } CodecAdd;
 
-// HEVC's matrix; rows of even frequencies are alike in both halves, of odd ones their negatives.
+// The left halves of the rows of HEVC's matrix of 16, in which that of 8 is: right halves mirror them, of odd rows negative.
 DEVICE i32 codec_basis(u32 k, u32 x) {
-  const i8 half[8][4] = {{64, 64, 64, 64},   {89, 75, 50, 18},   {83, 36, -36, -83}, {75, -18, -89, -50},
-                         {64, -64, -64, 64}, {50, -89, 18, 75},  {36, -83, 83, -36}, {18, -50, 75, -89}};
-  if (x < 4) return half[k][x];
-  i32 v = half[k][7 - x];
+  const i8 half[16][8] = {
+      {64, 64, 64, 64, 64, 64, 64, 64},     {90, 87, 80, 70, 57, 43, 25, 9},
+      {89, 75, 50, 18, -18, -50, -75, -89}, {87, 57, 9, -43, -80, -90, -70, -25},
+      {83, 36, -36, -83, -83, -36, 36, 83}, {80, 9, -70, -87, -25, 57, 90, 43},
+      {75, -18, -89, -50, 50, 89, 18, -75}, {70, -43, -87, 9, 90, 25, -80, -57},
+      {64, -64, -64, 64, 64, -64, -64, 64}, {57, -80, -25, 90, -9, -87, 43, 70},
+      {50, -89, 18, 75, -75, -18, 89, -50}, {43, -90, 57, 25, -87, 70, 9, -80},
+      {36, -83, 83, -36, -36, 83, -83, 36}, {25, -70, 90, -80, 43, 9, -57, 87},
+      {18, -50, 75, -89, 89, -75, 50, -18}, {9, -25, 43, -57, 70, -80, 87, -90}};
+  if (x < 8) return half[k][x];
+  i32 v = half[k][15 - x];
   return k & 1 ? -v : v;
 }
 
-// A position is a row of a square.
-#define CODEC_ADD(NAME, SAMPLE, TOP)                                           \
+// A position is a row of a square of SIDE = 1 << LOG samples, whose matrix has every STEP-th row of that of 16.
+#define CODEC_ADD(NAME, SAMPLE, TOP, LOG, SIDE, STEP)                          \
   KERNEL(NAME, CodecAdd) {                                                     \
-    u32 i = AT_X >> 3, row = AT_X & 7;                                         \
+    u32 i = AT_X >> LOG, row = AT_X & (SIDE - 1);                              \
     if (i >= a.count || AT_Y > 0) return;                                      \
     u64 at = (u64)a.squares[2 * (u64)i] + (u64)row * a.width;                  \
     u32 first = a.squares[2 * (u64)i + 1];                                     \
     u32 end = i + 1 < a.count ? a.squares[2 * (u64)i + 3] : a.length;          \
-    if (at + 8 > a.samples || end > a.length) return;                          \
-    i32 rows[8][8], sums[8];                                                   \
-    for (u32 k = 0; k < 8; k++)                                                \
-      for (u32 x = 0; x < 8; x++) rows[k][x] = 64;                             \
+    if (at + SIDE > a.samples || end > a.length) return;                       \
+    i32 rows[SIDE][SIDE], sums[SIDE];                                          \
+    for (u32 k = 0; k < SIDE; k++)                                             \
+      for (u32 x = 0; x < SIDE; x++) rows[k][x] = 64;                          \
     for (u32 n = first; n < end; n++) {                                        \
-      u32 place = a.levels[n] >> 16 & 63;                                      \
+      u32 place = a.levels[n] >> 16 & (SIDE * SIDE - 1);                       \
       i32 level = (i32)(i16)(a.levels[n] & 0xffffu);                           \
       i32 c = limit_int(level * a.step, -65536, 65536);                        \
-      for (u32 x = 0; x < 8; x++)                                              \
-        rows[place >> 3][x] += c * codec_basis(place & 7, x);                  \
+      for (u32 x = 0; x < SIDE; x++)                                           \
+        rows[place >> LOG][x] += c * codec_basis(STEP * (place & (SIDE - 1)), x); \
     }                                                                          \
-    for (u32 x = 0; x < 8; x++) {                                              \
-      sums[x] = 512;                                                           \
-      for (u32 k = 0; k < 8; k++)                                              \
-        sums[x] += (rows[k][x] >> 7) * codec_basis(k, row);                    \
+    for (u32 x = 0; x < SIDE; x++) {                                           \
+      sums[x] = 1 << (LOG + 6);                                                \
+      for (u32 k = 0; k < SIDE; k++)                                           \
+        sums[x] += (rows[k][x] >> 7) * codec_basis(STEP * k, row);             \
     }                                                                          \
     SAMPLE *to = (SAMPLE *)a.to + at;                                          \
-    for (u32 x = 0; x < 8; x++)                                                \
-      to[x] = (SAMPLE)limit_int((i32)to[x] + (sums[x] >> 10), 0, TOP);         \
+    for (u32 x = 0; x < SIDE; x++)                                             \
+      to[x] = (SAMPLE)limit_int((i32)to[x] + (sums[x] >> (LOG + 7)), 0, TOP);  \
   }
 
-CODEC_ADD(codec_add_8, u8, 255)
-CODEC_ADD(codec_add_10, u16, 1023)
+CODEC_ADD(codec_add_8, u8, 255, 3, 8, 2)
+CODEC_ADD(codec_add_10, u16, 1023, 3, 8, 2)
+CODEC_ADD(codec_add_large_8, u8, 255, 4, 16, 1)
+CODEC_ADD(codec_add_large_10, u16, 1023, 4, 16, 1)

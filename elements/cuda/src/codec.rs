@@ -297,7 +297,7 @@ pub struct Squares {
 
 impl Squares {
     /// A square whose first sample has this number, with its levels row by row.
-    pub fn push(&mut self, place: u32, levels: &[i16; 64]) {
+    pub fn push(&mut self, place: u32, levels: &[i16]) {
         self.squares.extend([place, self.levels.len() as u32]);
         let some = (0u32..).zip(levels).filter(|(_, level)| **level != 0);
         let packed = some.map(|(at, level)| at << 16 | u32::from(*level as u16));
@@ -320,9 +320,10 @@ impl Squares {
     }
 }
 
-/// Adds what the levels of so many squares, and of so many levels, stand for to planes that lie one after the other. A level
+/// Adds what the levels of so many squares of 8x8 samples, or large ones of 16x16, and of so many levels, stand for to planes that lie one after the other. A level
 /// of one is `step` quarters of a sample's.
 pub fn add(
+    large: bool,
     [count, length]: [u32; 2],
     [squares, levels]: [Memory; 2],
     step: i32,
@@ -331,9 +332,14 @@ pub fn add(
 ) -> Result<Launch, LaunchError> {
     planes.check()?;
     let samples = planes.width * planes.rows * planes.count;
-    in_range("count", count, 1..=(samples / 64).into())?;
+    let side = if large { 16 } else { 8 };
+    in_range("count", count, 1..=(samples / (side * side)).into())?;
     in_range("number of levels", length, 1..=samples.into())?;
     in_range("step", step.unsigned_abs(), 1..=1 << 15)?;
+    let kernel = match large {
+        true => planes.of("codec_add_large_8", "codec_add_large_10"),
+        false => planes.of("codec_add_8", "codec_add_10"),
+    };
     let squares = tensor("the squares", squares, u64::from(count) * SQUARE_BYTES, 4)?;
     let levels = tensor("the levels", levels, u64::from(length) * LEVEL_BYTES, 4)?;
     Ok(Args::default()
@@ -342,7 +348,7 @@ pub fn add(
         .address(planes.address("the planes", planes.bytes(), to)?)
         .u32s(&[count, length, planes.width, samples])
         .i32(step)
-        .launch(planes.of("codec_add_8", "codec_add_10"), [8 * count, 1]))
+        .launch(kernel, [side * count, 1]))
 }
 
 /// Symbols of a run, whose places are counted from its first, and runs whose counts are summed.
@@ -513,7 +519,7 @@ mod tests {
             deep: false,
         };
         let square = |counts, bytes: [u64; 2], step, to| {
-            add(counts, bytes.map(memory), step, planes, memory(to))
+            add(false, counts, bytes.map(memory), step, planes, memory(to))
         };
         assert!(square([2, 5], [16, 20], 9, 128).is_ok());
         assert!(square([0, 5], [16, 20], 9, 128).is_err());
@@ -523,6 +529,19 @@ mod tests {
         assert!(square([2, 5], [16, 19], 9, 128).is_err());
         assert!(square([2, 5], [16, 20], 0, 128).is_err());
         assert!(square([2, 5], [16, 20], 9, 127).is_err());
+        let large = Planes {
+            width: 16,
+            rows: 16,
+            count: 1,
+            deep: false,
+        };
+        let square = |counts, to| {
+            let bytes = [8, 20].map(memory);
+            add(true, counts, bytes, 9, large, memory(to))
+        };
+        assert!(square([1, 5], 256).is_ok());
+        assert!(square([2, 5], 256).is_err());
+        assert!(square([1, 5], 255).is_err());
         let gather = Gather { length: 300 };
         let to = |counts, sums, list| Gathered {
             counts: memory(counts),

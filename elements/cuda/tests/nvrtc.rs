@@ -191,7 +191,9 @@ fn launches() -> HashMap<&'static str, usize> {
             lean: &[0; 3],
         };
         all.push(spec.predict(planes, memory, memory, memory).unwrap());
-        all.push(codec::add([1, 1], [memory; 2], 1, planes, memory).unwrap());
+        for large in [false, true] {
+            all.push(codec::add(large, [1, 1], [memory; 2], 1, planes, memory).unwrap());
+        }
         all.push(motion::merge(planes, 4, [memory; 3], memory).unwrap());
         let spec = LoopFilter::new(64, 64, deep).unwrap();
         all.push(spec.bend(memory, memory).unwrap());

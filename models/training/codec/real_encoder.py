@@ -21,6 +21,7 @@ import model as codec
 # One second and its key frame.
 FRAMES = 25
 QUALITIES = (1, 11, 21, 31, 41, 51)
+PROGRAMS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../target/release/examples")
 
 
 def read_run(path, rng, frames=FRAMES):
@@ -49,6 +50,43 @@ def clips_in(root):
     return clips
 
 
+def find(name, variable):
+    """One of the codec's example programs."""
+    program = os.environ.get(variable, os.path.join(PROGRAMS, name))
+    if not os.path.exists(program):
+        raise SystemExit(f"{program} is missing: cargo build --release -p aivideo-codec --example {name}")
+    return program
+
+
+def answer(command, pictures, quality):
+    """What a program says to a run of pictures, as a stream."""
+    t, rows, w = pictures.shape
+    run = struct.pack("<4I", w, rows * 2 // 3, t, quality) + np.ascontiguousarray(pictures).tobytes()
+    done = subprocess.run(command, input=run, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode:
+        name = os.path.basename(command[0])
+        raise RuntimeError(f"{name} ended with status {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
+    return io.BytesIO(done.stdout)
+
+
+def bytes_of(stream, *shape):
+    raw = stream.read(int(np.prod(shape)))
+    if len(raw) != np.prod(shape):
+        raise RuntimeError("the program gave less than its pictures have: is it of this version?")
+    return np.frombuffer(raw, np.uint8).reshape(shape)
+
+
+def unfiltered(program, folder, pictures, quality):
+    """Of the predicted frames of I420 [T, 3h/2, w] what their loop filter is given: (frame's number, luma [h, w], the blocks
+    that it leaves as they are [h/16, w/16])."""
+    h, w = pictures.shape[1] * 2 // 3, pictures.shape[2]
+    stream = answer([program, folder], pictures, quality)
+    for t in range(len(pictures)):
+        if bytes_of(stream, 1)[0]:
+            luma = bytes_of(stream, h, w)
+            yield t, luma, bytes_of(stream, h // 16, w // 16) > 0
+
+
 class Encoder:
     """The real encoder with the networks and tables of a folder; `tier` is that of predicted frames.
 
@@ -56,30 +94,20 @@ class Encoder:
     of env.sh: cargo build --release -p aivideo-codec --example coded_symbols
     """
 
-    PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../target/release/examples/coded_symbols")
-
     def __init__(self, folder, tier, key_tier, program=None):
         self.program = program or self.find()
         self.folder, self.tiers = folder, (key_tier, tier)
 
     @classmethod
     def find(cls):
-        program = os.environ.get("AIVIDEO_CODED_SYMBOLS", cls.PROGRAM)
-        if not os.path.exists(program):
-            raise SystemExit(f"{program} is missing: cargo build --release -p aivideo-codec --example coded_symbols")
-        return program
+        return find("coded_symbols", "AIVIDEO_CODED_SYMBOLS")
 
     def __call__(self, pictures, quality):
         """Of I420 [T, 3h/2, w] the frames, in one tile each: (key, skip [1,h/16,w/16,1], z [1,h/64,w/64,Z], y [1,h/16,w/16,Y]), as
         `model.Codec.frame` has them; None for a frame that is a header only."""
         t, rows, w = pictures.shape
         h = rows * 2 // 3
-        run = struct.pack("<4I", w, h, t, quality) + np.ascontiguousarray(pictures).tobytes()
-        command = [self.program, self.folder, str(h // 64)]
-        done = subprocess.run(command, input=run, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if done.returncode:
-            raise RuntimeError(f"coded_symbols ended with status {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
-        stream = io.BytesIO(done.stdout)
+        stream = answer([self.program, self.folder, str(h // 64)], pictures, quality)
         return [self.frame(stream, w, h) for _ in range(t)]
 
     def frame(self, stream, w, h):
@@ -93,11 +121,7 @@ class Encoder:
         return kind == 1, skip, z, y
 
     def planes(self, stream, kind, channels, h, w):
-        size = channels * h * w * np.dtype(kind).itemsize
-        raw = stream.read(size)
-        if len(raw) != size:
-            raise RuntimeError("coded_symbols gave less than its pictures have: is it of this version?")
-        array = np.frombuffer(raw, kind).reshape(1, channels, h, w)
+        array = bytes_of(stream, channels * h * w * np.dtype(kind).itemsize).view(kind).reshape(1, channels, h, w)
         return torch.from_numpy(array.astype(np.float32)).permute(0, 2, 3, 1)
 
 

@@ -59,6 +59,7 @@ struct Settings {
     motion: Motion,
     skip_blocks: bool,
     residual: bool,
+    inter_network: bool,
     recovery: Recovery,
     long_term_delay: u32,
 }
@@ -80,6 +81,7 @@ impl Default for Settings {
             motion: Motion::default(),
             skip_blocks: true,
             residual: true,
+            inter_network: false,
             recovery: Recovery::default(),
             long_term_delay: DEFAULT_LONG_TERM_DELAY,
         }
@@ -324,8 +326,14 @@ impl ObjectImpl for AiCodecEnc {
                     .build(),
                 glib::ParamSpecBoolean::builder("residual")
                     .nick("Residual")
-                    .blurb("Send what the network leaves of a picture where that is worth its bits: texture and sharp detail; not on a GPU")
+                    .blurb("Send what the network and the prediction leave of a picture where that is worth its bits; not on a GPU")
                     .default_value(true)
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecBoolean::builder("inter-network")
+                    .nick("Inter network")
+                    .blurb("Code predicted frames by the network, too, and not key frames alone: slower, and more bits; it is what a GPU and residual=false do")
+                    .default_value(false)
                     .mutable_ready()
                     .build(),
                 glib::ParamSpecEnum::builder::<Recovery>("recovery")
@@ -365,6 +373,9 @@ impl ObjectImpl for AiCodecEnc {
             "motion" => settings.motion = value.get().expect("checked upstream"),
             "skip-blocks" => settings.skip_blocks = value.get().expect("checked upstream"),
             "residual" => settings.residual = value.get().expect("checked upstream"),
+            "inter-network" => {
+                settings.inter_network = value.get().expect("checked upstream");
+            }
             "recovery" => settings.recovery = value.get().expect("checked upstream"),
             "long-term-delay" => {
                 settings.long_term_delay = value.get().expect("checked upstream");
@@ -394,6 +405,7 @@ impl ObjectImpl for AiCodecEnc {
             "motion" => settings.motion.to_value(),
             "skip-blocks" => settings.skip_blocks.to_value(),
             "residual" => settings.residual.to_value(),
+            "inter-network" => settings.inter_network.to_value(),
             "recovery" => settings.recovery.to_value(),
             "long-term-delay" => settings.long_term_delay.to_value(),
             name => settings
@@ -937,6 +949,7 @@ impl VideoEncoderImpl for AiCodecEnc {
             },
             skip_bits: if settings.skip_blocks { SKIP_BITS } else { 0.0 },
             residual: settings.residual,
+            inter_network: settings.inter_network,
             ..EncoderSettings::default()
         };
         let coding = Coding::new(net, sequence, choices, on_gpu).map_err(|e| {

@@ -8,6 +8,8 @@ use super::{BitstreamError, Reader, SequenceHeader, TileError, TileFault, VERSIO
 pub const MAX_TILES: u16 = super::MAX_SIZE / 64;
 /// Best quality.
 pub const MAX_QUALITY: u8 = 63;
+/// Most that the network of a key frame is told, unless its header says that there is no such limit.
+pub const KEY_NETWORK_QUALITY: u8 = 24;
 
 /// First byte of every access unit: a mark, and the version.
 pub(super) const MARK: u8 = 0xa0 | VERSION;
@@ -74,7 +76,8 @@ pub struct FrameHeader {
     pub long_term: Option<u8>,
     /// The learned state and the entropy coder's history start afresh.
     pub state_reset: bool,
-    /// The entropy coder's history starts afresh: the tiles can be read whatever was lost before.
+    /// The entropy coder's history starts afresh: the tiles can be read whatever was lost before. In a key frame, where it does anyway: the network's quality
+    /// is the frame's.
     pub context_reset: bool,
     /// 0 (worst) to [`MAX_QUALITY`].
     pub quality: u8,
@@ -151,6 +154,15 @@ impl FrameHeader {
 
     pub fn is_key(&self) -> bool {
         self.frame_type == FrameType::Key
+    }
+
+    /// What the network is told of the quality. In key frames it says a coarse picture, and the residual the rest, which takes fewer bits than what
+    /// the network would need for it; unless there is none.
+    pub fn network_quality(&self) -> u8 {
+        match self.is_key() && !self.context_reset {
+            true => self.quality.min(KEY_NETWORK_QUALITY),
+            false => self.quality,
+        }
     }
 
     /// True where the tiles' symbols do not depend on frames before.

@@ -116,7 +116,10 @@ struct Coded<'a> {
     z: Vec<i8>,
     y: Vec<i16>,
     field: &'a Field,
-    /// The loop filter, and the set that the frame names.
+    network_quality: u8,
+    /// The loop filter of a key frame's network.
+    key_filters: Option<&'a Filters>,
+    /// The loop filter behind the residual, and the set that the frame names.
     filter: Option<(&'a Filters, u8)>,
     /// Levels of the residual, by tile.
     residual: &'a [Vec<Square>],
@@ -520,9 +523,10 @@ impl Stream {
         let quality = unit.header.quality;
         let layout = if key { &self.key_layout } else { &self.layout };
         let own_key = key && net.has_key();
+        let all = &net.files().tables;
         let net = net.of(key);
         let tables = &net.files().tables;
-        let filter = match (unit.header.filter, tables.filters()) {
+        let filter = match (unit.header.filter, all.filters()) {
             (0, _) => None,
             (_, None) => {
                 return Err(CodecError::Unsupported(
@@ -589,6 +593,8 @@ impl Stream {
             z,
             y,
             field: &field,
+            network_quality: unit.header.network_quality(),
+            key_filters: tables.filters().filter(|_| key),
             filter,
             residual: &residual,
         };
@@ -639,6 +645,11 @@ fn read_tile(
         code::decode_tile(width, sent.motion, &mut vectors, &mut skip).ok()?;
     }
     let z = entropy::decode_z(tables, &tile.shape, &skip, sent.z).ok()?;
+    if skip.iter().all(|&skip| skip) {
+        // There are no symbols, so nothing that was lost is a context of theirs, or of the next ones.
+        state.history.reset();
+        state.sound = true;
+    }
     let y = if state.sound {
         entropy::decode_y(tables, &tile.shape, &z, &skip, sent.y, &mut state.history).ok()?
     } else {

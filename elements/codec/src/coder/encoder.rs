@@ -41,8 +41,12 @@ pub struct EncoderSettings {
     pub key_boost: u8,
     /// Filters frames where that brings them nearer to their source.
     pub loop_filter: bool,
-    /// Sends what the network left of the picture's errors where that is worth its bits; an encoder on a GPU does not.
+    /// Sends what the network, or the prediction, left of the picture's errors where that is worth its bits; an encoder on a GPU does not.
     pub residual: bool,
+    /// The network codes blocks of predicted frames, too, and not key frames alone. Without a residual it must.
+    pub inter_network: bool,
+    /// Keeps [`Attempt::unfiltered`], which filters are fitted on.
+    pub keep_unfiltered: bool,
     /// Computes [`Encoded::symbols`], to be compared with the decoder's.
     pub hash_symbols: bool,
     pub recovery: RecoverySettings,
@@ -57,6 +61,8 @@ impl Default for EncoderSettings {
             key_boost: decision::KEY_BOOST,
             loop_filter: true,
             residual: true,
+            inter_network: false,
+            keep_unfiltered: false,
             hash_symbols: false,
             recovery: RecoverySettings::default(),
         }
@@ -107,8 +113,14 @@ struct Asked<'a> {
     layout: &'a Layout,
     key: bool,
     quality: u8,
+    network_quality: u8,
     field: &'a Field,
+    /// For what a key frame's network gives.
+    key_filters: Option<&'a Filters>,
+    /// For the frame with its residual.
     filters: Option<&'a Filters>,
+    /// Whether what the filter is given is wanted.
+    keep_unfiltered: bool,
     /// Whether the errors of the result's blocks are wanted.
     errors: bool,
     /// The squared error that a bit of the residual is worth; none where there is none.
@@ -130,6 +142,15 @@ struct Made<S> {
     filter: u8,
     errors: Vec<u32>,
     result: Picked<S>,
+    unfiltered: Option<Unfiltered<S>>,
+}
+
+/// What the loop filter of a predicted frame is given.
+#[derive(Debug, Clone)]
+pub struct Unfiltered<S = u8> {
+    pub luma: Vec<S>,
+    /// The blocks that it leaves as they are.
+    pub untouched: Vec<bool>,
 }
 
 /// Codes the frames of one stream, whose samples have the depth of `S`.
@@ -181,6 +202,8 @@ pub struct Attempt<S = u8> {
     quality: u8,
     frame_type: FrameType,
     field: Field,
+    /// So many times its usual worth a bit of the residual had to have.
+    thrift: f64,
     coded: Coded<S>,
     timing: Timing,
 }
@@ -205,6 +228,7 @@ fn in_range(wanted: i8) -> u8 {
 pub struct Begun<S> {
     unwritten: Unwritten,
     made: Option<Making<S>>,
+    still: bool,
     answer: Answer,
     number: u16,
 }
@@ -239,6 +263,14 @@ impl<S> Attempt<S> {
         match &self.coded {
             Coded::Empty(_) => None,
             Coded::Tiles { made, .. } => Some((&made.symbols, &self.field)),
+        }
+    }
+
+    /// What its loop filter was given, where that was to be kept; key frames and those on a GPU have none.
+    pub fn unfiltered(&self) -> Option<&Unfiltered<S>> {
+        match &self.coded {
+            Coded::Empty(_) => None,
+            Coded::Tiles { made, .. } => made.unfiltered.as_ref(),
         }
     }
 }
@@ -527,7 +559,12 @@ impl<S: Depth> Encoder<S> {
             reference_number,
             long_term: self.long_term.mark(answer),
             state_reset: answer == Answer::Key,
-            context_reset: answer == Answer::None && self.long_term.cautious(),
+            context_reset: match answer {
+                // Where there is no residual, its network must say all.
+                Answer::Key => !self.sends_residual(),
+                Answer::None => self.long_term.cautious(),
+                Answer::Recover(_) => false,
+            },
             quality: 0,
             filter: 0,
             tile_count: self.tiles.layout.tiles.len() as u16,
@@ -536,16 +573,12 @@ impl<S: Depth> Encoder<S> {
 
     /// Codes the prepared frame at a quality. Nothing of the stream changes by it.
     pub fn attempt(&self, prepared: &Prepared, quality: i8) -> Result<Attempt<S>, CodecError> {
-        self.code(
-            prepared,
-            quality,
-            self.choose_field(prepared, quality),
-            true,
-        )
+        self.code(prepared, quality, self.choose_field(prepared, quality), 1.0)
     }
 
     /// Codes the prepared frame again, at another quality, and where that will not make it small
-    /// enough, only so many of its blocks as `within` bytes may hold. The rest stays as predicted.
+    /// enough, only so much as `within` bytes may hold: of the network only the blocks that it brings most, of the residual only what is worth
+    /// far more bits. The rest stays as predicted.
     pub fn attempt_again(
         &self,
         prepared: &Prepared,
@@ -554,13 +587,20 @@ impl<S: Depth> Encoder<S> {
         within: Option<usize>,
     ) -> Result<Attempt<S>, CodecError> {
         let mut field = self.choose_field(prepared, quality);
+        let mut thrift = first.thrift;
         if let (Some(within), Coded::Tiles { written, .. }) = (within, &first.coded) {
-            let costs = written.costs();
-            let share = 0.8 * within as f64 / first.size().max(1) as f64;
-            decision::keep_worthiest(&self.predicted_errors, &costs, share, &mut field.skip);
+            let share = within as f64 / first.size().max(1) as f64;
+            if field.all_skipped() {
+                // Bits shrink about as the root of what one must be worth.
+                thrift *= (1.2 / share.max(1e-3)).max(1.0).powi(3);
+            } else {
+                let costs = written.costs();
+                let share = 0.8 * share;
+                decision::keep_worthiest(&self.predicted_errors, &costs, share, &mut field.skip);
+                thrift = f64::INFINITY;
+            }
         }
-        // Where blocks are left out for want of bytes, there are none for what the others leave, either.
-        let mut attempt = self.code(prepared, quality, field, within.is_none())?;
+        let mut attempt = self.code(prepared, quality, field, thrift)?;
         attempt.timing.network += first.timing.network;
         attempt.timing.filter += first.timing.filter;
         attempt.timing.entropy += first.timing.entropy;
@@ -574,6 +614,7 @@ impl<S: Depth> Encoder<S> {
             quality: 0,
             frame_type: FrameType::Skip,
             field: Field::default(),
+            thrift: 1.0,
             coded: self.empty_frame(prepared, 0),
             timing: Timing::default(),
         })
@@ -592,33 +633,59 @@ impl<S: Depth> Encoder<S> {
     /// Vectors and the blocks that are skipped at a quality.
     fn choose_field(&self, prepared: &Prepared, quality: i8) -> Field {
         let mut field = self.field.clone();
-        if !prepared.is_key() && self.settings.skip_bits > 0.0 {
+        if prepared.is_key() {
+            return field;
+        }
+        if !self.inter_network() {
+            field.skip.fill(true);
+        } else if self.settings.skip_bits > 0.0 {
             self.skip_model
                 .choose(&self.predicted_errors, quality, &mut field.skip);
         }
         field
     }
 
-    /// The picture before, once more: reference and state stay as they are.
+    fn sends_residual(&self) -> bool {
+        self.settings.residual && matches!(self.pictures, Pictures::Host(_))
+    }
+
+    /// Whether the network codes blocks of predicted frames: also where nothing else does, or none is to be skipped.
+    fn inter_network(&self) -> bool {
+        let EncoderSettings {
+            inter_network,
+            skip_bits,
+            ..
+        } = self.settings;
+        inter_network || !self.sends_residual() || skip_bits <= 0.0
+    }
+
+    /// The picture before, once more, where no residual is sent: reference and state stay as they are.
     fn is_still(header: &FrameHeader, field: &Field) -> bool {
         header.frame_type == FrameType::Inter
-            && field.skip.iter().all(|&s| s)
+            && field.all_skipped()
             && field.vectors.iter().all(|v| *v == Default::default())
     }
 
     /// What the network and the filter are to do for a frame.
-    fn asked<'a>(&'a self, key: bool, wanted: i8, field: &'a Field) -> Asked<'a> {
+    fn asked<'a>(&'a self, header: &FrameHeader, wanted: i8, field: &'a Field) -> Asked<'a> {
+        let key = header.is_key();
         let net = self.net.of(key);
-        let filters = net.files().tables.filters();
+        let filters = |net: &'a EncodeNet| {
+            let filters = net.files().tables.filters();
+            filters.filter(|_| self.settings.loop_filter)
+        };
         Asked {
             net,
             layout: self.tiles.layout_of(key),
             key,
-            quality: in_range(wanted),
+            quality: header.quality,
+            network_quality: header.network_quality(),
             field,
-            filters: filters.filter(|_| self.settings.loop_filter),
-            errors: !key,
-            residual: (self.settings.residual).then(|| decision::residual_worth(wanted, key)),
+            key_filters: net.files().tables.filters().filter(|_| key),
+            filters: filters(self.net.of(false)),
+            keep_unfiltered: self.settings.keep_unfiltered,
+            errors: !key && !field.all_skipped(),
+            residual: (self.sends_residual()).then(|| decision::residual_worth(wanted, key)),
         }
     }
 
@@ -637,6 +704,7 @@ impl<S: Depth> Encoder<S> {
                     filter: made.filter,
                     errors: made.errors,
                     result: Picked::Host(Box::new(made.result)),
+                    unfiltered: made.unfiltered,
                 })
             }
             Pictures::Device(device) => {
@@ -663,6 +731,7 @@ impl<S: Depth> Encoder<S> {
                     filter: made.filter,
                     errors: made.errors,
                     result: Picked::Device(made.serial),
+                    unfiltered: None,
                 }
             }
             (Making::Device(_), Pictures::Host(_)) => return Err(Self::elsewhere()),
@@ -680,7 +749,7 @@ impl<S: Depth> Encoder<S> {
         prepared: &Prepared,
         wanted: i8,
         field: Field,
-        residual: bool,
+        thrift: f64,
     ) -> Result<Attempt<S>, CodecError> {
         let quality = in_range(wanted);
         let mut timing = Timing::default();
@@ -688,20 +757,25 @@ impl<S: Depth> Encoder<S> {
             quality,
             ..prepared.header
         };
-        if Self::is_still(&header, &field) {
+        let mut asked = self.asked(&header, wanted, &field);
+        asked.residual =
+            (asked.residual.map(|worth| thrift * worth)).filter(|worth| worth.is_finite());
+        let still = Self::is_still(&header, &field);
+        let made = match still && asked.residual.is_none() {
+            true => None,
+            false => Some(self.made(self.make(&asked, &mut timing)?, &mut timing)?),
+        };
+        let Some(made) = made.filter(|made| !(still && made.symbols.lacks_residual())) else {
             return Ok(Attempt {
                 wanted,
                 quality,
                 frame_type: FrameType::Skip,
                 field,
+                thrift,
                 coded: self.empty_frame(prepared, quality),
                 timing,
             });
-        }
-        let mut asked = self.asked(prepared.is_key(), wanted, &field);
-        asked.residual = asked.residual.filter(|_| residual);
-        let making = self.make(&asked, &mut timing)?;
-        let made = self.made(making, &mut timing)?;
+        };
         let header = FrameHeader {
             filter: made.filter,
             ..header
@@ -714,6 +788,7 @@ impl<S: Depth> Encoder<S> {
             quality,
             frame_type: header.frame_type,
             field,
+            thrift,
             coded: Coded::Tiles { written, made },
             timing,
         })
@@ -817,15 +892,15 @@ impl<S: Depth> Encoder<S> {
             ..prepared.header
         };
         let mut timing = prepared.timing;
-        let made = match Self::is_still(&header, &field) {
+        let still = Self::is_still(&header, &field);
+        let asked = self.asked(&header, quality, &field);
+        let made = match still && asked.residual.is_none() {
             true => None,
-            false => {
-                let asked = self.asked(prepared.is_key(), quality, &field);
-                Some(self.make(&asked, &mut timing)?)
-            }
+            false => Some(self.make(&asked, &mut timing)?),
         };
         Ok(Begun {
             made,
+            still,
             answer: prepared.answer,
             number: self.frame_number,
             unwritten: Unwritten {
@@ -848,6 +923,7 @@ impl<S: Depth> Encoder<S> {
         let Begun {
             mut unwritten,
             made,
+            still,
             answer,
             number,
         } = begun;
@@ -856,10 +932,12 @@ impl<S: Depth> Encoder<S> {
         }
         if let Some(making) = made {
             let made = self.made(making, &mut unwritten.timing)?;
-            unwritten.header.filter = made.filter;
-            unwritten.symbols = Some(made.symbols);
-            unwritten.result = made.errors;
-            self.take(made.result)?;
+            if !(still && made.symbols.lacks_residual()) {
+                unwritten.header.filter = made.filter;
+                unwritten.symbols = Some(made.symbols);
+                unwritten.result = made.errors;
+                self.take(made.result)?;
+            }
         }
         self.settle(&unwritten.header, answer)?;
         Ok(unwritten)

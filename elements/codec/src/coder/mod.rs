@@ -34,7 +34,8 @@ mod refine;
 pub use decoder::{Decoded, Decoder};
 pub use depth::Depth;
 pub use encoder::{
-    Attempt, Begun, Encoded, Encoder, EncoderSettings, Lesson, Prepared, Symbols, Unwritten,
+    Attempt, Begun, Encoded, Encoder, EncoderSettings, Lesson, Prepared, Symbols, Unfiltered,
+    Unwritten,
 };
 pub use error::CodecError;
 pub use model::{ModelFiles, Side};

@@ -4,7 +4,7 @@
 use super::layout::Layout;
 use super::picture::Picture;
 use crate::motion::{BLOCK, Sample};
-use crate::residual::code::{QUARTERS, Square};
+use crate::residual::code::{QUARTERS, SHAPES, Square, WHOLE};
 use crate::residual::{self, Area, Scale, choose};
 use aivideo_cuda::codec::Squares;
 use rayon::prelude::*;
@@ -60,6 +60,19 @@ pub fn choose<S: Sample>(
     tiles.collect()
 }
 
+/// The blocks that the loop filter behind the residual leaves as they are: of whose luma neither the network (whose picture
+/// was filtered already in a key frame) nor levels say anything.
+pub fn untouched(layout: &Layout, key: bool, skip: &[bool], levels: &[Vec<Square>]) -> Vec<bool> {
+    let mut untouched = skip.iter().map(|&skip| skip || key).collect::<Vec<_>>();
+    for (tile, squares) in layout.tiles.iter().zip(levels) {
+        let blocks = &mut untouched[tile.blocks()];
+        for square in squares.iter().filter(|square| !square.is_chroma()) {
+            blocks[square.block as usize] = false;
+        }
+    }
+    untouched
+}
+
 /// Adds what the levels of all tiles stand for.
 pub fn add<S: Sample>(
     layout: &Layout,
@@ -76,19 +89,19 @@ pub fn add<S: Sample>(
     });
 }
 
-/// The levels of all tiles as a GPU takes them: of luma, and of chroma, whose planes lie one after the other.
-pub fn squares(layout: &Layout, levels: &[Vec<Square>]) -> [Squares; 2] {
-    let mut out = [Squares::default(), Squares::default()];
+/// The levels of all tiles as a GPU takes them, by [`Shape`]; chroma's planes lie one after the other.
+pub fn squares(layout: &Layout, levels: &[Vec<Square>]) -> [Squares; SHAPES] {
+    let mut out: [Squares; SHAPES] = Default::default();
     for (tile, squares) in layout.tiles.iter().zip(levels) {
         let first = tile.blocks().start;
         for square in squares {
             let (place, _) = residual::place(layout.width, square.block, square.part);
             let before = match usize::from(square.part) {
-                0..QUARTERS => LUMA * first,
+                0..QUARTERS | WHOLE => LUMA * first,
                 QUARTERS => CHROMA * first,
                 _ => CHROMA * (layout.blocks() + first),
             };
-            out[usize::from(square.is_chroma())].push((before + place) as u32, &square.levels);
+            out[square.shape() as usize].push((before + place) as u32, &square.levels);
         }
     }
     out

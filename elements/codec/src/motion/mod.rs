@@ -74,6 +74,11 @@ impl Field {
         }
     }
 
+    /// Whether every block is copied from its prediction: then a network has nothing to say.
+    pub fn all_skipped(&self) -> bool {
+        self.skip.iter().all(|&skip| skip)
+    }
+
     /// Blocks in a column.
     pub fn height(&self) -> usize {
         self.skip.len() / self.width.max(1)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Which levels an encoder sends: those that take more off the squared error than their bits are worth.
 
-use super::code::{Contexts, Flags, Levels, PARTS, QUARTERS, Square, Walk, ZIGZAG, levels};
-use super::transform::{AREA, SIDE, forward};
+use super::code::{
+    Contexts, Flags, PARTS, QUARTERS, Shape, Square, WHOLE, Walk, levels, magnitudes,
+};
+use super::transform::{forward, forward_large};
 use super::{Area, Scale};
 use crate::motion::range::{Adapt, Bits, Context};
 use crate::motion::{BLOCK, Sample};
@@ -12,8 +14,6 @@ use std::sync::LazyLock;
 const CHROMA: f32 = 0.25;
 /// Of a square; nothing cheaper than this is looked at.
 const LEAST_BITS: f32 = 6.0;
-/// From which part of a step on a number is rounded up, to 1 and to more.
-const ROUND_UP: [f32; 2] = [0.68, 0.6];
 /// Ends of a square's levels that are tried.
 const TRIES: usize = 4;
 
@@ -37,67 +37,115 @@ impl Bits for Price {
     }
 }
 
-fn price(contexts: &mut Contexts, chroma: bool, chosen: &mut Levels) -> f32 {
+fn price(contexts: &mut Contexts, shape: Shape, chosen: &mut [i16]) -> f32 {
     let mut bits = Price(0.0);
     // Only readers find levels out of range.
-    let _ = levels(&mut bits, contexts, chroma, chosen);
+    let _ = levels(&mut bits, contexts, shape, chosen);
     bits.0
 }
 
-/// Levels worth their bits, at `worth` of squared error a bit: their gain less their price.
-fn worthwhile(
-    coefficients: &[f32; AREA],
+/// What both values of a bit cost.
+fn both(context: Context) -> [f32; 2] {
+    let zero = context.probability() as usize / 16;
+    [BITS[zero], BITS[256 - zero]]
+}
+
+/// Levels of a square, by how much they lessen the squared error but for the rounding of samples, and what is left of that when they are
+/// paid.
+struct Found {
+    gain: f32,
+    net: f32,
+    levels: Box<[i16]>,
+}
+
+/// What levels are chosen by.
+struct Chooser<'a> {
+    contexts: &'a mut Contexts,
+    shape: Shape,
     step: f32,
+    /// Squared error that a bit is worth.
     worth: f32,
-    chroma: bool,
-    contexts: &mut Contexts,
-) -> Option<(f32, Levels)> {
-    let mut chosen: Levels = [0; AREA];
-    let mut any = false;
-    for (level, &value) in chosen.iter_mut().zip(coefficients) {
-        let size = value.abs() / step;
-        let whole = size.floor();
-        let up = ROUND_UP[usize::from(whole > 0.0)];
-        let rounded = whole + f32::from(u8::from(size - whole > up));
-        *level = (rounded as i16).min(super::code::MOST_LEVEL as i16);
-        any |= *level != 0;
-        if value < 0.0 {
-            *level = -*level;
+}
+
+impl Chooser<'_> {
+    /// For each coefficient, from the last on, the magnitude next to it or one less or none, whichever costs least, its own bits and error
+    /// counted, and not what it does to the contexts of those that follow.
+    fn round(&self, coefficients: &[f32]) -> Box<[i16]> {
+        let mut chosen = vec![0i16; coefficients.len()].into_boxed_slice();
+        let unit = self.step * self.step / self.worth;
+        for (at, &to) in self.shape.order().iter().enumerate().rev() {
+            let to = usize::from(to);
+            let size = coefficients[to].abs() / self.step;
+            let nearest = (size + 0.5) as i32;
+            if nearest == 0 {
+                continue;
+            }
+            let bits = magnitudes(self.contexts, self.shape, &chosen, at, both);
+            let cost = |magnitude: i32| {
+                let left = size - magnitude as f32;
+                // An Exp-Golomb number.
+                let more = 2.0 * ((magnitude - 2).max(1) as f32).log2();
+                unit * left * left + bits[magnitude.min(3) as usize] + more
+            };
+            let mut best = (cost(0), 0);
+            for magnitude in (nearest - 1).max(1)..=nearest {
+                let cost = cost(magnitude);
+                if cost < best.0 {
+                    best = (cost, magnitude);
+                }
+            }
+            let level = best.1.min(super::code::MOST_LEVEL) as i16;
+            chosen[to] = if coefficients[to] < 0.0 {
+                -level
+            } else {
+                level
+            };
         }
+        chosen
     }
-    if !any {
-        return None;
-    }
-    let gain_at = |at: usize, level: i16| {
-        let (value, made) = (coefficients[at], f32::from(level) * step);
-        value * value - (value - made) * (value - made)
-    };
-    let mut gain: f32 = (0..AREA).map(|at| gain_at(at, chosen[at])).sum();
-    let mut best: Option<(f32, Levels)> = None;
-    let mut ends = ZIGZAG.iter().rev().map(|&at| usize::from(at));
-    for _ in 0..TRIES {
-        let net = gain - worth * price(contexts, chroma, &mut chosen);
-        if net > best.map_or(0.0, |(net, _)| net) {
-            best = Some((net, chosen));
-        }
-        let Some(end) = ends.find(|&at| chosen[at] != 0) else {
-            break;
+
+    /// Levels that are worth their bits.
+    fn choose(&mut self, coefficients: &[f32]) -> Option<Found> {
+        let mut chosen = self.round(coefficients);
+        let mut left = chosen.iter().filter(|level| **level != 0).count();
+        let gain_at = |at: usize, level: i16| {
+            let (value, made) = (coefficients[at], f32::from(level) * self.step);
+            value * value - (value - made) * (value - made)
         };
-        if chosen[end].abs() > 2 {
-            break;
+        let gains = chosen.iter().enumerate();
+        let mut gain: f32 = gains.map(|(at, level)| gain_at(at, *level)).sum();
+        let mut best: Option<Found> = None;
+        let mut ends = (self.shape.order().iter().rev()).map(|&at| usize::from(at));
+        for _ in 0..TRIES {
+            if left == 0 {
+                break;
+            }
+            let net = gain - self.worth * price(self.contexts, self.shape, &mut chosen);
+            if net > best.as_ref().map_or(0.0, |best| best.net) {
+                let levels = chosen.clone();
+                best = Some(Found { gain, net, levels });
+            }
+            let Some(end) = ends.find(|&at| chosen[at] != 0) else {
+                break;
+            };
+            if chosen[end].abs() > 2 {
+                break;
+            }
+            gain -= gain_at(end, chosen[end]);
+            chosen[end] = 0;
+            left -= 1;
         }
-        gain -= gain_at(end, chosen[end]);
-        chosen[end] = 0;
-        if chosen == [0; AREA] {
-            break;
-        }
+        best
     }
-    best
 }
 
 /// Differences of a square's samples, and their squares' sum.
 #[inline(always)]
-fn compare<S: Sample>(source: &[S], made: &[S], stride: usize) -> ([f32; AREA], f32) {
+fn compare<const SIDE: usize, const AREA: usize, S: Sample>(
+    source: &[S],
+    made: &[S],
+    stride: usize,
+) -> ([f32; AREA], f32) {
     let (mut differences, mut error) = ([0.0; AREA], 0);
     let rows = source.chunks(stride).zip(made.chunks(stride));
     for (out, (source, made)) in differences.chunks_exact_mut(SIDE).zip(rows) {
@@ -109,6 +157,9 @@ fn compare<S: Sample>(source: &[S], made: &[S], stride: usize) -> ([f32; AREA], 
     }
     (differences, error as f32)
 }
+
+/// The choices for a block's squares.
+type Choices = [Option<Found>; PARTS];
 
 /// Chooses the levels of a tile, and adds what they stand for. `source` is the tile's luma, U and V; `worth` is the squared
 /// error that a bit is worth, in that of the samples.
@@ -122,46 +173,116 @@ pub fn tile<S: Sample>(
     let mut squares = Vec::new();
     let mut walk = Walk::new(area.width / BLOCK);
     for (block, &class) in classes.iter().enumerate() {
-        let mut flags = [false; PARTS];
-        let mut net = 0.0;
-        let first = squares.len();
+        let mut found: Choices = Default::default();
         for part in 0..PARTS as u8 {
-            let chroma = usize::from(part) >= QUARTERS;
-            let source = source[(usize::from(part) + 1).saturating_sub(QUARTERS)];
-            let weight = if chroma { CHROMA } else { 1.0 };
-            let worth = worth / weight;
+            let shape = Shape::of(part);
+            let chroma = shape == Shape::Chroma;
+            let plane = plane_of(part);
+            let worth = worth / weight_of(part);
             let (at, stride) = super::place(area.width, block as u32, part);
-            let made = &area.plane(part)[at..];
-            let (differences, error) = compare(&source[at..], made, stride);
-            if error < worth * LEAST_BITS {
-                continue;
-            }
-            let coefficients = forward(&differences);
-            let contexts = &mut walk.contexts;
-            let found = worthwhile(&coefficients, scale.step(chroma), worth, chroma, contexts);
-            if let Some((more, levels)) = found {
-                flags[usize::from(part)] = true;
-                net += weight * more;
-                squares.push(Square {
-                    block: block as u32,
-                    part,
-                    levels,
-                });
-            }
+            let (source, made) = (&source[plane][at..], &area.plane(part)[at..]);
+            let mut chooser = Chooser {
+                contexts: &mut walk.contexts,
+                shape,
+                step: scale.step(chroma),
+                worth,
+            };
+            let enough = |error: f32| error >= worth * LEAST_BITS;
+            found[usize::from(part)] = match shape {
+                Shape::Large => {
+                    let (differences, error) = compare::<16, 256, S>(source, made, stride);
+                    let some = enough(error).then(|| forward_large(&differences));
+                    some.and_then(|coefficients| chooser.choose(&coefficients))
+                }
+                Shape::Luma | Shape::Chroma => {
+                    let (differences, error) = compare::<8, 64, S>(source, made, stride);
+                    let some = enough(error).then(|| forward(&differences));
+                    some.and_then(|coefficients| chooser.choose(&coefficients))
+                }
+            };
         }
-        if flags.contains(&true) && net < worth * flags_price(&mut walk, block, class, flags) {
-            flags = [false; PARTS];
-            squares.truncate(first);
+        let (mut flags, mut net) = best_flags(&mut walk, block, class, &found, worth);
+        let mut chosen = Vec::new();
+        for part in super::code::sent(flags) {
+            let Some(Found { gain, levels, .. }) = found[usize::from(part)].take() else {
+                continue;
+            };
+            let square = Square {
+                block: block as u32,
+                part,
+                levels,
+            };
+            let (at, _) = super::place(area.width, square.block, part);
+            let exact = area.gain(&source[plane_of(part)][at..], &square, scale);
+            net += weight_of(part) * (exact as f32 - gain);
+            chosen.push(square);
+        }
+        if net <= 0.0 {
+            (flags, chosen) = ([false; PARTS], Vec::new());
         }
         walk.flags(&mut Adapt, block, class, flags);
         walk.settle(block, flags);
-        for square in &mut squares[first..] {
-            let (contexts, chroma) = (&mut walk.contexts, square.is_chroma());
-            let _ = levels(&mut Adapt, contexts, chroma, &mut square.levels);
-            area.add(square, scale);
+        for mut square in chosen {
+            let shape = square.shape();
+            let _ = levels(&mut Adapt, &mut walk.contexts, shape, &mut square.levels);
+            area.add(&square, scale);
+            squares.push(square);
         }
     }
     squares
+}
+
+/// Luma, U or V.
+fn plane_of(part: u8) -> usize {
+    match usize::from(part) {
+        0..QUARTERS | WHOLE => 0,
+        part => part - QUARTERS + 1,
+    }
+}
+
+/// What an error of a part counts.
+fn weight_of(part: u8) -> f32 {
+    match Shape::of(part) {
+        Shape::Chroma => CHROMA,
+        Shape::Luma | Shape::Large => 1.0,
+    }
+}
+
+/// Which squares of a block are sent, and what they gain when all is paid: all that were found, luma's quarters or all of it at once, or none.
+fn best_flags(
+    walk: &mut Walk,
+    block: usize,
+    class: u8,
+    found: &Choices,
+    worth: f32,
+) -> (Flags, f32) {
+    let mut best = ([false; PARTS], 0.0f32);
+    let mut tried = None;
+    for whole in [false, true] {
+        let flags: Flags = std::array::from_fn(|part| {
+            let fits = match part {
+                0..QUARTERS => !whole,
+                WHOLE => whole,
+                _ => true,
+            };
+            fits && found[part].is_some()
+        });
+        if !flags.contains(&true) || tried == Some(flags) {
+            continue;
+        }
+        tried = Some(flags);
+        let nets = found.iter().enumerate().filter(|(part, _)| flags[*part]);
+        let net: f32 = nets
+            .map(|(part, found)| {
+                weight_of(part as u8) * found.as_ref().map_or(0.0, |found| found.net)
+            })
+            .sum();
+        let net = net - worth * flags_price(walk, block, class, flags);
+        if net > best.1 {
+            best = (flags, net);
+        }
+    }
+    best
 }
 
 /// What a block's flags cost more than none.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Lossless coding of a tile's levels.
 //!
-//! Block by block in raster order: whether it has any levels; which of its squares have; the levels
-//! of each, from the last that is not zero back to the first, in zigzag order. The syntax is written once, for
+//! Block by block in raster order: whether it has any levels; whether those of luma are of one large square; which of the
+//! others have any; the levels of each, from the last that is not zero back to the first, in zigzag order. The syntax is written once, for
 //! whatever has [`Bits`]. Every tile starts afresh; an empty stream is a tile without levels.
 
-use super::transform::{AREA, SIDE};
+use super::transform::{AREA, LARGE, LARGE_AREA, SIDE};
 use crate::motion::range::{Bits, Context, Decoder, Encoder};
 
 /// The largest level.
@@ -13,21 +13,21 @@ pub const MOST_LEVEL: i32 = (1 << 12) - 1;
 /// Magnitudes from 3 on follow as Exp-Golomb numbers, whose prefix has at most so many bits.
 const MAX_PREFIX: u32 = 12;
 /// Powers of two that the last position lies between.
-const BUCKETS: usize = 7;
+const BUCKETS: usize = 9;
 
-/// Places of the zigzag order, row by row.
-pub const ZIGZAG: [u8; AREA] = {
+/// Places of the zigzag order of a square of so many rows, row by row.
+const fn zigzag<const AREA: usize>(side: usize) -> [u8; AREA] {
     let mut order = [0; AREA];
     let (mut at, mut diagonal) = (0, 0);
-    while diagonal < 2 * SIDE - 1 {
+    while diagonal < 2 * side - 1 {
         let mut i = 0;
         while i <= diagonal {
             let (row, column) = match diagonal % 2 {
                 0 => (diagonal - i, i),
                 _ => (i, diagonal - i),
             };
-            if row < SIDE && column < SIDE {
-                order[at] = (SIDE * row + column) as u8;
+            if row < side && column < side {
+                order[at] = (side * row + column) as u8;
                 at += 1;
             }
             i += 1;
@@ -35,17 +35,68 @@ pub const ZIGZAG: [u8; AREA] = {
         diagonal += 1;
     }
     order
-};
+}
 
-/// Squares of a block: the quarters of its luma, then U and V.
-pub const PARTS: usize = 6;
+static ZIGZAG: [u8; AREA] = zigzag(SIDE);
+static LARGE_ZIGZAG: [u8; LARGE_AREA] = zigzag(LARGE);
+
+/// Squares of a block: the quarters of its luma, U, V, and in place of the quarters all of its luma.
+pub const PARTS: usize = 7;
 /// Those of luma.
 pub const QUARTERS: usize = 4;
+/// All of its luma.
+pub const WHOLE: usize = 6;
 /// Which of them have levels.
 pub type Flags = [bool; PARTS];
 
-/// Levels of a square, row by row.
-pub type Levels = [i16; AREA];
+/// Kinds of squares, which have contexts of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// A quarter of a block's luma.
+    Luma,
+    Chroma,
+    /// All of a block's luma.
+    Large,
+}
+
+/// How many there are.
+pub const SHAPES: usize = 3;
+
+impl Shape {
+    /// Of a part of a block.
+    pub fn of(part: u8) -> Self {
+        match usize::from(part) {
+            0..QUARTERS => Self::Luma,
+            WHOLE => Self::Large,
+            _ => Self::Chroma,
+        }
+    }
+
+    /// Rows and columns.
+    pub fn side(self) -> usize {
+        match self {
+            Self::Large => LARGE,
+            Self::Luma | Self::Chroma => SIDE,
+        }
+    }
+
+    /// Its places in zigzag order, row by row.
+    pub fn order(self) -> &'static [u8] {
+        match self {
+            Self::Large => &LARGE_ZIGZAG,
+            Self::Luma | Self::Chroma => &ZIGZAG,
+        }
+    }
+
+    /// The group of a place of the zigzag order.
+    fn group(self, at: usize) -> usize {
+        let ends = match self {
+            Self::Large => [1, 6, 15, 36, 91],
+            Self::Luma | Self::Chroma => [1, 3, 6, 15, 28],
+        };
+        ends.iter().filter(|end| at >= **end).count()
+    }
+}
 
 /// Why a tile's levels could not be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,12 +113,17 @@ pub struct Square {
     pub block: u32,
     /// Below [`PARTS`].
     pub part: u8,
-    pub levels: Levels,
+    /// Row by row.
+    pub levels: Box<[i16]>,
 }
 
 impl Square {
+    pub fn shape(&self) -> Shape {
+        Shape::of(self.part)
+    }
+
     pub fn is_chroma(&self) -> bool {
-        usize::from(self.part) >= QUARTERS
+        self.shape() == Shape::Chroma
     }
 }
 
@@ -97,17 +153,19 @@ const BLOCK: Kind = Kind {
     first: 0,
     count: 3 * CLASSES,
 };
+/// Whether luma's levels are of all of it: by how many of left and above have such.
+const LUMA: Kind = BLOCK.next(3);
 /// Of luma by how many of the squares before have levels; of U by whether any has; of V by whether U has.
-const PART: Kind = BLOCK.next(8);
-/// Of luma and then of chroma; within those by the number of the bucket.
-const LAST: Kind = PART.next(2 * (BUCKETS - 1));
-/// The first digit in a bucket; of luma and of chroma.
-const DIGIT: Kind = LAST.next(2 * BUCKETS);
-/// By place, and by the levels around; of luma and of chroma.
-const ZERO: Kind = DIGIT.next(2 * 4 * PLACES);
-/// More than one, more than two: by the levels around; of luma and of chroma.
-const MORE: Kind = ZERO.next(2 * 8);
-const PREFIX: Kind = MORE.next(2 * (MAX_PREFIX as usize + 1));
+const PART: Kind = LUMA.next(8);
+/// By [`Shape`]; within those by the number of the bucket.
+const LAST: Kind = PART.next(SHAPES * (BUCKETS - 1));
+/// The first digit in a bucket; by shape.
+const DIGIT: Kind = LAST.next(SHAPES * BUCKETS);
+/// By shape, by place, and by the levels around.
+const ZERO: Kind = DIGIT.next(SHAPES * 4 * PLACES);
+/// More than one, more than two: by shape and by the levels around.
+const MORE: Kind = ZERO.next(SHAPES * 8);
+const PREFIX: Kind = MORE.next(SHAPES * (MAX_PREFIX as usize + 1));
 const COUNT: usize = PREFIX.first + PREFIX.count;
 
 impl Kind {
@@ -130,14 +188,17 @@ pub(super) struct Contexts([Context; COUNT]);
 
 /// Probabilities of a zero that a tile begins with, in 256ths.
 const STARTS: [u8; COUNT] = [
-    246, 149, 65, 232, 146, 23, 213, 146, 58, 206, 143, 89, 148, 63, 17, 96, 105, 98, 50, 109, 222,
-    241, 138, 75, 16, 35, 35, 49, 66, 89, 20, 41, 49, 99, 150, 128, 128, 163, 149, 150, 135, 93,
-    128, 128, 134, 142, 163, 161, 179, 180, 153, 147, 126, 200, 165, 150, 121, 210, 171, 148, 114,
-    220, 177, 150, 115, 228, 180, 155, 121, 215, 154, 129, 95, 208, 200, 177, 160, 222, 191, 177,
-    146, 217, 158, 137, 96, 221, 150, 119, 80, 224, 151, 118, 82, 221, 157, 133, 81, 236, 228, 204,
-    159, 236, 224, 208, 172, 247, 225, 195, 143, 239, 225, 196, 157, 178, 213, 239, 251, 192, 128,
-    128, 128, 128, 128, 128, 128, 128, 179, 220, 253, 128, 128, 128, 128, 128, 128, 128, 128, 128,
-    128,
+    237, 120, 37, 190, 65, 18, 149, 57, 21, 106, 31, 12, 29, 3, 3, 164, 101, 54, 93, 91, 73, 33,
+    52, 211, 231, 112, 37, 10, 22, 35, 53, 93, 128, 128, 131, 47, 75, 111, 153, 189, 128, 128, 66,
+    16, 44, 41, 56, 71, 75, 90, 128, 128, 167, 157, 131, 113, 127, 128, 128, 128, 128, 186, 160,
+    150, 152, 220, 128, 128, 128, 128, 171, 162, 158, 149, 146, 149, 130, 176, 99, 82, 44, 188,
+    119, 92, 49, 205, 131, 95, 53, 223, 138, 102, 61, 235, 144, 111, 67, 227, 128, 106, 72, 158,
+    118, 84, 57, 198, 108, 93, 60, 216, 114, 90, 52, 225, 114, 90, 52, 234, 121, 100, 54, 230, 139,
+    113, 84, 145, 82, 75, 39, 196, 128, 98, 55, 214, 142, 104, 62, 224, 153, 110, 69, 235, 160,
+    124, 82, 227, 151, 121, 86, 237, 223, 180, 112, 210, 205, 182, 123, 243, 213, 167, 107, 218,
+    211, 182, 139, 239, 222, 181, 123, 208, 209, 187, 130, 151, 181, 209, 222, 224, 227, 249, 128,
+    128, 128, 128, 128, 128, 178, 214, 226, 225, 128, 128, 128, 128, 128, 128, 128, 128, 128, 159,
+    190, 208, 206, 214, 213, 235, 128, 128, 128, 128, 128, 128,
 ];
 
 impl Default for Contexts {
@@ -149,24 +210,13 @@ impl Default for Contexts {
 /// Groups of places of the zigzag order.
 const PLACES: usize = 6;
 
-fn place(at: usize) -> usize {
-    match at {
-        0 => 0,
-        1..=2 => 1,
-        3..=5 => 2,
-        6..=14 => 3,
-        15..=27 => 4,
-        _ => 5,
-    }
-}
-
 /// Magnitudes of the levels to the right of and below a place, whose levels are known before its own.
-fn around(levels: &Levels, at: usize) -> usize {
-    let (row, column) = (at / SIDE, at % SIDE);
+fn around(levels: &[i16], side: usize, at: usize) -> usize {
+    let (row, column) = (at / side, at % side);
     let mut sum = 0;
     let mut add = |down: usize, right: usize| {
-        if row + down < SIDE && column + right < SIDE {
-            sum += levels[at + SIDE * down + right].unsigned_abs().min(4);
+        if row + down < side && column + right < side {
+            sum += levels[at + side * down + right].unsigned_abs().min(4);
         }
     };
     add(0, 1);
@@ -177,45 +227,66 @@ fn around(levels: &Levels, at: usize) -> usize {
     usize::from(sum.div_ceil(2).min(3))
 }
 
+/// The contexts of a level: whether it is not zero, more than one, more than two.
+fn level_contexts(shape: Shape, levels: &[i16], at: usize) -> [(Kind, usize); 3] {
+    let shape_number = shape as usize;
+    let near = around(levels, shape.side(), usize::from(shape.order()[at]));
+    let more = |more: usize| (MORE, 4 * (2 * shape_number + more) + near);
+    [
+        (ZERO, 4 * (PLACES * shape_number + shape.group(at)) + near),
+        more(0),
+        more(1),
+    ]
+}
+
+/// What the magnitudes 0, 1, 2, and 3 without what follows it cost at a place of the zigzag order whose later levels are known, sign
+/// included: sums of what `bit` says of a context and each value of its bit.
+pub(super) fn magnitudes(
+    contexts: &Contexts,
+    shape: Shape,
+    levels: &[i16],
+    at: usize,
+    bit: impl Fn(Context) -> [f32; 2],
+) -> [f32; 4] {
+    let [some, two, three] =
+        level_contexts(shape, levels, at).map(|(kind, index)| bit(contexts.0[kind.first + index]));
+    let sign = 1.0;
+    let (one, more) = (some[1] + sign, some[1] + two[1] + sign);
+    [some[0], one + two[0], more + three[0], more + three[1]]
+}
+
 /// The levels of a square that has some. A reader fills them in.
 pub(super) fn levels<B: Bits>(
     bits: &mut B,
     contexts: &mut Contexts,
-    chroma: bool,
-    levels: &mut Levels,
+    shape: Shape,
+    levels: &mut [i16],
 ) -> Result<(), ResidualError> {
-    let last = (0..AREA)
+    let order = shape.order();
+    let last = (0..order.len())
         .rev()
-        .find(|&at| levels[usize::from(ZIGZAG[at])] != 0)
+        .find(|&at| levels[usize::from(order[at])] != 0)
         .unwrap_or(0);
-    let half = usize::from(chroma);
-    let last = last_place(bits, contexts, half, last);
+    let last = last_place(bits, contexts, shape, last);
     for at in (0..=last).rev() {
-        let to = usize::from(ZIGZAG[at]);
-        let near = around(levels, to);
+        let to = usize::from(order[at]);
+        let [some, more @ ..] = level_contexts(shape, levels, at);
+        let mut bit = |(kind, index): (Kind, usize), bit| bits.bit(kind.of(contexts, index), bit);
         let level = i32::from(levels[to]);
-        let some = at == last
-            || bits.bit(
-                ZERO.of(contexts, 4 * (PLACES * half + place(at)) + near),
-                level != 0,
-            );
-        if !some {
+        if at != last && !bit(some, level != 0) {
             levels[to] = 0;
             continue;
         }
         let magnitude = level.abs();
         let mut read = 1;
-        for more in 0..2 {
-            if !bits.bit(
-                MORE.of(contexts, 4 * (2 * half + more) + near),
-                magnitude > read,
-            ) {
+        for more in more {
+            if !bit(more, magnitude > read) {
                 break;
             }
             read += 1;
         }
         if read == 3 {
-            read += rest(bits, contexts, half, (magnitude - 3).max(0) as u32)? as i32;
+            read += rest(bits, contexts, shape, (magnitude - 3).max(0) as u32)? as i32;
         }
         if read > MOST_LEVEL {
             return Err(ResidualError::Range);
@@ -226,13 +297,15 @@ pub(super) fn levels<B: Bits>(
     Ok(())
 }
 
-fn last_place<B: Bits>(bits: &mut B, contexts: &mut Contexts, half: usize, last: usize) -> usize {
-    // 0, 1, 2 to 3, 4 to 7, ... 32 to 63.
-    let bucket = (usize::BITS - last.leading_zeros()) as usize;
+fn last_place<B: Bits>(bits: &mut B, contexts: &mut Contexts, shape: Shape, last: usize) -> usize {
+    // 0, 1, 2 to 3, 4 to 7, ... 32 to 63, and so on.
+    let bucket = |last: usize| (usize::BITS - last.leading_zeros()) as usize;
+    let (most, bucket) = (bucket(shape.order().len() - 1), bucket(last));
+    let shape = shape as usize;
     let mut read = 0;
-    while read < BUCKETS - 1
+    while read < most
         && bits.bit(
-            LAST.of(contexts, (BUCKETS - 1) * half + read),
+            LAST.of(contexts, (BUCKETS - 1) * shape + read),
             bucket > read,
         )
     {
@@ -243,7 +316,7 @@ fn last_place<B: Bits>(bits: &mut B, contexts: &mut Contexts, half: usize, last:
     }
     let digits = read as u32 - 1;
     let first = bits.bit(
-        DIGIT.of(contexts, BUCKETS * half + read),
+        DIGIT.of(contexts, BUCKETS * shape + read),
         last >> (digits - 1) & 1 == 1,
     );
     let others = bits.raw(last as u32 & ((1 << (digits - 1)) - 1), digits - 1);
@@ -254,13 +327,16 @@ fn last_place<B: Bits>(bits: &mut B, contexts: &mut Contexts, half: usize, last:
 fn rest<B: Bits>(
     bits: &mut B,
     contexts: &mut Contexts,
-    half: usize,
+    shape: Shape,
     value: u32,
 ) -> Result<u32, ResidualError> {
     let length = (value + 1).ilog2();
     let mut read = 0;
     while bits.bit(
-        PREFIX.of(contexts, (MAX_PREFIX as usize + 1) * half + read as usize),
+        PREFIX.of(
+            contexts,
+            (MAX_PREFIX as usize + 1) * shape as usize + read as usize,
+        ),
         read < length,
     ) {
         read += 1;
@@ -275,9 +351,17 @@ fn rest<B: Bits>(
 /// Goes over the blocks of a tile.
 pub(super) struct Walk {
     width: usize,
-    /// Whether blocks have levels, of the row above and then of this one.
-    some: Vec<bool>,
+    /// Of the row above and then of this one.
+    before: Vec<Before>,
     pub contexts: Contexts,
+}
+
+/// What is known of a block before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Before {
+    /// Whether it has levels, and whether they are of all of its luma.
+    some: bool,
+    whole: bool,
 }
 
 impl Walk {
@@ -285,44 +369,58 @@ impl Walk {
     pub fn new(width: usize) -> Self {
         Self {
             width,
-            some: vec![false; width],
+            before: vec![Before::default(); width],
             contexts: Contexts::default(),
         }
     }
 
-    /// The context of a block's first flag.
-    fn near(&self, block: usize) -> usize {
+    /// How many of left and above are so.
+    fn near(&self, block: usize, is: impl Fn(Before) -> bool) -> usize {
         let column = block % self.width;
-        let left = column > 0 && self.some[column - 1];
-        usize::from(left) + usize::from(self.some[column])
+        let left = column > 0 && is(self.before[column - 1]);
+        usize::from(left) + usize::from(is(self.before[column]))
     }
 
     /// Goes on to the next block.
     pub fn settle(&mut self, block: usize, flags: Flags) {
-        self.some[block % self.width] = flags.contains(&true);
+        self.before[block % self.width] = Before {
+            some: flags.contains(&true),
+            whole: flags[WHOLE],
+        };
     }
 
     /// Which squares of a block have levels; [`Walk::settle`] follows.
     pub fn flags<B: Bits>(&mut self, bits: &mut B, block: usize, class: u8, flags: Flags) -> Flags {
-        let at = 3 * usize::from(class) + self.near(block);
-        let some = bits.bit(BLOCK.of(&mut self.contexts, at), flags.contains(&true));
         let mut read = [false; PARTS];
-        if some {
-            let mut before = 0;
-            for part in 0..PARTS {
-                let at = match part {
-                    0..QUARTERS => before,
-                    QUARTERS => QUARTERS + before.min(1),
-                    _ => QUARTERS + 2 + usize::from(read[QUARTERS]),
-                };
-                // One of them has levels.
-                read[part] = part == PARTS - 1 && before == 0
-                    || bits.bit(PART.of(&mut self.contexts, at), flags[part]);
-                before += usize::from(read[part]);
-            }
+        let at = 3 * usize::from(class) + self.near(block, |before| before.some);
+        if !bits.bit(BLOCK.of(&mut self.contexts, at), flags.contains(&true)) {
+            return read;
+        }
+        let near = self.near(block, |before| before.whole);
+        read[WHOLE] = bits.bit(LUMA.of(&mut self.contexts, near), flags[WHOLE]);
+        let mut before = usize::from(read[WHOLE]);
+        let first = if read[WHOLE] { QUARTERS } else { 0 };
+        for part in first..WHOLE {
+            let at = match part {
+                0..QUARTERS => before,
+                QUARTERS => QUARTERS + before.min(1),
+                _ => QUARTERS + 2 + usize::from(read[QUARTERS]),
+            };
+            // One of them has levels.
+            read[part] = part == WHOLE - 1 && before == 0
+                || bits.bit(PART.of(&mut self.contexts, at), flags[part]);
+            before += usize::from(read[part]);
         }
         read
     }
+}
+
+/// The parts of a block that have levels, in the order in which they are sent.
+pub(super) fn sent(flags: Flags) -> impl Iterator<Item = u8> {
+    let order = std::iter::once(WHOLE).chain(0..WHOLE);
+    order
+        .filter(move |&part| flags[part])
+        .map(|part| part as u8)
 }
 
 /// The stream of a tile, whose squares are in order.
@@ -347,8 +445,8 @@ pub fn encode_tile(width: usize, classes: &[u8], squares: &[Square]) -> Vec<u8> 
         walk.flags(&mut bits, block, class, flags);
         walk.settle(block, flags);
         for square in here {
-            let (mut copy, chroma) = (square.levels, square.is_chroma());
-            let written = levels(&mut bits, &mut walk.contexts, chroma, &mut copy);
+            let mut copy = square.levels.clone();
+            let written = levels(&mut bits, &mut walk.contexts, square.shape(), &mut copy);
             debug_assert!(written.is_ok() && copy == square.levels);
         }
     }
@@ -370,14 +468,14 @@ pub fn decode_tile(
     for (block, &class) in classes.iter().enumerate() {
         let flags = walk.flags(&mut bits, block, class, [false; PARTS]);
         walk.settle(block, flags);
-        for (part, _) in flags.iter().enumerate().filter(|(_, some)| **some) {
+        for part in sent(flags) {
+            let shape = Shape::of(part);
             let mut square = Square {
                 block: block as u32,
-                part: part as u8,
-                levels: [0; AREA],
+                part,
+                levels: vec![0; shape.side() * shape.side()].into_boxed_slice(),
             };
-            let chroma = square.is_chroma();
-            levels(&mut bits, &mut walk.contexts, chroma, &mut square.levels)?;
+            levels(&mut bits, &mut walk.contexts, shape, &mut square.levels)?;
             squares.push(square);
         }
     }
@@ -395,20 +493,25 @@ mod tests {
     prop_compose! {
         fn any_tile()(
             width in 1usize..6,
-            blocks in prop::collection::vec((0..CLASSES as u8, 0u8..64), 1..20),
-            noise in prop::collection::vec((0usize..AREA, -9i16..=9, any::<u8>()), 1..200),
+            blocks in prop::collection::vec((0..CLASSES as u8, 0u8..128), 1..20),
+            noise in prop::collection::vec((0usize..LARGE_AREA, -9i16..=9, any::<u8>()), 1..200),
         ) -> (usize, Vec<u8>, Vec<Square>) {
             let mut noise = noise.into_iter().cycle();
             let mut squares = Vec::new();
             for (block, (_, flags)) in (0..).zip(&blocks) {
-                for part in (0..PARTS as u8).filter(|part| flags >> part & 1 == 1) {
-                    let mut levels = [0; AREA];
+                let mut some = std::array::from_fn(|part| flags >> part & 1 == 1);
+                if some[WHOLE] {
+                    some[..QUARTERS].fill(false);
+                }
+                for part in sent(some) {
+                    let area = Shape::of(part).order().len();
+                    let mut levels = vec![0; area].into_boxed_slice();
                     let (at, level, count) = noise.next().unwrap();
-                    levels[at] = if level == 0 { MOST_LEVEL as i16 } else { level };
+                    levels[at % area] = if level == 0 { MOST_LEVEL as i16 } else { level };
                     for (at, level, _) in noise.by_ref().take(usize::from(count % 20)) {
-                        levels[at] = level;
+                        levels[at % area] = level;
                     }
-                    if levels != [0; AREA] {
+                    if levels.iter().any(|level| *level != 0) {
                         squares.push(Square { block, part, levels });
                     }
                 }
@@ -431,7 +534,7 @@ mod tests {
                 prop_assert!(squares.len() <= PARTS * classes.len());
                 for square in &squares {
                     prop_assert!(square.levels.iter().all(|l| l.unsigned_abs() <= MOST_LEVEL as u16));
-                    prop_assert!(square.levels != [0; AREA]);
+                    prop_assert!(square.levels.iter().any(|level| *level != 0));
                 }
                 // Which is what a writer would have been given.
                 let again = encode_tile(width, &classes, &squares);
@@ -445,7 +548,9 @@ mod tests {
         let square = Square {
             block: 1,
             part: 2,
-            levels: std::array::from_fn(|i| if i % 9 == 0 { 3 - i as i16 } else { 0 }),
+            levels: (0..64)
+                .map(|i| if i % 9 == 0 { 3 - i } else { 0 })
+                .collect(),
         };
         let mut data = encode_tile(2, &[4, 1, 0], &[square]);
         data.extend([1; 9]);
@@ -458,13 +563,19 @@ mod tests {
 
     #[test]
     fn the_zigzag_goes_over_all_places_by_diagonals() {
-        let mut seen = [false; AREA];
-        let mut before = 0;
-        for at in ZIGZAG.map(usize::from) {
-            let diagonal = at / SIDE + at % SIDE;
-            assert!(!seen[at] && diagonal >= before);
-            (seen[at], before) = (true, diagonal);
+        for shape in [Shape::Luma, Shape::Chroma, Shape::Large] {
+            let (side, order) = (shape.side(), shape.order());
+            let mut seen = vec![false; side * side];
+            let mut before = 0;
+            for &at in order {
+                let at = usize::from(at);
+                let diagonal = at / side + at % side;
+                assert!(!seen[at] && diagonal >= before);
+                (seen[at], before) = (true, diagonal);
+            }
+            assert_eq!(order.len(), seen.len());
         }
         assert_eq!(&ZIGZAG[..6], &[0, 1, 8, 16, 9, 2]);
+        assert_eq!(&LARGE_ZIGZAG[..6], &[0, 1, 16, 32, 17, 2]);
     }
 }

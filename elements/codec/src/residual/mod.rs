@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the network and the loop filter left of a picture's errors, where that is worth its bits: levels of an 8x8 cosine
-//! transform, added to the picture. A block of 16x16 samples has four such squares of luma and one of either chroma.
+//! What the network, or the prediction, left of a picture's errors, where that is worth its bits: levels of cosine transforms,
+//! added to the picture. A block of 16x16 samples has four squares of luma or a large one, and one square of either chroma.
 //!
 //! The network's latents are fewer than a block's samples, so what they cannot say, texture and sharp detail at
 //! high rates, would be lost whatever the quality. A transform can say all of it, and what one frame was given
@@ -11,8 +11,8 @@ pub mod code;
 pub mod transform;
 
 use crate::motion::{BLOCK, Sample};
-use code::{QUARTERS, Square};
-use transform::{AREA, SIDE};
+use code::{QUARTERS, Shape, Square, WHOLE};
+use transform::SIDE;
 
 /// What a level of one stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,38 +61,64 @@ pub struct Area<'a, S> {
 pub fn place(width: usize, block: u32, part: u8) -> (usize, usize) {
     let (across, part) = (width / BLOCK, usize::from(part));
     let (row, column) = (block as usize / across, block as usize % across);
-    match part {
-        0..QUARTERS => {
-            let (down, right) = (SIDE * (part / 2), SIDE * (part % 2));
-            let at = (BLOCK * row + down) * width + BLOCK * column + right;
-            (at, width)
-        }
-        _ => (SIDE * row * (width / 2) + SIDE * column, width / 2),
-    }
+    let (down, right) = match part {
+        0..QUARTERS => (SIDE * (part / 2), SIDE * (part % 2)),
+        WHOLE => (0, 0),
+        _ => return (SIDE * row * (width / 2) + SIDE * column, width / 2),
+    };
+    let at = (BLOCK * row + down) * width + BLOCK * column + right;
+    (at, width)
 }
 
 /// What a square's levels stand for, row by row.
-pub fn differences(square: &Square, scale: Scale) -> [i32; AREA] {
-    let step = scale.quarters(square.is_chroma());
-    transform::inverse(&square.levels.map(|level| i32::from(level) * step))
+pub fn differences(square: &Square, scale: Scale) -> Box<[i32]> {
+    let shape = square.shape();
+    let step = scale.quarters(shape == Shape::Chroma);
+    let coefficient = |at: usize| i32::from(square.levels[at]) * step;
+    match shape {
+        Shape::Large => Box::new(transform::inverse_large(&std::array::from_fn(coefficient))),
+        Shape::Luma | Shape::Chroma => {
+            Box::new(transform::inverse(&std::array::from_fn(coefficient)))
+        }
+    }
 }
 
 impl<S: Sample> Area<'_, S> {
     fn plane(&mut self, part: u8) -> &mut [S] {
         match usize::from(part) {
-            0..QUARTERS => self.y,
+            0..QUARTERS | WHOLE => self.y,
             QUARTERS => self.u,
             _ => self.v,
         }
     }
 
+    /// By how much a square's levels lessen the squared error. `source` begins at the square.
+    pub fn gain(&mut self, source: &[S], square: &Square, scale: Scale) -> i64 {
+        let differences = differences(square, scale);
+        let side = square.shape().side();
+        let (at, stride) = place(self.width, square.block, square.part);
+        let made = &self.plane(square.part)[at..];
+        let mut gain = 0i64;
+        for (row, differences) in differences.chunks_exact(side).enumerate() {
+            let at = row * stride;
+            let samples = source[at..][..side].iter().zip(&made[at..][..side]);
+            for ((source, made), difference) in samples.zip(differences) {
+                let before = source.value() - made.value();
+                let after = source.value() - S::clip(made.value() + difference).value();
+                gain += i64::from(before * before - after * after);
+            }
+        }
+        gain
+    }
+
     /// Adds what a square's levels stand for.
     pub fn add(&mut self, square: &Square, scale: Scale) {
         let differences = differences(square, scale);
+        let side = square.shape().side();
         let (at, stride) = place(self.width, square.block, square.part);
         let plane = self.plane(square.part);
-        for (row, differences) in differences.chunks_exact(SIDE).enumerate() {
-            let row = &mut plane[at + row * stride..][..SIDE];
+        for (row, differences) in differences.chunks_exact(side).enumerate() {
+            let row = &mut plane[at + row * stride..][..side];
             for (sample, difference) in row.iter_mut().zip(differences) {
                 *sample = S::clip(sample.value() + difference);
             }

@@ -37,6 +37,8 @@ where
     let sequence = sequence(width, height);
     let choices = EncoderSettings {
         hash_symbols: true,
+        // What differs in floats is then predicted from in floats again.
+        inter_network: true,
         ..EncoderSettings::default()
     };
     // Threads, graph optimisation, fused kernels.

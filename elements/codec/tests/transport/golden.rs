@@ -17,7 +17,8 @@ use aivideo_codec::entropy::{
     Tables, TileHistory, TileShape, decode_y, decode_z, encode_y, encode_z,
 };
 use aivideo_codec::motion::{Field, Reference, Vector, code, compensate};
-use aivideo_codec::residual::{self, Scale, code::Square};
+use aivideo_codec::residual::code::{Shape, Square};
+use aivideo_codec::residual::{self, Scale};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
@@ -156,17 +157,25 @@ impl Symbols {
             }
         }
         let mut residual = Vec::new();
-        for place in 0..6 * blocks {
-            if noise.next().is_multiple_of(3) {
-                let mut levels = [0; 64];
-                levels[(noise.next() % 64) as usize] = 1 + (noise.next() % 3) as i16;
-                for _ in 0..noise.next() % 12 {
-                    levels[(noise.next() % 40) as usize] = noise.skewed(50) as i16;
+        for block in 0..blocks as u32 {
+            let parts: &[u8] = match noise.next() % 4 {
+                0 => &[6, 4, 5],
+                _ => &[0, 1, 2, 3, 4, 5],
+            };
+            for &part in parts {
+                if !noise.next().is_multiple_of(3) {
+                    continue;
                 }
-                if levels != [0; 64] {
+                let area = Shape::of(part).side().pow(2) as u32;
+                let mut levels = vec![0; area as usize].into_boxed_slice();
+                levels[(noise.next() % area) as usize] = 1 + (noise.next() % 3) as i16;
+                for _ in 0..noise.next() % 12 {
+                    levels[(noise.next() % (area * 5 / 8)) as usize] = noise.skewed(50) as i16;
+                }
+                if levels.iter().any(|level| *level != 0) {
                     residual.push(Square {
-                        block: (place / 6) as u32,
-                        part: (place % 6) as u8,
+                        block,
+                        part,
                         levels,
                     });
                 }
@@ -190,11 +199,11 @@ impl Symbols {
         for square in &self.residual {
             hash.update(square.block.to_le_bytes());
             hash.update([square.part]);
-            for level in square.levels {
+            for level in &square.levels {
                 hash.update(level.to_le_bytes());
             }
             // And what they add.
-            for difference in residual::differences(square, scale) {
+            for difference in &residual::differences(square, scale) {
                 hash.update(difference.to_le_bytes());
             }
         }

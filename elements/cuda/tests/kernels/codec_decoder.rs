@@ -2,6 +2,7 @@
 //! The kernels that the codec's decoder has.
 
 use super::*;
+use aivideo_codec::residual::code::Shape;
 
 /// Samples as they lie in memory.
 pub trait Stored: Sample {
@@ -326,32 +327,47 @@ pub fn codec_add(machine: &mut dyn Machine) {
         let mut uv = codec_samples::<S>(&mut random, wide / 2, samples / 2);
         let scale = residual::Scale::new(quality, S::BITS);
         let mut squares = Vec::new();
-        for at in (0..6 * width * rows / 256).filter(|at| at % 5 != 1) {
-            let mut levels = [0; 64];
+        // Every third block has a large square, which is the last of its parts, in place of the first four.
+        let parts = (0..7 * width * rows / 256).filter(|at| at % 5 != 1);
+        for at in parts.filter(|at| match at % 7 {
+            0..4 => at / 7 % 3 != 0,
+            6 => at / 7 % 3 == 0,
+            _ => true,
+        }) {
+            let part = (at % 7) as u8;
+            let area = Shape::of(part).side().pow(2);
+            let mut levels = vec![0; area].into_boxed_slice();
             for _ in 0..5 {
-                let to = (random.next() >> 40) as usize % 64;
+                let to = (random.next() >> 40) as usize % area;
                 levels[to] = (random.next() >> 40) as i16 % 90;
             }
             squares.push(residual::code::Square {
-                block: at / 6,
-                part: (at % 6) as u8,
+                block: at / 7,
+                part,
                 levels,
             });
         }
-        let mut lists = [codec::Squares::default(), codec::Squares::default()];
+        let mut lists: [codec::Squares; 3] = Default::default();
         for square in &squares {
             let (place, _) = residual::place(wide, square.block, square.part);
             let second = if square.part == 5 { samples / 4 } else { 0 };
-            lists[usize::from(square.is_chroma())].push((second + place) as u32, &square.levels);
+            lists[square.shape() as usize].push((second + place) as u32, &square.levels);
         }
+        assert!(lists.iter().all(|list| !list.is_empty()));
         let at = [S::store(&y), S::store(&uv)].map(|plane| machine.upload(&plane));
-        for (chroma, (list, planes)) in [false, true]
+        for (shape, list) in [Shape::Luma, Shape::Chroma, Shape::Large]
             .into_iter()
-            .zip(lists.iter().zip([luma, chroma]))
+            .zip(&lists)
         {
             let from = list.bytes().map(|bytes| machine.upload(&bytes));
-            let to = at[usize::from(chroma)];
-            let launch = codec::add(list.counts(), from, scale.quarters(chroma), planes, to);
+            let is_chroma = shape == Shape::Chroma;
+            let (planes, to) = if is_chroma {
+                (chroma, at[1])
+            } else {
+                (luma, at[0])
+            };
+            let (large, step) = (shape == Shape::Large, scale.quarters(is_chroma));
+            let launch = codec::add(large, list.counts(), from, step, planes, to);
             machine.run(&launch.unwrap());
         }
         let (u, v) = uv.split_at_mut(samples / 4);

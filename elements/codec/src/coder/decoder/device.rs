@@ -14,9 +14,10 @@ use crate::coder::encoder::Timing;
 use crate::coder::layout::{Layout, Tile};
 use crate::coder::refine;
 use crate::coder::{CodecError, DecodeNet, Depth, Picture};
-use crate::loop_filter::Filters;
+use crate::loop_filter::{Filters, KEY_FILTER};
 use crate::motion::{BLOCK, Field};
 use crate::residual::Scale;
+use crate::residual::code::{SHAPES, Shape};
 use aivideo_core::engine::{Binding, DeviceTensor, ElementType, Engine};
 use aivideo_cuda::Memory;
 use aivideo_cuda::codec;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The kernels that this starts.
-pub const KERNELS: [&str; 12] = [
+pub const KERNELS: [&str; 14] = [
     "codec_scatter",
     "codec_predict_8",
     "codec_predict_10",
@@ -36,6 +37,8 @@ pub const KERNELS: [&str; 12] = [
     "codec_merge_10",
     "codec_add_8",
     "codec_add_10",
+    "codec_add_large_8",
+    "codec_add_large_10",
     "codec_bend_8",
     "codec_bend_10",
     "codec_filter_8",
@@ -116,7 +119,7 @@ impl Network {
     fn write(&self, coded: &Coded<'_>) -> Result<(), CodecError> {
         let z: Vec<u8> = coded.z.iter().map(|v| *v as u8).collect();
         self.gpu.write(&z, self.z.buffer())?;
-        let quality = i64::from(coded.quality).to_ne_bytes();
+        let quality = i64::from(coded.network_quality).to_ne_bytes();
         self.gpu.write(&quality, self.quality.buffer())?;
         let list = codec::entries(&coded.y);
         let count = list.len() as u64 / codec::ENTRY_BYTES;
@@ -164,14 +167,16 @@ pub struct Device {
     key: Option<KeyNetwork>,
     /// From each of the store's frames to the other.
     runs: [Binding; 2],
-    /// The luma that the network gives.
+    /// The luma before the loop filter.
     luma: DeviceTensor,
     vectors: Buffer,
     skip: Buffer,
+    /// The blocks that the loop filter leaves as they are.
+    untouched: Buffer,
     filter: LoopFilter,
     bends: Buffer,
-    /// Of the residual of luma and of chroma, for as many as a picture has.
-    squares: [[Buffer; 2]; 2],
+    /// Of the residual by shape, for as many as a picture has.
+    squares: [[Buffer; 2]; SHAPES],
     /// The next frame is predicted from the one that is kept there.
     recalled: Option<usize>,
 }
@@ -203,11 +208,12 @@ impl Device {
             network.bind(&from.state, &luma, &to.picture.uv, &to.state)
         };
         let runs = [bind(0)?, bind(1)?];
-        let squares = |parts| -> Result<_, CodecError> {
+        let squares = |parts, shape: Shape| -> Result<_, CodecError> {
             let all = parts * layout.blocks();
+            let levels = all * shape.side() * shape.side();
             Ok([
                 gpu.zeros(all * codec::SQUARE_BYTES as usize)?,
-                gpu.zeros(64 * all * codec::LEVEL_BYTES as usize)?,
+                gpu.zeros(levels * codec::LEVEL_BYTES as usize)?,
             ])
         };
         let filter = LoopFilter::new(w as u32, h as u32, bits > 8)?;
@@ -215,8 +221,13 @@ impl Device {
             store,
             vectors: gpu.zeros(4 * layout.parts())?,
             skip: gpu.zeros(layout.blocks())?,
+            untouched: gpu.zeros(layout.blocks())?,
             bends: gpu.zeros(filter.bends_bytes() as usize)?,
-            squares: [squares(4)?, squares(2)?],
+            squares: [
+                squares(4, Shape::Luma)?,
+                squares(2, Shape::Chroma)?,
+                squares(1, Shape::Large)?,
+            ],
             filter,
             key: key.transpose()?,
             runs,
@@ -267,9 +278,8 @@ impl Device {
         let key = self.key.as_ref().filter(|_| coded.key);
         let network = key.map_or(&self.network, |key| &key.network);
         let skips = coded.field.skip.contains(&true);
-        if skips || coded.filter.is_some() {
-            let flags: Vec<u8> = coded.field.skip.iter().map(|s| u8::from(*s)).collect();
-            self.gpu().write(&flags, &self.skip)?;
+        if skips || coded.key_filters.is_some() {
+            self.write_flags(&coded.field.skip, &self.skip)?;
         }
         match (coded.key, key) {
             // Its prediction is grey always.
@@ -284,46 +294,66 @@ impl Device {
         timing.motion = start.elapsed();
 
         let start = Instant::now();
-        network.write(&coded)?;
-        let luma = match key {
-            Some(key) => {
-                key.run.run()?;
-                self.gpu().follow(&key.network.gpu)?;
-                let [_, chroma, state] = key.made.tensors();
-                self.store.copy(chroma.memory(), next.picture.uv.memory())?;
-                self.store.copy(state.memory(), next.state.memory())?;
-                &key.made.picture.y
-            }
-            None => {
-                self.runs[self.store.turn()].run()?;
-                &self.luma
+        let (luma, chroma) = (self.luma.memory(), next.picture.uv.memory());
+        let predicted = &network.prediction;
+        let made = if coded.field.all_skipped() {
+            self.store.copy(predicted.y.memory(), luma)?;
+            self.store.copy(predicted.uv.memory(), chroma)?;
+            let state = self.store.last().state.memory();
+            self.store.copy(state, next.state.memory())?;
+            luma
+        } else {
+            network.write(&coded)?;
+            match key {
+                Some(key) => {
+                    key.run.run()?;
+                    self.gpu().follow(&key.network.gpu)?;
+                    let [made, uv, state] = key.made.tensors();
+                    self.store.copy(uv.memory(), chroma)?;
+                    self.store.copy(state.memory(), next.state.memory())?;
+                    made.memory()
+                }
+                None => {
+                    self.runs[self.store.turn()].run()?;
+                    luma
+                }
             }
         };
         timing.network = start.elapsed();
 
         let start = Instant::now();
-        let (made, to) = (luma.memory(), next.picture.y.memory());
-        if skips {
-            let chroma = next.picture.uv.memory();
-            let predicted = &network.prediction;
+        if skips && !coded.field.all_skipped() {
             self.merge(
                 self.store.size.chroma(),
                 BLOCK / 2,
                 [chroma, predicted.uv.memory(), chroma],
             )?;
-            let to = if coded.filter.is_some() { made } else { to };
             self.merge(
                 self.store.size.luma(),
                 BLOCK,
-                [made, predicted.y.memory(), to],
+                [made, predicted.y.memory(), made],
             )?;
         }
-        match coded.filter {
-            Some((filters, number)) => self.filter(network, filters, number, made, to)?,
-            None if skips => {}
-            None => self.store.copy(made, to)?,
+        let to = next.picture.y.memory();
+        match coded.key_filters {
+            Some(filters) => {
+                // It does not write what it reads.
+                self.filter(network, (filters, KEY_FILTER), &self.skip, [made, to])?;
+                self.store.copy(to, luma)?;
+            }
+            None if made.address != luma.address => self.store.copy(made, luma)?,
+            None => {}
         }
-        self.add(layout, &coded, to, next.picture.uv.memory())?;
+        self.add(layout, &coded, luma, chroma)?;
+        match coded.filter {
+            Some(filter) => {
+                let skip = &coded.field.skip;
+                let untouched = refine::untouched(layout, coded.key, skip, coded.residual);
+                self.write_flags(&untouched, &self.untouched)?;
+                self.filter(&self.network, filter, &self.untouched, [luma, to])?;
+            }
+            None => self.store.copy(luma, to)?,
+        }
         timing.filter = start.elapsed();
         self.store.advance();
         Ok(())
@@ -337,23 +367,25 @@ impl Device {
         luma: Memory,
         chroma: Memory,
     ) -> Result<(), CodecError> {
-        let [y, uv] = refine::squares(layout, coded.residual);
         let scale = Scale::new(coded.quality, self.bits());
-        let both = [
-            (y, self.store.size.luma(), luma),
-            (uv, self.store.size.chroma(), chroma),
-        ];
-        for (at, (squares, planes, to)) in both.into_iter().enumerate() {
+        let (of_luma, of_chroma) = (self.store.size.luma(), self.store.size.chroma());
+        let shapes = [Shape::Luma, Shape::Chroma, Shape::Large];
+        let squares = refine::squares(layout, coded.residual);
+        for ((shape, squares), lists) in shapes.into_iter().zip(squares).zip(&self.squares) {
             if squares.is_empty() {
                 continue;
             }
-            let lists = &self.squares[at];
             for (bytes, list) in squares.bytes().iter().zip(lists) {
                 self.gpu().write(bytes, list)?;
             }
             let from = lists.each_ref().map(Buffer::memory);
-            let step = scale.quarters(at == 1);
-            let launch = codec::add(squares.counts(), from, step, planes, to)?;
+            let is_chroma = shape == Shape::Chroma;
+            let (planes, to) = match is_chroma {
+                true => (of_chroma, chroma),
+                false => (of_luma, luma),
+            };
+            let (large, step) = (shape == Shape::Large, scale.quarters(is_chroma));
+            let launch = codec::add(large, squares.counts(), from, step, planes, to)?;
             self.store.start(&launch)?;
         }
         Ok(())
@@ -376,13 +408,18 @@ impl Device {
             .start(&motion::merge(planes, block.ilog2(), places, skip)?)
     }
 
+    fn write_flags(&self, flags: &[bool], to: &Buffer) -> Result<(), CodecError> {
+        let flags: Vec<u8> = flags.iter().map(|flag| u8::from(*flag)).collect();
+        Ok(self.gpu().write(&flags, to)?)
+    }
+
+    /// Filters but for some blocks, with a set of a network's tables.
     fn filter(
         &self,
         network: &Network,
-        filters: &Filters,
-        number: u8,
-        from: Memory,
-        to: Memory,
+        (filters, number): (&Filters, u8),
+        skip: &Buffer,
+        [from, to]: [Memory; 2],
     ) -> Result<(), CodecError> {
         // Both come from the same tables.
         let weights =
@@ -395,7 +432,7 @@ impl Device {
                 ))?;
         let weights = weights.from(SET_BYTES * u64::from(number.saturating_sub(1)));
         let limit = filters.limit(self.store.size.bits).unsigned_abs();
-        let (bends, skip) = (self.bends.memory(), self.skip.memory());
+        let (bends, skip) = (self.bends.memory(), skip.memory());
         self.store.start(&self.filter.bend(from, bends)?)?;
         let launch = self
             .filter

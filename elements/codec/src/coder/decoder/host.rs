@@ -7,7 +7,7 @@ use crate::coder::encoder::Timing;
 use crate::coder::layout::{Layout, Tile};
 use crate::coder::refine;
 use crate::coder::{CodecError, DecodeNet, Depth, Picture, restore_skips};
-use crate::loop_filter::LoopFilter;
+use crate::loop_filter::{KEY_FILTER, LoopFilter};
 use crate::motion::{Reference, compensate};
 use std::time::Instant;
 
@@ -103,28 +103,44 @@ impl<S: Depth> Host<S> {
         timing.motion = start.elapsed();
 
         let start = Instant::now();
-        let state = std::mem::take(&mut self.state);
-        let Coded { z, y, quality, .. } = coded;
-        let reconstruction = match net.run(layout, z, y, &self.prediction, state, quality) {
-            Ok(reconstruction) => reconstruction,
-            Err(error) => {
-                // The state went with the failed call.
-                self.state = vec![0; net.state_len(layout)];
-                return Err(error);
+        let Coded {
+            z,
+            y,
+            quality,
+            network_quality,
+            ..
+        } = coded;
+        let picture = if coded.field.all_skipped() {
+            self.prediction.clone()
+        } else {
+            let state = std::mem::take(&mut self.state);
+            match net.run(layout, z, y, &self.prediction, state, network_quality) {
+                Ok(mut reconstruction) => {
+                    self.state = reconstruction.state;
+                    restore_skips(&mut reconstruction.picture, &self.prediction, coded.field);
+                    reconstruction.picture
+                }
+                Err(error) => {
+                    // The state went with the failed call.
+                    self.state = vec![0; net.state_len(layout)];
+                    return Err(error);
+                }
             }
         };
         timing.network = start.elapsed();
-        self.state = reconstruction.state;
-        let before = std::mem::replace(&mut self.previous, reconstruction.picture);
+        let before = std::mem::replace(&mut self.previous, picture);
         self.shown = Some(self.recalled.take().unwrap_or(before));
-        restore_skips(&mut self.previous, &self.prediction, coded.field);
 
         let start = Instant::now();
-        if let Some((filters, number)) = coded.filter {
-            let (luma, skip) = (&mut self.previous.y, &coded.field.skip);
-            self.loop_filter.apply(filters, number, luma, skip);
+        let skip = &coded.field.skip;
+        if let Some(filters) = coded.key_filters {
+            (self.loop_filter).apply(filters, KEY_FILTER, &mut self.previous.y, skip);
         }
         refine::add(layout, coded.residual, &mut self.previous, quality);
+        if let Some((filters, number)) = coded.filter {
+            let untouched = refine::untouched(layout, coded.key, skip, coded.residual);
+            (self.loop_filter).apply(filters, number, &mut self.previous.y, &untouched);
+        }
         timing.filter = start.elapsed();
         Ok(())
     }

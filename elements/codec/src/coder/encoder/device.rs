@@ -13,7 +13,7 @@ use super::Asked;
 use crate::coder::card::{self, Made, Pair, Size, Store, state};
 use crate::coder::layout::Layout;
 use crate::coder::{CodecError, Depth, EncodeNet, Picture, Planes};
-use crate::loop_filter::{MOST_JUDGED, judged};
+use crate::loop_filter::{KEY_FILTER, MOST_JUDGED, judged};
 use crate::motion::code::Prices;
 use crate::motion::parallel::{self, STEPS};
 use crate::motion::{BLOCK, Field, Vector, interpolate};
@@ -21,7 +21,7 @@ use aivideo_core::engine::{Binding, DeviceTensor, ElementType, Engine};
 use aivideo_cuda::codec::{Gather, Gathered};
 use aivideo_cuda::device::{Buffer, Gpu};
 use aivideo_cuda::errors::BlockErrors;
-use aivideo_cuda::loop_filter::{Judge, LoopFilter};
+use aivideo_cuda::loop_filter::{Judge, LoopFilter, SET_BYTES};
 use aivideo_cuda::picture::{Component, Frame, Samples};
 use aivideo_cuda::search::{self, Given, Known, Level, Search, Step, Which};
 use aivideo_cuda::{Area, motion};
@@ -555,7 +555,7 @@ impl Device {
         let next = self.store.next();
         let key = self.key.as_ref().filter(|_| asked.key);
         let network = key.map_or(&self.network, |key| &key.network);
-        let quality = i64::from(asked.quality).to_ne_bytes();
+        let quality = i64::from(asked.network_quality).to_ne_bytes();
         let gpu = self.gpu();
         let flags: Vec<u8> = asked.field.skip.iter().map(|s| u8::from(*s)).collect();
         // The loop filter asks for them, too, and of key frames no block is skipped.
@@ -574,6 +574,17 @@ impl Device {
                 self.store.copy(chroma.memory(), next.picture.uv.memory())?;
                 self.store.copy(state.memory(), next.state.memory())?;
                 &key.made.picture.y
+            }
+            None if asked.field.all_skipped() => {
+                // There is nothing for it to say, and its state stays.
+                let [luma, chroma] = network.prediction.memory();
+                let state = self.store.last().state.memory();
+                self.store.copy(luma, self.luma.memory())?;
+                self.store.copy(chroma, next.picture.uv.memory())?;
+                self.store.copy(state, next.state.memory())?;
+                self.store.fill_zero(network.z.memory())?;
+                self.store.fill_zero(network.y.memory())?;
+                &self.luma
             }
             None => {
                 gpu.write(&quality, network.quality.buffer())?;
@@ -604,7 +615,17 @@ impl Device {
                 self.store.start(launch)?;
             }
         }
-        match (asked.filters, &network.weights) {
+        let judged_filter = asked.filters.filter(|_| !asked.key);
+        let filtered = judged_filter.is_some() && network.weights.is_some();
+        match (asked.key_filters.or(judged_filter), &network.weights) {
+            (Some(filters), Some(weights)) if asked.key => {
+                let limit = filters.limit(self.store.size.bits).unsigned_abs().into();
+                let bends = self.bends.memory();
+                let set = (weights.memory()).from(SET_BYTES * u64::from(KEY_FILTER - 1));
+                self.store.start(&self.filter.bend(made, bends)?)?;
+                let launch = self.filter.filter(limit, made, [bends, set, skip], to)?;
+                self.store.start(&launch)?;
+            }
             (Some(filters), Some(weights)) => {
                 let limit = filters.limit(self.store.size.bits).unsigned_abs().into();
                 let blocks = judged(&asked.field.skip);
@@ -641,7 +662,7 @@ impl Device {
         Ok(Started {
             serial: self.serial.fetch_add(1, Ordering::Relaxed) + 1,
             key: asked.key,
-            filtered: asked.filters.is_some() && network.weights.is_some(),
+            filtered,
             errors: asked.errors,
         })
     }

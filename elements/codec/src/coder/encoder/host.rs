@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! An encoder's pictures in the host's memory.
 
-use super::Asked;
+use super::{Asked, Unfiltered};
 use crate::bitstream::LONG_TERM_SLOTS;
 use crate::coder::decision;
 use crate::coder::layout::Layout;
-use crate::coder::net::Reconstruction;
+use crate::coder::net::{Analysis, Reconstruction};
 use crate::coder::refine;
 use crate::coder::{CodecError, Depth, EncodeNet, Picture, Planes, restore_skips};
-use crate::loop_filter::LoopFilter;
+use crate::loop_filter::{KEY_FILTER, LoopFilter};
 use crate::motion::{Field, Reference, Searcher, Variant, compensate};
 use crate::residual::{self, code::Square};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// What a frame is predicted from, beside its symbols.
@@ -119,58 +119,87 @@ impl<S: Depth> Host<S> {
         });
     }
 
-    /// Runs the network and the loop filter.
+    /// Runs the network, chooses the residual, and filters.
     pub(super) fn make(&self, asked: &Asked<'_>) -> Result<Made<S>, CodecError> {
         let start = Instant::now();
-        let analysis = asked.net.run(
-            asked.layout,
-            &self.source,
-            &self.prediction,
-            self.state.clone(),
-            asked.quality,
-            &asked.field.skip,
-        )?;
+        let (layout, field) = (asked.layout, asked.field);
+        let mut analysis = match field.all_skipped() {
+            // There is nothing for it to say, and its state stays.
+            true => Analysis {
+                z: vec![0; layout.z_len()],
+                y: vec![0; layout.y_len()],
+                reconstruction: Reconstruction {
+                    picture: self.prediction.clone(),
+                    state: self.state.clone(),
+                },
+            },
+            false => asked.net.run(
+                layout,
+                &self.source,
+                &self.prediction,
+                self.state.clone(),
+                asked.network_quality,
+                &field.skip,
+            )?,
+        };
         let network = start.elapsed();
 
         let start = Instant::now();
-        let mut result = analysis.reconstruction;
-        restore_skips(&mut result.picture, &self.prediction, asked.field);
-        let number = match asked.filters {
-            Some(filters) => {
-                // What a poisoned one holds is written anew by each call.
-                let mut filter = self
-                    .loop_filter
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                let skip = &asked.field.skip;
-                filter.choose(filters, &mut result.picture.y, &self.source.y, skip)
-            }
-            None => 0,
-        };
-        let errors = match asked.errors {
-            true => decision::block_errors(&self.source, &result.picture),
-            false => Vec::new(),
-        };
+        let picture = &mut analysis.reconstruction.picture;
+        if !field.all_skipped() {
+            restore_skips(picture, &self.prediction, field);
+        }
+        if let Some(filters) = asked.key_filters {
+            self.filter()
+                .apply(filters, KEY_FILTER, &mut picture.y, &field.skip);
+        }
+        // What the network makes of blocks is learnt from, so not what the residual adds.
+        let errors = |picture: &Picture<S>| decision::block_errors(&self.source, picture);
+        let mut network_errors = Vec::new();
+        if asked.errors && asked.residual.is_some() {
+            network_errors = errors(picture);
+        }
         let residual = match asked.residual {
             Some(worth) => refine::choose(
-                asked.layout,
+                layout,
                 &self.source,
-                &mut result.picture,
-                &residual::classes(asked.layout.blocks(), &analysis.y, &asked.field.skip),
+                picture,
+                &residual::classes(layout.blocks(), &analysis.y, &field.skip),
                 asked.quality,
                 worth,
             ),
             None => Vec::new(),
         };
+        let untouched = refine::untouched(layout, asked.key, &field.skip, &residual);
+        let unfiltered = asked.keep_unfiltered.then(|| Unfiltered {
+            luma: picture.y.clone(),
+            untouched: untouched.clone(),
+        });
+        let filter = match asked.filters {
+            Some(filters) => {
+                self.filter()
+                    .choose(filters, &mut picture.y, &self.source.y, &untouched)
+            }
+            None => 0,
+        };
+        if asked.errors && asked.residual.is_none() {
+            network_errors = errors(picture);
+        }
         Ok(Made {
             z: analysis.z,
             y: analysis.y,
-            filter: number,
-            errors,
+            filter,
+            errors: network_errors,
             residual,
-            result,
+            unfiltered,
+            result: analysis.reconstruction,
             took: [network, start.elapsed()],
         })
+    }
+
+    fn filter(&self) -> MutexGuard<'_, LoopFilter> {
+        // What a poisoned one holds is written anew by each call.
+        (self.loop_filter.lock()).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes it the last frame.
@@ -189,6 +218,7 @@ pub struct Made<S> {
     pub errors: Vec<u32>,
     /// By tile.
     pub residual: Vec<Vec<Square>>,
+    pub unfiltered: Option<Unfiltered<S>>,
     pub result: Reconstruction<S>,
     /// By the network and by the filter.
     pub took: [std::time::Duration; 2],

@@ -22,6 +22,12 @@ pub struct Symbols {
     pub residual: Vec<Vec<Square>>,
 }
 
+impl Symbols {
+    pub(super) fn lacks_residual(&self) -> bool {
+        self.residual.iter().all(Vec::is_empty)
+    }
+}
+
 /// What a tile's coding gives.
 #[derive(Debug)]
 pub(super) struct Parts {
