@@ -94,6 +94,10 @@ def log_csv(run, path):
         w.writerows(before + rows)
 
 
+# What the bench of a tier measures. The network of predicted frames, in which tiers differ, is one that the element must be told to use.
+OURS = {"S": "aicodec", "M": "aicodec:inter-network=true"}
+
+
 def weights(known):
     """What a bench is tied to: the network of key frames, and that of the others."""
     return [network["props"]["aicodec.weights-sha256"] for network in known.values()]
@@ -104,7 +108,8 @@ METRICS = {"psnr_y": "Y-PSNR", "psnr_y_cut": "0.95 x Y-PSNR", "ssim": "SSIM", "v
 
 def compact(results, known, out):
     """What the card shows of a bench's results.json, tied to the weights that it was of."""
-    stem = export.stem(list(known)[-1])
+    tier = list(known)[-1]
+    stem, ours = export.stem(tier), OURS[tier]
     parts = [f"{stem}-{kind}{part}" for kind in ("", "key-") for part in ("decode.onnx", "tables.bin")]
     size = sum(os.path.getsize(os.path.join(out, part)) for part in parts)
     if results["decoder_model_bytes"] != size:
@@ -113,14 +118,15 @@ def compact(results, known, out):
     medians = [
         {k: m[k] for k in ("metric", "class", "clips", "median", "best", "worst", "wins")} | {"anchor": names[m["anchor"]]}
         for m in results["medians"]
-        if m["ours"] == "aicodec"
+        if m["ours"] == ours
     ]
     curves = {}
     for point in results["points_of_curves"]:
-        if point["codec"] == "aicodec" and not point["matched"]:
+        if point["codec"] == ours and not point["matched"]:
             row = {"quality": point["value"], **{k: round(point[k], 3) for k in ("kbps", "psnr_y", "ssim", "vmaf")}}
             curves.setdefault(point["clip"], []).append(row)
     return {
+        "codec": ours,
         "weights": weights(known),
         "shape": results["shape"],
         "gop_seconds": results["gop_seconds"],
@@ -153,7 +159,7 @@ def bench_section(bench):
     return f"""
 ## Rate and distortion
 
-`aivideo rd`, whole streams of the real elements: {len(bench['curves'])} validation clips (not trained on),
+`aivideo rd`, `{bench['codec']}`, whole streams of the real elements: {len(bench['curves'])} validation clips (not trained on),
 {bench['shape']['frames']} frames each, at most 640x360, key frames every {bench['gop_seconds']:g} s. BD-rate, median of the clips
 (best to worst); positive: more bits than the anchor.
 
@@ -272,12 +278,16 @@ def card(known, out, result, verdict):
     own = list(known)[-1]
     minutes = sum(float(network["minutes"]) for network in known.values())
     if own == "S":
-        about = "A learned video codec of two networks, one for key frames and one for all others; `docs/bitstream.md` says how\nits streams are made."
+        about = (
+            "A video codec with two networks: one for key frames, and one for predicted frames, which runs where there is no residual, on a GPU,\n"
+            "and with `inter-network=true`. `docs/codec.md` says what else there is, `docs/bitstream.md` how its streams are made."
+        )
         keys = f"Started from the other network (`widen.py`), and trained on single pictures and beside it.\n\n{network_section(known['K'], out)}"
     else:
         about = (
             "The larger sibling of the codec in `../codec`: it began as a copy of tier S with room for more (`widen.py`), and shares its\n"
-            "network of key frames. It is not built in: `model-location=models/codec-m` on `aicodecenc` and `aicodecdec`."
+            "network of key frames, so that it differs only where the network of predicted frames runs: `inter-network=true`, which costs bits with\n"
+            "either tier. It is not built in: `model-location=models/codec-m` on `aicodecenc` and `aicodecdec`."
         )
         keys = "Those of tier S; the files here are links to them.\n"
     tier = codec.TIERS[own]

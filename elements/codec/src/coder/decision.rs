@@ -14,7 +14,7 @@ pub const SKIP_BITS: f64 = 64.0;
 /// Inter frames whose bits are scarce may be coded below quality 0: as at 0, but with fewer blocks.
 pub const MIN_QUALITY: i8 = -32;
 /// Key frames get this much more quality: all that follows is predicted from them.
-pub const KEY_BOOST: u8 = 28;
+pub const KEY_BOOST: u8 = 24;
 
 /// Added to the quality of inter frames, one after the other: what every fourth keeps, the others are
 /// predicted from.
@@ -30,7 +30,7 @@ pub fn error_per_bit(quality: impl Into<f64>) -> f64 {
 
 /// An improvement by the residual counts so many times in frames that are predicted, and in key frames, as what follows
 /// keeps it.
-const RESIDUAL: [f64; 2] = [3.0, 4.5];
+const RESIDUAL: [f64; 2] = [3.0, 5.5];
 
 /// Squared error that a bit of the residual should save.
 pub fn residual_worth(quality: i8, key: bool) -> f64 {

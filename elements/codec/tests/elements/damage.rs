@@ -36,6 +36,20 @@ fn a_lost_frame_asks_for_help_and_decoding_goes_on() {
 }
 
 #[test]
+fn what_comes_behind_a_lost_frame_is_read_but_for_a_network_s_symbols() {
+    for (choices, concealed) in [("", 0), ("inter-network=true", 6)] {
+        let (caps, units) = access_units(&format!("key-int-max=0 {choices}"), 128, 128, 9);
+        let mut harness = decoder(&caps);
+        for (_, unit) in units.iter().enumerate().filter(|(i, _)| *i != 2) {
+            harness.push(unit.clone()).unwrap();
+        }
+        let decoder = harness.find_element("aicodecdec").unwrap();
+        let stats = decoder.property::<gst::Structure>("stats");
+        assert_eq!(stats.get::<u64>("concealed-tiles"), Ok(concealed));
+    }
+}
+
+#[test]
 fn joining_late_waits_for_a_key_frame() {
     let (caps, units) = access_units("key-int-max=4", 64, 64, 6);
     let mut harness = decoder(&caps);

@@ -226,7 +226,7 @@ fn a_damaged_answer_is_asked_for_again() {
 #[test]
 fn after_a_report_every_frame_can_be_read() {
     // The first loss costs a tile's symbols until the answer; the next only its own.
-    let mut line = Line::new("");
+    let mut line = Line::new("inter-network=true");
     line.all(4);
     let request = line
         .send(|unit| without_tile(unit, 1))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 use crate::common::*;
+use aivideo_codec::bitstream::AccessUnit;
 use gst::prelude::*;
 use gst_video::VideoFormat::{self, I420, Nv12};
 
@@ -65,6 +66,60 @@ fn the_residual_brings_detail_back() {
     };
     let (with, without) = (mean("quality=55"), mean("quality=55 residual=false"));
     assert!(with > without + 0.5, "{with:.2} dB, without {without:.2}");
+}
+
+/// Key frames alone have symbols, unless the network is asked for or nothing else could say what changes.
+#[test]
+fn predicted_frames_have_no_network_unless_they_must() {
+    let sizes = |choices: &str| {
+        let (_, units) = access_units(choices, 128, 128, 3);
+        [0, 2].map(|number: usize| {
+            let data = units[number].map_readable().unwrap();
+            let unit = AccessUnit::parse(&data).unwrap();
+            let tiles = unit.tiles.iter().flatten();
+            tiles.fold([0, 0], |[symbols, levels], tile| {
+                [symbols + tile.y.len(), levels + tile.residual.len()]
+            })
+        })
+    };
+    for (choices, in_predicted) in [
+        ("quality=40", [false, true]),
+        ("quality=40 inter-network=true", [true, true]),
+        ("quality=40 skip-blocks=false", [true, true]),
+        ("quality=40 residual=false", [true, false]),
+    ] {
+        let [key, predicted] = sizes(choices);
+        assert!(key[0] > 0, "{choices}: {key:?}");
+        assert_eq!(predicted.map(|size| size > 0), in_predicted, "{choices}");
+    }
+}
+
+/// Nothing moves, and what the frames before left is still sent where a better picture is asked for.
+#[test]
+fn a_picture_at_rest_gets_better() {
+    let info = info(I420, 128, 128);
+    let picture = scene(128, 128, 0);
+    let mut harness = encoder("quality=2", &info);
+    let element = harness.find_element("aicodecenc").unwrap();
+    let units: Vec<_> = (0..6)
+        .map(|number| {
+            if number == 2 {
+                element.set_property("quality", 60u32);
+            }
+            harness.push(buffer(&picture, &info, number)).unwrap();
+            harness.pull().unwrap()
+        })
+        .collect();
+    let caps = harness.sinkpad().unwrap().current_caps().unwrap();
+    let mut decoder = decoder(&caps);
+    let shown: Vec<f64> = units
+        .iter()
+        .map(|unit| {
+            decoder.push(unit.clone()).unwrap();
+            psnr(&picture, &read(&decoder.pull().unwrap(), &info))
+        })
+        .collect();
+    assert!(shown[5] > shown[1] + 1.0, "{shown:.2?}");
 }
 
 #[test]

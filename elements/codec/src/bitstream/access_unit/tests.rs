@@ -212,6 +212,23 @@ fn the_flags_are_these() {
 }
 
 #[test]
+fn a_key_frames_network_has_a_limit_that_can_be_lifted() {
+    let with = |frame_type, quality, context_reset| {
+        let header = FrameHeader {
+            quality,
+            context_reset,
+            ..header(frame_type, 1)
+        };
+        header.network_quality()
+    };
+    assert_eq!(with(FrameType::Key, 23, false), 23);
+    assert_eq!(with(FrameType::Key, 63, false), 24);
+    assert_eq!(with(FrameType::Key, 63, true), 63);
+    assert_eq!(with(FrameType::Inter, 63, false), 63);
+    assert_eq!(with(FrameType::Recovery, 63, true), 63);
+}
+
+#[test]
 fn a_skipped_frame_is_seven_bytes() {
     let data = AccessUnitWriter::new(header(FrameType::Skip, 0), None).finish();
     assert_eq!(data.len(), 7);
