@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the loop filter of predicted frames is given, for the trainer, which fits the filter's sets on it.
+//! What the loop filter behind the residual is given, for the trainer, which fits the filter's sets on it.
 //! `models/training/codec/real_encoder.py` runs it, with the folder of a model as argument.
 //!
 //! Standard input has runs, one after the other: width, height (both multiples of 64), pictures and quality as little-endian
 //! `u32`, then the pictures as I420. The first of a run becomes a key frame, the others are predicted. For each
 //! picture standard output has a byte, 1 where the luma before the filter follows, and the blocks that the filter leaves as they
-//! are (a byte each); 0 where nothing does: key frames, and what is coded as a header only.
+//! are (a byte each); 0 where it is coded as a header only.
 
 mod trainer;
 

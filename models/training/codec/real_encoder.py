@@ -77,7 +77,7 @@ def bytes_of(stream, *shape):
 
 
 def unfiltered(program, folder, pictures, quality):
-    """Of the predicted frames of I420 [T, 3h/2, w] what their loop filter is given: (frame's number, luma [h, w], the blocks
+    """Of I420 [T, 3h/2, w] what the loop filter behind the residual is given: (frame's number, luma [h, w], the blocks
     that it leaves as they are [h/16, w/16])."""
     h, w = pictures.shape[1] * 2 // 3, pictures.shape[2]
     stream = answer([program, folder], pictures, quality)

@@ -190,7 +190,7 @@ class RealEncoder(unittest.TestCase):
         return np.stack([i420(2 * min(t, 2)) for t in range(frames)])
 
     def test_its_symbols_are_where_the_tables_expect_them(self):
-        if not os.path.exists(real_encoder.Encoder.PROGRAM) or "ORT_DYLIB_PATH" not in os.environ:
+        if not os.path.exists(os.path.join(real_encoder.PROGRAMS, "coded_symbols")) or "ORT_DYLIB_PATH" not in os.environ:
             self.skipTest("SKIP: . env.sh; cargo build --release -p aivideo-codec --example coded_symbols")
         tiers = codec.TIERS["S"], codec.TIERS["K"]
         encoder = real_encoder.Encoder(os.path.join(HERE, "../../codec"), *tiers)

@@ -145,7 +145,7 @@ struct Made<S> {
     unfiltered: Option<Unfiltered<S>>,
 }
 
-/// What the loop filter of a predicted frame is given.
+/// What the loop filter behind the residual is given.
 #[derive(Debug, Clone)]
 pub struct Unfiltered<S = u8> {
     pub luma: Vec<S>,
@@ -266,7 +266,7 @@ impl<S> Attempt<S> {
         }
     }
 
-    /// What its loop filter was given, where that was to be kept; key frames and those on a GPU have none.
+    /// What its loop filter was given, where that was to be kept; frames on a GPU have none.
     pub fn unfiltered(&self) -> Option<&Unfiltered<S>> {
         match &self.coded {
             Coded::Empty(_) => None,
