@@ -7,32 +7,14 @@
 //! picture standard output has a byte, 0 where nothing but a header is coded, 1 for a key frame, 2 for another; unless
 //! it is 0, skip flags by block (a byte each), z and y (`i16`, little endian) follow, planes by channel.
 
+mod coded_runs;
 mod trainer;
 
-use aivideo_codec::bitstream::SequenceHeader;
-use aivideo_codec::coder::{
-    Attempt, EncodeNet, Encoder, EncoderSettings, KeyFrames, ModelFiles, RateControl, RateSettings,
-    rated::Control,
-};
-use aivideo_core::pixels::Yuv420;
-use aivideo_core::settings::InferenceSettings;
+use aivideo_codec::coder::{Attempt, EncoderSettings};
 use std::error::Error;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
-
-/// More than this is no picture but a mistake in the stream.
-const LARGEST: u32 = 4096;
-
-fn sequence((width, height): (u16, u16), tile_rows_64: u8) -> SequenceHeader {
-    SequenceHeader {
-        tile_rows_64,
-        ..SequenceHeader::new(width, height, (25, 1))
-    }
-}
-
-fn write_symbols(output: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
+fn write_symbols(output: &mut dyn Write, attempt: &Attempt) -> io::Result<()> {
     let Some((symbols, field)) = attempt.symbols() else {
         return output.write_all(&[0]);
     };
@@ -46,52 +28,13 @@ fn write_symbols(output: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     Ok(())
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let (model, rows) = (args.next(), args.next());
     let (model, rows) = (model.zip(rows)).ok_or("usage: coded_symbols MODEL-FOLDER TILE-ROWS")?;
-    let rows: u8 = rows.parse()?;
-    let inference = InferenceSettings {
-        device: "cpu".to_owned(),
-        ..InferenceSettings::default()
+    let settings = EncoderSettings {
+        inter_network: true,
+        ..EncoderSettings::default()
     };
-    let net = EncodeNet::acquire(&ModelFiles::find(Some(Path::new(&model)))?, &inference)?;
-    let (mut input, mut output) = (io::stdin().lock(), io::stdout().lock());
-    while let Some([width, height, count, quality]) = trainer::header(&mut input)? {
-        let fits = |side: u32| (64..=LARGEST).contains(&side) && side.is_multiple_of(64);
-        if !fits(width) || !fits(height) || rows == 0 {
-            return Err(format!("{width}x{height} in tiles of {rows} is no size").into());
-        }
-        let size = (width as u16, height as u16);
-        let mut picture = Yuv420::new(width as usize, height as usize);
-        let settings = EncoderSettings {
-            inter_network: true,
-            ..EncoderSettings::default()
-        };
-        let mut encoder = Encoder::new(net.clone(), sequence(size, rows), settings)?;
-        let asked = RateSettings {
-            quality: quality.min(63) as u8,
-            ..RateSettings::default()
-        };
-        let mut rate = RateControl::new(asked, (width * height) as usize, 25.0);
-        let mut keys = KeyFrames::new(0, false);
-        for _ in 0..count {
-            for plane in [&mut picture.y, &mut picture.u, &mut picture.v] {
-                input.read_exact(plane)?;
-            }
-            let mut control = Control {
-                rate: &mut rate,
-                keys: &mut keys,
-            };
-            let (prepared, quality) = control.prepare(&mut encoder, false, |encoder, q, key| {
-                encoder.prepare(&picture, q, key)
-            })?;
-            let attempt = encoder.attempt(&prepared, quality)?;
-            write_symbols(&mut output, &attempt)?;
-            let size = encoder.commit(prepared, attempt, 0)?.data.len();
-            rate.sent(quality, size, 0);
-        }
-        output.flush()?;
-    }
-    Ok(())
+    coded_runs::serve(&model, Some(rows.parse()?), settings, write_symbols)
 }
