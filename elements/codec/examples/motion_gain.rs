@@ -129,7 +129,8 @@ fn encode(
         point.bytes += coded.data.len();
         point.motion += coded.parts[0];
         point.motion_ms += coded.timing.motion.as_secs_f64() * 1e3 / pictures.len() as f64;
-        point.skipped += 256.0 * coded.skipped_blocks as f64 / samples;
+        let blocks = (encoder.coded_pixels() * pictures.len()) as f64 / 256.0;
+        point.skipped += coded.skipped_blocks as f64 / blocks;
         encoder.reconstruction()?.crop(&mut shown);
         let squares = picture.y.iter().zip(&shown.y);
         error += squares

@@ -9,7 +9,7 @@ The example `unfiltered_frames` of the codec's crate must be there, and the envi
     python filters.py --data DIR ../../codec ../../codec-m     # the first folder's encoder codes the clips
 
 Then `release.py` with the checkpoints writes hashes and cards anew. What is shipped is of `--most 30 --rounds 2` behind two rounds of `--most 24`
-without key frames.
+without key frames, by the encoder of that time (before starts of contexts were counted and gains checked on whole samples).
 """
 
 import argparse
