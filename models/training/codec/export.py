@@ -610,7 +610,7 @@ def decide_skip(y, py, q):
     return (sad < SKIP * steps[:, None, None, None]).float()
 
 
-# Added to the quality of the frames that tables and filters are fitted on, as the encoder does.
+# Added to the quality of the frames that tables and filters are fitted on, as the encoder did when the networks of now were trained (its key frames get 24 now).
 KEY_BOOST, CYCLE = 28, (-6, -3, -6, 9)
 
 
@@ -848,6 +848,8 @@ def write(net, saved, out, cache, batches, key=None, clips=None):
         segments = segments_of(cache, saved["tier"])
         with torch.no_grad():
             sets = fit_filters(net, segments, batches, key_net, key_sets)
+            if key:
+                print(f"{file}: its filters are fitted behind the network, streams have them behind the residual: filters.py is next", flush=True)
             both = (key_sets, sets) if key else (sets, sets)
             counts = fit_tables(net, segments, batches, key_net=key_net, sets=both)
         tables = table_bytes(*counts.tables(), sets)
