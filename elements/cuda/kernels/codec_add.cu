@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The codec's residual: levels of cosine transforms of 8x8 or 16x16, made differences and added to their squares. Few levels are
+// The codec's residual: levels of cosine transforms of 4x4, 8x8 or 16x16, made differences and added to their squares. Few levels are
 // not zero, so they cross the bus as a list.
 
 typedef struct {
@@ -11,7 +11,7 @@ typedef struct {
   i32 step;
 } CodecAdd;
 
-// The left halves of the rows of HEVC's matrix of 16, in which that of 8 is: right halves mirror them, of odd rows negative.
+// The left halves of the rows of HEVC's matrix of 16, in which those of 8 and 4 are: right halves mirror them, of odd rows negative.
 DEVICE i32 codec_basis(u32 k, u32 x) {
   const i8 half[16][8] = {
       {64, 64, 64, 64, 64, 64, 64, 64},     {90, 87, 80, 70, 57, 43, 25, 9},
@@ -56,6 +56,8 @@ DEVICE i32 codec_basis(u32 k, u32 x) {
       to[x] = (SAMPLE)limit_int((i32)to[x] + (sums[x] >> (LOG + 7)), 0, TOP);  \
   }
 
+CODEC_ADD(codec_add_fine_8, u8, 255, 2, 4, 4)
+CODEC_ADD(codec_add_fine_10, u16, 1023, 2, 4, 4)
 CODEC_ADD(codec_add_8, u8, 255, 3, 8, 2)
 CODEC_ADD(codec_add_10, u16, 1023, 3, 8, 2)
 CODEC_ADD(codec_add_large_8, u8, 255, 4, 16, 1)

@@ -288,7 +288,7 @@ pub fn scatter(
 pub const SQUARE_BYTES: u64 = 8;
 pub const LEVEL_BYTES: u64 = 4;
 
-/// The levels of 8x8 squares that are not zero: what [`add`] takes.
+/// The levels of squares that are not zero: what [`add`] takes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Squares {
     squares: Vec<u32>,
@@ -320,10 +320,10 @@ impl Squares {
     }
 }
 
-/// Adds what the levels of so many squares of 8x8 samples, or large ones of 16x16, and of so many levels, stand for to planes that lie one after the other. A level
-/// of one is `step` quarters of a sample's.
+/// Adds what the levels of so many squares of `side` samples either way (4, 8 or 16), and of so many levels, stand for to planes that lie one
+/// after the other. A level of one is `step` quarters of a sample's.
 pub fn add(
-    large: bool,
+    side: u32,
     [count, length]: [u32; 2],
     [squares, levels]: [Memory; 2],
     step: i32,
@@ -332,14 +332,20 @@ pub fn add(
 ) -> Result<Launch, LaunchError> {
     planes.check()?;
     let samples = planes.width * planes.rows * planes.count;
-    let side = if large { 16 } else { 8 };
+    let kernel = match side {
+        4 => planes.of("codec_add_fine_8", "codec_add_fine_10"),
+        8 => planes.of("codec_add_8", "codec_add_10"),
+        16 => planes.of("codec_add_large_8", "codec_add_large_10"),
+        _ => {
+            return Err(LaunchError::Table {
+                what: "side of a square",
+                problem: "it must be 4, 8 or 16",
+            });
+        }
+    };
     in_range("count", count, 1..=(samples / (side * side)).into())?;
     in_range("number of levels", length, 1..=samples.into())?;
     in_range("step", step.unsigned_abs(), 1..=1 << 15)?;
-    let kernel = match large {
-        true => planes.of("codec_add_large_8", "codec_add_large_10"),
-        false => planes.of("codec_add_8", "codec_add_10"),
-    };
     let squares = tensor("the squares", squares, u64::from(count) * SQUARE_BYTES, 4)?;
     let levels = tensor("the levels", levels, u64::from(length) * LEVEL_BYTES, 4)?;
     Ok(Args::default()
@@ -519,7 +525,7 @@ mod tests {
             deep: false,
         };
         let square = |counts, bytes: [u64; 2], step, to| {
-            add(false, counts, bytes.map(memory), step, planes, memory(to))
+            add(8, counts, bytes.map(memory), step, planes, memory(to))
         };
         assert!(square([2, 5], [16, 20], 9, 128).is_ok());
         assert!(square([0, 5], [16, 20], 9, 128).is_err());
@@ -537,11 +543,17 @@ mod tests {
         };
         let square = |counts, to| {
             let bytes = [8, 20].map(memory);
-            add(true, counts, bytes, 9, large, memory(to))
+            add(16, counts, bytes, 9, large, memory(to))
         };
         assert!(square([1, 5], 256).is_ok());
         assert!(square([2, 5], 256).is_err());
         assert!(square([1, 5], 255).is_err());
+        let fine = |side, counts| {
+            let bytes = [8 * 17, 20].map(memory);
+            add(side, counts, bytes, 9, large, memory(256))
+        };
+        assert!(fine(4, [16, 5]).is_ok() && fine(4, [17, 5]).is_err());
+        assert!(fine(2, [1, 5]).is_err() && fine(32, [1, 5]).is_err());
         let gather = Gather { length: 300 };
         let to = |counts, sums, list| Gathered {
             counts: memory(counts),

@@ -48,7 +48,7 @@ sources! {
     "codec_round": "codec_round_i8_f32", "codec_round_i8_f16", "codec_round_i16_f32", "codec_round_i16_f16";
     "codec_scatter": "codec_scatter";
     "codec_predict": "codec_predict_8", "codec_predict_10";
-    "codec_add": "codec_add_8", "codec_add_10", "codec_add_large_8", "codec_add_large_10";
+    "codec_add": "codec_add_8", "codec_add_10", "codec_add_large_8", "codec_add_large_10", "codec_add_fine_8", "codec_add_fine_10";
     "codec_merge": "codec_merge_8", "codec_merge_10";
     "codec_filter": "codec_bend_8", "codec_bend_10", "codec_filter_8", "codec_filter_10",
         "codec_judge_8", "codec_judge_10", "codec_tally", "codec_pick";

@@ -191,8 +191,8 @@ fn launches() -> HashMap<&'static str, usize> {
             lean: &[0; 3],
         };
         all.push(spec.predict(planes, memory, memory, memory).unwrap());
-        for large in [false, true] {
-            all.push(codec::add(large, [1, 1], [memory; 2], 1, planes, memory).unwrap());
+        for side in [4, 8, 16] {
+            all.push(codec::add(side, [1, 1], [memory; 2], 1, planes, memory).unwrap());
         }
         all.push(motion::merge(planes, 4, [memory; 3], memory).unwrap());
         let spec = LoopFilter::new(64, 64, deep).unwrap();

@@ -4,7 +4,7 @@
 use super::layout::Layout;
 use super::picture::Picture;
 use crate::motion::{BLOCK, Sample};
-use crate::residual::code::{QUARTERS, SHAPES, Square, WHOLE};
+use crate::residual::code::{DIVIDED, QUARTERS, SHAPES, Square, WHOLE};
 use crate::residual::{self, Area, Scale, choose};
 use aivideo_cuda::codec::Squares;
 use rayon::prelude::*;
@@ -97,11 +97,14 @@ pub fn squares(layout: &Layout, levels: &[Vec<Square>]) -> [Squares; SHAPES] {
         for square in squares {
             let (place, _) = residual::place(layout.width, square.block, square.part);
             let before = match usize::from(square.part) {
-                0..QUARTERS | WHOLE => LUMA * first,
+                0..QUARTERS | WHOLE | DIVIDED.. => LUMA * first,
                 QUARTERS => CHROMA * first,
                 _ => CHROMA * (layout.blocks() + first),
             };
-            out[square.shape() as usize].push((before + place) as u32, &square.levels);
+            let list = &mut out[square.shape() as usize];
+            for (place, levels) in residual::transformed(square, place, layout.width) {
+                list.push((before + place) as u32, &levels);
+            }
         }
     }
     out

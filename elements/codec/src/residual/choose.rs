@@ -2,20 +2,20 @@
 //! Which levels an encoder sends: those that take more off the squared error than their bits are worth.
 
 use super::code::{
-    Contexts, Flags, PARTS, QUARTERS, Shape, Square, WHOLE, Walk, levels, magnitudes,
+    Contexts, DIVIDED, Flags, PARTS, QUARTERS, Shape, Square, WHOLE, Walk, last_place, levels,
+    magnitudes,
 };
-use super::transform::{forward, forward_large};
+use super::transform::{LARGE_AREA, forward, forward_fine, forward_large};
 use super::{Area, Scale};
 use crate::motion::range::{Adapt, Bits, Context};
 use crate::motion::{BLOCK, Sample};
+use std::ops::Range;
 use std::sync::LazyLock;
 
 /// What a squared error of chroma counts for; the [`Scale`] says the same.
 const CHROMA: f32 = 0.25;
 /// Of a square; nothing cheaper than this is looked at.
 const LEAST_BITS: f32 = 6.0;
-/// Ends of a square's levels that are tried.
-const TRIES: usize = 4;
 
 /// Counts bits, and leaves contexts as they are.
 struct Price(f32);
@@ -58,6 +58,13 @@ struct Found {
     levels: Box<[i16]>,
 }
 
+impl Found {
+    /// So few levels that fine squares would hardly take fewer bits: 0.2 % of them are lost by not looking.
+    fn is_simple(&self) -> bool {
+        self.levels.iter().filter(|level| **level != 0).count() < 4
+    }
+}
+
 /// What levels are chosen by.
 struct Chooser<'a> {
     contexts: &'a mut Contexts,
@@ -65,35 +72,53 @@ struct Chooser<'a> {
     step: f32,
     /// Squared error that a bit is worth.
     worth: f32,
+    costs: &'a mut Costs,
 }
 
+/// By place, in bits: what a coefficient costs as it is chosen less what it costs as a zero, whose error alone counts; and less
+/// than that where it is the last, which says itself that it is not zero.
+type Costs = [[f32; 2]; LARGE_AREA];
+
 impl Chooser<'_> {
-    /// For each coefficient, from the last on, the magnitude next to it or one less or none, whichever costs least, its own bits and error
-    /// counted, and not what it does to the contexts of those that follow.
-    fn round(&self, coefficients: &[f32]) -> Box<[i16]> {
-        let mut chosen = vec![0i16; coefficients.len()].into_boxed_slice();
+    /// Chooses the levels of what is transformed together, some places of the zigzag order: for each coefficient, from the last on, the
+    /// magnitude next to it or one less or none, whichever costs least, its own bits and error counted, and not what it does to the contexts of
+    /// those that follow; then the end behind which all are left out.
+    fn round(&mut self, coefficients: &[f32], places: Range<usize>, chosen: &mut [i16]) {
         let unit = self.step * self.step / self.worth;
-        for (at, &to) in self.shape.order().iter().enumerate().rev() {
+        let order = &self.shape.order()[places.clone()];
+        let mut end = 0;
+        for (at, &to) in order.iter().enumerate().rev() {
             let to = usize::from(to);
             let size = coefficients[to].abs() / self.step;
             let nearest = (size + 0.5) as i32;
-            if nearest == 0 {
+            if nearest == 0 && end == 0 {
                 continue;
             }
-            let bits = magnitudes(self.contexts, self.shape, &chosen, at, both);
-            let cost = |magnitude: i32| {
+            let (bits, some) =
+                magnitudes(self.contexts, self.shape, chosen, places.start + at, both);
+            let error = |magnitude: i32| {
                 let left = size - magnitude as f32;
-                // An Exp-Golomb number.
-                let more = 2.0 * ((magnitude - 2).max(1) as f32).log2();
-                unit * left * left + bits[magnitude.min(3) as usize] + more
+                unit * left * left
             };
-            let mut best = (cost(0), 0);
+            let zero = bits[0] + error(0);
+            let mut best = (zero, 0);
             for magnitude in (nearest - 1).max(1)..=nearest {
-                let cost = cost(magnitude);
+                // An Exp-Golomb number.
+                let more = match magnitude {
+                    0..=3 => 0.0,
+                    _ => 2.0 * ((magnitude - 2) as f32).log2(),
+                };
+                let cost = error(magnitude) + bits[magnitude.min(3) as usize] + more;
                 if cost < best.0 {
                     best = (cost, magnitude);
                 }
             }
+            if best.1 == 0 && end == 0 {
+                continue;
+            }
+            end = end.max(at + 1);
+            let own = best.0 - error(0);
+            self.costs[at] = [own, own - some];
             let level = best.1.min(super::code::MOST_LEVEL) as i16;
             chosen[to] = if coefficients[to] < 0.0 {
                 -level
@@ -101,42 +126,46 @@ impl Chooser<'_> {
                 level
             };
         }
-        chosen
+        let (mut least, mut best, mut before) = (0.0, 0, 0.0);
+        for (at, &to) in order.iter().enumerate().take(end) {
+            if chosen[usize::from(to)] != 0 {
+                let cost = before + self.costs[at][1] + last_bits(self.contexts, self.shape, at);
+                if cost < least {
+                    (least, best) = (cost, at + 1);
+                }
+            }
+            before += self.costs[at][0];
+        }
+        for &to in &order[best..end.max(best)] {
+            chosen[usize::from(to)] = 0;
+        }
     }
 
     /// Levels that are worth their bits.
     fn choose(&mut self, coefficients: &[f32]) -> Option<Found> {
-        let mut chosen = self.round(coefficients);
-        let mut left = chosen.iter().filter(|level| **level != 0).count();
-        let gain_at = |at: usize, level: i16| {
-            let (value, made) = (coefficients[at], f32::from(level) * self.step);
-            value * value - (value - made) * (value - made)
-        };
-        let gains = chosen.iter().enumerate();
-        let mut gain: f32 = gains.map(|(at, level)| gain_at(at, *level)).sum();
-        let mut best: Option<Found> = None;
-        let mut ends = (self.shape.order().iter().rev()).map(|&at| usize::from(at));
-        for _ in 0..TRIES {
-            if left == 0 {
-                break;
-            }
-            let net = gain - self.worth * price(self.contexts, self.shape, &mut chosen);
-            if net > best.as_ref().map_or(0.0, |best| best.net) {
-                let levels = chosen.clone();
-                best = Some(Found { gain, net, levels });
-            }
-            let Some(end) = ends.find(|&at| chosen[at] != 0) else {
-                break;
-            };
-            if chosen[end].abs() > 2 {
-                break;
-            }
-            gain -= gain_at(end, chosen[end]);
-            chosen[end] = 0;
-            left -= 1;
+        let mut levels = vec![0i16; coefficients.len()].into_boxed_slice();
+        let count = self.shape.transformed() * self.shape.transformed();
+        for first in (0..levels.len()).step_by(count) {
+            self.round(coefficients, first..first + count, &mut levels);
         }
-        best
+        if levels.iter().all(|level| *level == 0) {
+            return None;
+        }
+        let gains = coefficients.iter().zip(&levels).map(|(value, level)| {
+            let left = value - f32::from(*level) * self.step;
+            value * value - left * left
+        });
+        let gain: f32 = gains.sum();
+        let net = gain - self.worth * price(self.contexts, self.shape, &mut levels);
+        (net > 0.0).then_some(Found { gain, net, levels })
     }
+}
+
+/// What the place of the last level costs.
+fn last_bits(contexts: &mut Contexts, shape: Shape, last: usize) -> f32 {
+    let mut bits = Price(0.0);
+    last_place(&mut bits, contexts, shape, last);
+    bits.0
 }
 
 /// Differences of a square's samples, and their squares' sum.
@@ -172,6 +201,7 @@ pub fn tile<S: Sample>(
 ) -> Vec<Square> {
     let mut squares = Vec::new();
     let mut walk = Walk::new(area.width / BLOCK);
+    let mut costs: Costs = [[0.0; 2]; LARGE_AREA];
     for (block, &class) in classes.iter().enumerate() {
         let mut found: Choices = Default::default();
         for part in 0..PARTS as u8 {
@@ -186,21 +216,31 @@ pub fn tile<S: Sample>(
                 shape,
                 step: scale.step(chroma),
                 worth,
+                costs: &mut costs,
             };
             let enough = |error: f32| error >= worth * LEAST_BITS;
+            if shape == Shape::Fine
+                && (found[usize::from(part) - DIVIDED].as_ref()).is_some_and(Found::is_simple)
+            {
+                continue;
+            }
             found[usize::from(part)] = match shape {
                 Shape::Large => {
                     let (differences, error) = compare::<16, 256, S>(source, made, stride);
                     let some = enough(error).then(|| forward_large(&differences));
                     some.and_then(|coefficients| chooser.choose(&coefficients))
                 }
-                Shape::Luma | Shape::Chroma => {
+                Shape::Luma | Shape::Chroma | Shape::Fine => {
                     let (differences, error) = compare::<8, 64, S>(source, made, stride);
-                    let some = enough(error).then(|| forward(&differences));
+                    let some = enough(error).then(|| match shape {
+                        Shape::Fine => forward_fine(&differences),
+                        _ => forward(&differences),
+                    });
                     some.and_then(|coefficients| chooser.choose(&coefficients))
                 }
             };
         }
+        keep_better(&mut found, worth);
         let (mut flags, mut net) = best_flags(&mut walk, block, class, &found, worth);
         let mut chosen = Vec::new();
         for part in super::code::sent(flags) {
@@ -235,7 +275,7 @@ pub fn tile<S: Sample>(
 /// Luma, U or V.
 fn plane_of(part: u8) -> usize {
     match usize::from(part) {
-        0..QUARTERS | WHOLE => 0,
+        0..QUARTERS | WHOLE | DIVIDED.. => 0,
         part => part - QUARTERS + 1,
     }
 }
@@ -244,7 +284,23 @@ fn plane_of(part: u8) -> usize {
 fn weight_of(part: u8) -> f32 {
     match Shape::of(part) {
         Shape::Chroma => CHROMA,
-        Shape::Luma | Shape::Large => 1.0,
+        Shape::Luma | Shape::Large | Shape::Fine => 1.0,
+    }
+}
+
+/// What dividing a quarter costs, in bits.
+const DIVISION: f32 = 1.0;
+
+/// Of each quarter's two ways leaves the better one.
+fn keep_better(found: &mut Choices, worth: f32) {
+    for quarter in 0..QUARTERS {
+        let net = |found: &Option<Found>| found.as_ref().map_or(0.0, |found| found.net);
+        let (one, fine) = (net(&found[quarter]), net(&found[DIVIDED + quarter]));
+        let worse = match fine > one + worth * DIVISION {
+            true => quarter,
+            false => DIVIDED + quarter,
+        };
+        found[worse] = None;
     }
 }
 
@@ -261,7 +317,7 @@ fn best_flags(
     for whole in [false, true] {
         let flags: Flags = std::array::from_fn(|part| {
             let fits = match part {
-                0..QUARTERS => !whole,
+                0..QUARTERS | DIVIDED.. => !whole,
                 WHOLE => whole,
                 _ => true,
             };

@@ -2,11 +2,13 @@
 //! Lossless coding of a tile's levels.
 //!
 //! Block by block in raster order: whether it has any levels; whether those of luma are of one large square; which of the
-//! others have any; the levels of each, from the last that is not zero back to the first, in zigzag order. The syntax is written once, for
+//! others have any, and of luma's quarters whether those are of four fine squares, and which of these have any; the levels of each, from the
+//! last that is not zero back to the first, in zigzag order. The syntax is written once, for
 //! whatever has [`Bits`]. Every tile starts afresh; an empty stream is a tile without levels.
 
-use super::transform::{AREA, LARGE, LARGE_AREA, SIDE};
+use super::transform::{AREA, FINE, LARGE, LARGE_AREA, SIDE};
 use crate::motion::range::{Bits, Context, Decoder, Encoder};
+use std::ops::Range;
 
 /// The largest level.
 pub const MOST_LEVEL: i32 = (1 << 12) - 1;
@@ -37,15 +39,34 @@ const fn zigzag<const AREA: usize>(side: usize) -> [u8; AREA] {
     order
 }
 
+/// The places of four squares, one after the other.
+const fn fine_zigzag() -> [u8; AREA] {
+    let one: [u8; FINE * FINE] = zigzag(FINE);
+    let mut order = [0; AREA];
+    let mut at = 0;
+    while at < AREA {
+        let (place, square) = (one[at % one.len()] as usize, at / one.len());
+        let row = FINE * (square / 2) + place / FINE;
+        let column = FINE * (square % 2) + place % FINE;
+        order[at] = (SIDE * row + column) as u8;
+        at += 1;
+    }
+    order
+}
+
 static ZIGZAG: [u8; AREA] = zigzag(SIDE);
+static FINE_ZIGZAG: [u8; AREA] = fine_zigzag();
 static LARGE_ZIGZAG: [u8; LARGE_AREA] = zigzag(LARGE);
 
-/// Squares of a block: the quarters of its luma, U, V, and in place of the quarters all of its luma.
-pub const PARTS: usize = 7;
+/// Squares of a block: the quarters of its luma, U, V, in place of the quarters all of its luma, and in place of each quarter
+/// the four fine squares that it is divided into.
+pub const PARTS: usize = 11;
 /// Those of luma.
 pub const QUARTERS: usize = 4;
 /// All of its luma.
 pub const WHOLE: usize = 6;
+/// The first of those of fine squares.
+pub const DIVIDED: usize = 7;
 /// Which of them have levels.
 pub type Flags = [bool; PARTS];
 
@@ -57,10 +78,12 @@ pub enum Shape {
     Chroma,
     /// All of a block's luma.
     Large,
+    /// A quarter of a block's luma, as four squares.
+    Fine,
 }
 
 /// How many there are.
-pub const SHAPES: usize = 3;
+pub const SHAPES: usize = 4;
 
 impl Shape {
     /// Of a part of a block.
@@ -68,6 +91,7 @@ impl Shape {
         match usize::from(part) {
             0..QUARTERS => Self::Luma,
             WHOLE => Self::Large,
+            DIVIDED.. => Self::Fine,
             _ => Self::Chroma,
         }
     }
@@ -76,7 +100,15 @@ impl Shape {
     pub fn side(self) -> usize {
         match self {
             Self::Large => LARGE,
-            Self::Luma | Self::Chroma => SIDE,
+            Self::Luma | Self::Chroma | Self::Fine => SIDE,
+        }
+    }
+
+    /// Those of what is transformed at once.
+    pub fn transformed(self) -> usize {
+        match self {
+            Self::Fine => FINE,
+            _ => self.side(),
         }
     }
 
@@ -85,6 +117,7 @@ impl Shape {
         match self {
             Self::Large => &LARGE_ZIGZAG,
             Self::Luma | Self::Chroma => &ZIGZAG,
+            Self::Fine => &FINE_ZIGZAG,
         }
     }
 
@@ -93,6 +126,11 @@ impl Shape {
         let ends = match self {
             Self::Large => [1, 6, 15, 36, 91],
             Self::Luma | Self::Chroma => [1, 3, 6, 15, 28],
+            Self::Fine => [1, 3, 6, 10, 13],
+        };
+        let at = match self {
+            Self::Fine => at % (FINE * FINE),
+            _ => at,
         };
         ends.iter().filter(|end| at >= **end).count()
     }
@@ -166,7 +204,11 @@ const ZERO: Kind = DIGIT.next(SHAPES * 4 * PLACES);
 /// More than one, more than two: by shape and by the levels around.
 const MORE: Kind = ZERO.next(SHAPES * 8);
 const PREFIX: Kind = MORE.next(SHAPES * (MAX_PREFIX as usize + 1));
-const COUNT: usize = PREFIX.first + PREFIX.count;
+/// Whether a quarter is divided: by how many of left and above have such, and whether one before in the block is.
+const FINER: Kind = PREFIX.next(6);
+/// Whether a fine square has levels: by how many before it in its quarter have.
+const ONE: Kind = FINER.next(4);
+const COUNT: usize = ONE.first + ONE.count;
 
 impl Kind {
     const fn next(self, count: usize) -> Self {
@@ -188,17 +230,20 @@ pub(super) struct Contexts([Context; COUNT]);
 
 /// Probabilities of a zero that a tile begins with, in 256ths.
 const STARTS: [u8; COUNT] = [
-    237, 120, 37, 190, 65, 18, 149, 57, 21, 106, 31, 12, 29, 3, 3, 164, 101, 54, 93, 91, 73, 33,
-    52, 211, 231, 112, 37, 10, 22, 35, 53, 93, 128, 128, 131, 47, 75, 111, 153, 189, 128, 128, 66,
-    16, 44, 41, 56, 71, 75, 90, 128, 128, 167, 157, 131, 113, 127, 128, 128, 128, 128, 186, 160,
-    150, 152, 220, 128, 128, 128, 128, 171, 162, 158, 149, 146, 149, 130, 176, 99, 82, 44, 188,
-    119, 92, 49, 205, 131, 95, 53, 223, 138, 102, 61, 235, 144, 111, 67, 227, 128, 106, 72, 158,
-    118, 84, 57, 198, 108, 93, 60, 216, 114, 90, 52, 225, 114, 90, 52, 234, 121, 100, 54, 230, 139,
-    113, 84, 145, 82, 75, 39, 196, 128, 98, 55, 214, 142, 104, 62, 224, 153, 110, 69, 235, 160,
-    124, 82, 227, 151, 121, 86, 237, 223, 180, 112, 210, 205, 182, 123, 243, 213, 167, 107, 218,
-    211, 182, 139, 239, 222, 181, 123, 208, 209, 187, 130, 151, 181, 209, 222, 224, 227, 249, 128,
-    128, 128, 128, 128, 128, 178, 214, 226, 225, 128, 128, 128, 128, 128, 128, 128, 128, 128, 159,
-    190, 208, 206, 214, 213, 235, 128, 128, 128, 128, 128, 128,
+    231, 111, 33, 166, 66, 24, 155, 58, 22, 84, 26, 11, 13, 4, 3, 139, 65, 27, 93, 83, 63, 29, 114,
+    215, 229, 123, 35, 15, 29, 58, 82, 115, 128, 128, 174, 72, 91, 140, 170, 205, 128, 128, 74, 25,
+    41, 57, 68, 77, 84, 160, 32, 16, 32, 81, 128, 128, 128, 128, 128, 128, 179, 162, 128, 125, 139,
+    128, 128, 128, 128, 210, 178, 139, 166, 225, 128, 128, 128, 128, 205, 165, 106, 105, 180, 136,
+    112, 128, 128, 175, 139, 118, 128, 128, 128, 128, 150, 73, 70, 37, 184, 102, 79, 40, 203, 111,
+    80, 43, 222, 122, 88, 50, 239, 134, 98, 59, 235, 134, 106, 73, 73, 78, 66, 41, 184, 78, 74, 57,
+    215, 97, 81, 47, 228, 113, 87, 54, 239, 123, 100, 62, 247, 152, 86, 128, 127, 53, 59, 29, 206,
+    108, 86, 44, 224, 124, 87, 48, 235, 133, 91, 53, 245, 144, 106, 64, 245, 147, 116, 79, 176, 95,
+    72, 37, 199, 105, 81, 44, 215, 115, 87, 51, 218, 116, 86, 55, 207, 120, 79, 44, 186, 109, 43,
+    128, 239, 219, 170, 105, 210, 200, 167, 105, 230, 201, 154, 107, 210, 199, 164, 112, 222, 220,
+    178, 114, 176, 194, 171, 111, 228, 207, 162, 96, 202, 191, 158, 101, 147, 170, 194, 204, 213,
+    230, 244, 128, 128, 128, 128, 128, 128, 178, 164, 183, 212, 226, 128, 128, 128, 128, 128, 128,
+    128, 128, 146, 168, 184, 202, 212, 228, 226, 128, 128, 128, 128, 128, 128, 152, 180, 211, 209,
+    221, 245, 128, 128, 128, 128, 128, 128, 128, 206, 171, 143, 175, 153, 139, 83, 87, 77, 43,
 ];
 
 impl Default for Contexts {
@@ -210,12 +255,13 @@ impl Default for Contexts {
 /// Groups of places of the zigzag order.
 const PLACES: usize = 6;
 
-/// Magnitudes of the levels to the right of and below a place, whose levels are known before its own.
-fn around(levels: &[i16], side: usize, at: usize) -> usize {
-    let (row, column) = (at / side, at % side);
+/// Magnitudes of the levels to the right of and below a place of what is transformed with it, whose levels are known before its own.
+fn around(levels: &[i16], shape: Shape, at: usize) -> usize {
+    let (side, within) = (shape.side(), shape.transformed());
+    let (row, column) = (at / side % within, at % side % within);
     let mut sum = 0;
     let mut add = |down: usize, right: usize| {
-        if row + down < side && column + right < side {
+        if row + down < within && column + right < within {
             sum += levels[at + side * down + right].unsigned_abs().min(4);
         }
     };
@@ -230,7 +276,7 @@ fn around(levels: &[i16], side: usize, at: usize) -> usize {
 /// The contexts of a level: whether it is not zero, more than one, more than two.
 fn level_contexts(shape: Shape, levels: &[i16], at: usize) -> [(Kind, usize); 3] {
     let shape_number = shape as usize;
-    let near = around(levels, shape.side(), usize::from(shape.order()[at]));
+    let near = around(levels, shape, usize::from(shape.order()[at]));
     let more = |more: usize| (MORE, 4 * (2 * shape_number + more) + near);
     [
         (ZERO, 4 * (PLACES * shape_number + shape.group(at)) + near),
@@ -240,19 +286,21 @@ fn level_contexts(shape: Shape, levels: &[i16], at: usize) -> [(Kind, usize); 3]
 }
 
 /// What the magnitudes 0, 1, 2, and 3 without what follows it cost at a place of the zigzag order whose later levels are known, sign
-/// included: sums of what `bit` says of a context and each value of its bit.
+/// included, and how much of it says that it is not zero: sums of what `bit` says of a context and each value of its bit.
+#[inline(always)]
 pub(super) fn magnitudes(
     contexts: &Contexts,
     shape: Shape,
     levels: &[i16],
     at: usize,
     bit: impl Fn(Context) -> [f32; 2],
-) -> [f32; 4] {
+) -> ([f32; 4], f32) {
     let [some, two, three] =
         level_contexts(shape, levels, at).map(|(kind, index)| bit(contexts.0[kind.first + index]));
     let sign = 1.0;
     let (one, more) = (some[1] + sign, some[1] + two[1] + sign);
-    [some[0], one + two[0], more + three[0], more + three[1]]
+    let bits = [some[0], one + two[0], more + three[0], more + three[1]];
+    (bits, some[1])
 }
 
 /// The levels of a square that has some. A reader fills them in.
@@ -262,7 +310,34 @@ pub(super) fn levels<B: Bits>(
     shape: Shape,
     levels: &mut [i16],
 ) -> Result<(), ResidualError> {
-    let order = shape.order();
+    let count = shape.transformed() * shape.transformed();
+    if shape != Shape::Fine {
+        return transformed(bits, contexts, shape, 0..count, levels);
+    }
+    let mut before = 0;
+    for square in 0..4 {
+        let places = count * square..count * (square + 1);
+        let order = &shape.order()[places.clone()];
+        let some = order.iter().any(|&at| levels[usize::from(at)] != 0);
+        // One of them has levels.
+        let some = square == 3 && before == 0 || bits.bit(ONE.of(contexts, before), some);
+        if some {
+            before += 1;
+            transformed(bits, contexts, shape, places, levels)?;
+        }
+    }
+    Ok(())
+}
+
+/// Those that are transformed together: some places of the zigzag order.
+fn transformed<B: Bits>(
+    bits: &mut B,
+    contexts: &mut Contexts,
+    shape: Shape,
+    places: Range<usize>,
+    levels: &mut [i16],
+) -> Result<(), ResidualError> {
+    let order = &shape.order()[places.clone()];
     let last = (0..order.len())
         .rev()
         .find(|&at| levels[usize::from(order[at])] != 0)
@@ -270,7 +345,7 @@ pub(super) fn levels<B: Bits>(
     let last = last_place(bits, contexts, shape, last);
     for at in (0..=last).rev() {
         let to = usize::from(order[at]);
-        let [some, more @ ..] = level_contexts(shape, levels, at);
+        let [some, more @ ..] = level_contexts(shape, levels, places.start + at);
         let mut bit = |(kind, index): (Kind, usize), bit| bits.bit(kind.of(contexts, index), bit);
         let level = i32::from(levels[to]);
         if at != last && !bit(some, level != 0) {
@@ -297,10 +372,17 @@ pub(super) fn levels<B: Bits>(
     Ok(())
 }
 
-fn last_place<B: Bits>(bits: &mut B, contexts: &mut Contexts, shape: Shape, last: usize) -> usize {
+/// The place of the last level in the zigzag order.
+pub(super) fn last_place<B: Bits>(
+    bits: &mut B,
+    contexts: &mut Contexts,
+    shape: Shape,
+    last: usize,
+) -> usize {
     // 0, 1, 2 to 3, 4 to 7, ... 32 to 63, and so on.
     let bucket = |last: usize| (usize::BITS - last.leading_zeros()) as usize;
-    let (most, bucket) = (bucket(shape.order().len() - 1), bucket(last));
+    let count = shape.transformed() * shape.transformed();
+    let (most, bucket) = (bucket(count - 1), bucket(last));
     let shape = shape as usize;
     let mut read = 0;
     while read < most
@@ -359,9 +441,11 @@ pub(super) struct Walk {
 /// What is known of a block before.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
-    /// Whether it has levels, and whether they are of all of its luma.
+    /// Whether it has levels, and whether they are of all of its luma, or of fine squares.
     some: bool,
     whole: bool,
+    /// Whether any of its quarters is divided.
+    divided: bool,
 }
 
 impl Walk {
@@ -386,6 +470,7 @@ impl Walk {
         self.before[block % self.width] = Before {
             some: flags.contains(&true),
             whole: flags[WHOLE],
+            divided: flags[DIVIDED..].contains(&true),
         };
     }
 
@@ -396,6 +481,7 @@ impl Walk {
         if !bits.bit(BLOCK.of(&mut self.contexts, at), flags.contains(&true)) {
             return read;
         }
+        let divided = self.near(block, |before| before.divided);
         let near = self.near(block, |before| before.whole);
         read[WHOLE] = bits.bit(LUMA.of(&mut self.contexts, near), flags[WHOLE]);
         let mut before = usize::from(read[WHOLE]);
@@ -406,10 +492,17 @@ impl Walk {
                 QUARTERS => QUARTERS + before.min(1),
                 _ => QUARTERS + 2 + usize::from(read[QUARTERS]),
             };
+            let fine = part < QUARTERS && flags[DIVIDED + part];
             // One of them has levels.
-            read[part] = part == WHOLE - 1 && before == 0
-                || bits.bit(PART.of(&mut self.contexts, at), flags[part]);
-            before += usize::from(read[part]);
+            let some = part == WHOLE - 1 && before == 0
+                || bits.bit(PART.of(&mut self.contexts, at), flags[part] || fine);
+            before += usize::from(some);
+            read[part] = some;
+            if some && part < QUARTERS {
+                let at = 3 * usize::from(read[DIVIDED..].contains(&true)) + divided;
+                let fine = bits.bit(FINER.of(&mut self.contexts, at), fine);
+                (read[part], read[DIVIDED + part]) = (!fine, fine);
+            }
         }
         read
     }
@@ -417,7 +510,10 @@ impl Walk {
 
 /// The parts of a block that have levels, in the order in which they are sent.
 pub(super) fn sent(flags: Flags) -> impl Iterator<Item = u8> {
-    let order = std::iter::once(WHOLE).chain(0..WHOLE);
+    let quarters = (0..QUARTERS).flat_map(|quarter| [quarter, DIVIDED + quarter]);
+    let order = std::iter::once(WHOLE)
+        .chain(quarters)
+        .chain(QUARTERS..WHOLE);
     order
         .filter(move |&part| flags[part])
         .map(|part| part as u8)
@@ -493,15 +589,16 @@ mod tests {
     prop_compose! {
         fn any_tile()(
             width in 1usize..6,
-            blocks in prop::collection::vec((0..CLASSES as u8, 0u8..128), 1..20),
+            blocks in prop::collection::vec((0..CLASSES as u8, 0u16..1 << PARTS), 1..20),
             noise in prop::collection::vec((0usize..LARGE_AREA, -9i16..=9, any::<u8>()), 1..200),
         ) -> (usize, Vec<u8>, Vec<Square>) {
             let mut noise = noise.into_iter().cycle();
             let mut squares = Vec::new();
             for (block, (_, flags)) in (0..).zip(&blocks) {
-                let mut some = std::array::from_fn(|part| flags >> part & 1 == 1);
-                if some[WHOLE] {
-                    some[..QUARTERS].fill(false);
+                let mut some: Flags = std::array::from_fn(|part| flags >> part & 1 == 1);
+                for quarter in 0..QUARTERS {
+                    some[quarter] &= !some[WHOLE];
+                    some[DIVIDED + quarter] &= !some[WHOLE] && !some[quarter];
                 }
                 for part in sent(some) {
                     let area = Shape::of(part).order().len();
@@ -563,13 +660,16 @@ mod tests {
 
     #[test]
     fn the_zigzag_goes_over_all_places_by_diagonals() {
-        for shape in [Shape::Luma, Shape::Chroma, Shape::Large] {
+        for shape in [Shape::Luma, Shape::Chroma, Shape::Large, Shape::Fine] {
             let (side, order) = (shape.side(), shape.order());
             let mut seen = vec![false; side * side];
             let mut before = 0;
-            for &at in order {
+            let count = shape.transformed() * shape.transformed();
+            for (step, &at) in order.iter().enumerate() {
                 let at = usize::from(at);
-                let diagonal = at / side + at % side;
+                before = if step % count == 0 { 0 } else { before };
+                let within = shape.transformed();
+                let diagonal = at / side % within + at % side % within;
                 assert!(!seen[at] && diagonal >= before);
                 (seen[at], before) = (true, diagonal);
             }
@@ -577,5 +677,7 @@ mod tests {
         }
         assert_eq!(&ZIGZAG[..6], &[0, 1, 8, 16, 9, 2]);
         assert_eq!(&LARGE_ZIGZAG[..6], &[0, 1, 16, 32, 17, 2]);
+        assert_eq!(&FINE_ZIGZAG[..6], &[0, 1, 8, 16, 9, 2]);
+        assert_eq!(&FINE_ZIGZAG[16..19], &[4, 5, 12]);
     }
 }

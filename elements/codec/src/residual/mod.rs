@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the network, or the prediction, left of a picture's errors, where that is worth its bits: levels of cosine transforms,
-//! added to the picture. A block of 16x16 samples has four squares of luma or a large one, and one square of either chroma.
+//! added to the picture. A block of 16x16 samples has four squares of luma, each of which may be four fine ones, or a large one, and one
+//! square of either chroma.
 //!
 //! The network's latents are fewer than a block's samples, so what they cannot say, texture and sharp detail at
 //! high rates, would be lost whatever the quality. A transform can say all of it, and what one frame was given
@@ -11,7 +12,8 @@ pub mod code;
 pub mod transform;
 
 use crate::motion::{BLOCK, Sample};
-use code::{QUARTERS, Shape, Square, WHOLE};
+use code::{DIVIDED, QUARTERS, Shape, Square, WHOLE};
+use std::borrow::Cow;
 use transform::SIDE;
 
 /// What a level of one stands for.
@@ -63,11 +65,31 @@ pub fn place(width: usize, block: u32, part: u8) -> (usize, usize) {
     let (row, column) = (block as usize / across, block as usize % across);
     let (down, right) = match part {
         0..QUARTERS => (SIDE * (part / 2), SIDE * (part % 2)),
+        DIVIDED.. => (SIDE * ((part - DIVIDED) / 2), SIDE * ((part - DIVIDED) % 2)),
         WHOLE => (0, 0),
         _ => return (SIDE * row * (width / 2) + SIDE * column, width / 2),
     };
     let at = (BLOCK * row + down) * width + BLOCK * column + right;
     (at, width)
+}
+
+/// What of a square at a place of a plane, so many samples wide, is transformed at once, with its place: the square itself, or those of its four
+/// fine ones that have levels.
+pub fn transformed(square: &Square, place: usize, width: usize) -> Vec<(usize, Cow<'_, [i16]>)> {
+    if square.shape() != Shape::Fine {
+        return vec![(place, Cow::Borrowed(&square.levels[..]))];
+    }
+    let (side, fine) = (square.shape().side(), square.shape().transformed());
+    let corners =
+        (0..square.levels.len()).filter(|at| at % fine == 0 && (at / side).is_multiple_of(fine));
+    let all = corners.map(|corner| {
+        let row = |row: usize| &square.levels[corner + side * row..][..fine];
+        let levels: Vec<i16> = (0..fine).flat_map(row).copied().collect();
+        let place = place + corner / side * width + corner % side;
+        (place, Cow::<[i16]>::Owned(levels))
+    });
+    all.filter(|(_, levels)| levels.iter().any(|level| *level != 0))
+        .collect()
 }
 
 /// What a square's levels stand for, row by row.
@@ -80,13 +102,14 @@ pub fn differences(square: &Square, scale: Scale) -> Box<[i32]> {
         Shape::Luma | Shape::Chroma => {
             Box::new(transform::inverse(&std::array::from_fn(coefficient)))
         }
+        Shape::Fine => Box::new(transform::inverse_fine(&std::array::from_fn(coefficient))),
     }
 }
 
 impl<S: Sample> Area<'_, S> {
     fn plane(&mut self, part: u8) -> &mut [S] {
         match usize::from(part) {
-            0..QUARTERS | WHOLE => self.y,
+            0..QUARTERS | WHOLE | DIVIDED.. => self.y,
             QUARTERS => self.u,
             _ => self.v,
         }

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Cosine transforms of 8x8 and 16x16 samples. Back from levels they are exact integers, so that encoder and decoder add the
+//! Cosine transforms of 4x4, 8x8 and 16x16 samples. Back from levels they are exact integers, so that encoder and decoder add the
 //! same; there, and only there, they are in floats.
 #![allow(unsafe_code)] // calls of functions compiled for more than the baseline
 
 use crate::dispatch::dispatch;
 use std::sync::LazyLock;
 
-/// Rows and columns of a square, and of a large one.
+/// Rows and columns of a square, of a large one, and of a fine one, of which four are in a square's place.
 pub const SIDE: usize = 8;
 pub const LARGE: usize = 16;
+pub const FINE: usize = 4;
 /// Numbers of a square, and of a large one.
 pub const AREA: usize = SIDE * SIDE;
 pub const LARGE_AREA: usize = LARGE * LARGE;
@@ -62,6 +63,21 @@ const MATRIX: [[i32; SIDE]; SIDE] = {
     matrix
 };
 
+/// The transform of 4, which is in that of 8.
+const FINE_MATRIX: [[i32; FINE]; FINE] = {
+    let mut matrix = [[0; FINE]; FINE];
+    let mut k = 0;
+    while k < FINE {
+        let mut x = 0;
+        while x < FINE {
+            matrix[k][x] = MATRIX[2 * k][x];
+            x += 1;
+        }
+        k += 1;
+    }
+    matrix
+};
+
 /// Coefficients stay within ± this, so that no sum leaves 32 bits.
 const MOST: i32 = 1 << 16;
 
@@ -73,6 +89,31 @@ pub fn inverse(coefficients: &[i32; AREA]) -> [i32; AREA] {
 /// The same of a large square.
 pub fn inverse_large(coefficients: &[i32; LARGE_AREA]) -> [i32; LARGE_AREA] {
     back(&LARGE_MATRIX, coefficients, 11)
+}
+
+/// The same of four fine squares.
+pub fn inverse_fine(coefficients: &[i32; AREA]) -> [i32; AREA] {
+    quartered(coefficients, |square| back(&FINE_MATRIX, square, 9))
+}
+
+/// Does something to each of four squares.
+#[inline(always)]
+fn quartered<T: Copy + Default>(
+    values: &[T; AREA],
+    each: impl Fn(&[T; FINE * FINE]) -> [T; FINE * FINE],
+) -> [T; AREA] {
+    let mut out = [T::default(); AREA];
+    for square in 0..4 {
+        let first = FINE * SIDE * (square / 2) + FINE * (square % 2);
+        let mut some = [T::default(); FINE * FINE];
+        for (row, some) in some.chunks_exact_mut(FINE).enumerate() {
+            some.copy_from_slice(&values[first + SIDE * row..][..FINE]);
+        }
+        for (row, some) in each(&some).chunks_exact(FINE).enumerate() {
+            out[first + SIDE * row..][..FINE].copy_from_slice(some);
+        }
+    }
+    out
 }
 
 #[inline(always)]
@@ -123,6 +164,7 @@ impl<const N: usize> Forward<N> {
 }
 
 static FORWARD: LazyLock<Forward<SIDE>> = LazyLock::new(|| Forward::new(&MATRIX));
+static FORWARD_FINE: LazyLock<Forward<FINE>> = LazyLock::new(|| Forward::new(&FINE_MATRIX));
 static FORWARD_LARGE: LazyLock<Forward<LARGE>> = LazyLock::new(|| Forward::new(&LARGE_MATRIX));
 
 dispatch! {
@@ -133,6 +175,38 @@ dispatch! {
 dispatch! {
     /// The same of a large square.
     pub fn forward_large => forward_large_body, forward_large_body, (differences: &[f32; LARGE_AREA]) -> [f32; LARGE_AREA]
+}
+
+dispatch! {
+    /// The same of four fine squares.
+    pub fn forward_fine => forward_fine_body, forward_fine_body, (differences: &[f32; AREA]) -> [f32; AREA]
+}
+
+#[inline(always)]
+fn forward_fine_body(differences: &[f32; AREA]) -> [f32; AREA] {
+    let mut out = [0.0; AREA];
+    let Forward([matrix, _]) = &*FORWARD_FINE;
+    // Rows of both squares at once.
+    let mut half = [0.0f32; AREA];
+    for square in 0..2 {
+        for (k, basis) in matrix.iter().enumerate() {
+            let to = SIDE * (FINE * square + k);
+            for (y, &basis) in basis.iter().enumerate() {
+                let from = SIDE * (FINE * square + y);
+                for x in 0..SIDE {
+                    half[to + x] += differences[from + x] * basis;
+                }
+            }
+        }
+    }
+    for (out, half) in out.chunks_exact_mut(FINE).zip(half.chunks_exact(FINE)) {
+        for (out, basis) in out.iter_mut().zip(matrix) {
+            for (half, basis) in half.iter().zip(basis) {
+                *out += half * basis;
+            }
+        }
+    }
+    out
 }
 
 #[inline(always)]
@@ -197,9 +271,20 @@ mod tests {
         }
 
         #[test]
+        fn fine_ones_there_and_back(values in prop::collection::vec(-255i32..=255, AREA)) {
+            let differences: [f32; AREA] = std::array::from_fn(|i| values[i] as f32);
+            let coefficients = forward_fine(&differences).map(|c| (4.0 * c).round() as i32);
+            let back = inverse_fine(&coefficients);
+            for (back, value) in back.iter().zip(values) {
+                prop_assert!((back - value).abs() <= 2, "{back} for {value}");
+            }
+        }
+
+        #[test]
         fn no_coefficients_overflow(values in prop::collection::vec(any::<i32>(), LARGE_AREA)) {
             inverse(&std::array::from_fn(|i| values[i]));
             inverse_large(&std::array::from_fn(|i| values[i]));
+            inverse_fine(&std::array::from_fn(|i| values[i]));
         }
     }
 
@@ -208,11 +293,17 @@ mod tests {
         let mut coefficients = [0; AREA];
         coefficients[0] = 4 * 8 * 5;
         assert_eq!(inverse(&coefficients), [5; AREA]);
+        let mut coefficients = [0; AREA];
+        coefficients[FINE] = 4 * 4 * 5;
+        let right_above = |i: usize| i % SIDE >= FINE && i < FINE * SIDE;
+        let wanted = std::array::from_fn(|i| if right_above(i) { 5 } else { 0 });
+        assert_eq!(inverse_fine(&coefficients), wanted);
         let mut coefficients = [0; LARGE_AREA];
         coefficients[0] = 4 * 16 * 5;
         assert_eq!(inverse_large(&coefficients), [5; LARGE_AREA]);
         for most in [MOST, -MOST] {
             assert_eq!(inverse(&[most; AREA]).len(), AREA);
+            assert_eq!(inverse_fine(&[most; AREA]).len(), AREA);
             assert_eq!(inverse_large(&[most; LARGE_AREA]).len(), LARGE_AREA);
         }
     }

@@ -160,6 +160,7 @@ impl Symbols {
         for block in 0..blocks as u32 {
             let parts: &[u8] = match noise.next() % 4 {
                 0 => &[6, 4, 5],
+                1 => &[7, 1, 9, 10, 4, 5],
                 _ => &[0, 1, 2, 3, 4, 5],
             };
             for &part in parts {

@@ -2,7 +2,7 @@
 //! The kernels that the codec's decoder has.
 
 use super::*;
-use aivideo_codec::residual::code::Shape;
+use aivideo_codec::residual::code::{DIVIDED, PARTS, QUARTERS, SHAPES, Shape, WHOLE};
 
 /// Samples as they lie in memory.
 pub trait Stored: Sample {
@@ -327,14 +327,16 @@ pub fn codec_add(machine: &mut dyn Machine) {
         let mut uv = codec_samples::<S>(&mut random, wide / 2, samples / 2);
         let scale = residual::Scale::new(quality, S::BITS);
         let mut squares = Vec::new();
-        // Every third block has a large square, which is the last of its parts, in place of the first four.
-        let parts = (0..7 * width * rows / 256).filter(|at| at % 5 != 1);
-        for at in parts.filter(|at| match at % 7 {
-            0..4 => at / 7 % 3 != 0,
-            6 => at / 7 % 3 == 0,
+        // Every third block has a large square in place of its quarters, every other third fine ones.
+        let all = PARTS as u32;
+        let parts = (0..all * width * rows / 256).filter(|at| at % 5 != 1);
+        for at in parts.filter(|at| match (at % all) as usize {
+            0..QUARTERS => at / all % 3 == 1,
+            WHOLE => at / all % 3 == 0,
+            DIVIDED.. => at / all % 3 == 2,
             _ => true,
         }) {
-            let part = (at % 7) as u8;
+            let part = (at % all) as u8;
             let area = Shape::of(part).side().pow(2);
             let mut levels = vec![0; area].into_boxed_slice();
             for _ in 0..5 {
@@ -342,23 +344,23 @@ pub fn codec_add(machine: &mut dyn Machine) {
                 levels[to] = (random.next() >> 40) as i16 % 90;
             }
             squares.push(residual::code::Square {
-                block: at / 7,
+                block: at / all,
                 part,
                 levels,
             });
         }
-        let mut lists: [codec::Squares; 3] = Default::default();
+        let mut lists: [codec::Squares; SHAPES] = Default::default();
         for square in &squares {
             let (place, _) = residual::place(wide, square.block, square.part);
             let second = if square.part == 5 { samples / 4 } else { 0 };
-            lists[square.shape() as usize].push((second + place) as u32, &square.levels);
+            for (place, levels) in residual::transformed(square, second + place, wide) {
+                lists[square.shape() as usize].push(place as u32, &levels);
+            }
         }
         assert!(lists.iter().all(|list| !list.is_empty()));
         let at = [S::store(&y), S::store(&uv)].map(|plane| machine.upload(&plane));
-        for (shape, list) in [Shape::Luma, Shape::Chroma, Shape::Large]
-            .into_iter()
-            .zip(&lists)
-        {
+        let shapes = [Shape::Luma, Shape::Chroma, Shape::Large, Shape::Fine];
+        for (shape, list) in shapes.into_iter().zip(&lists) {
             let from = list.bytes().map(|bytes| machine.upload(&bytes));
             let is_chroma = shape == Shape::Chroma;
             let (planes, to) = if is_chroma {
@@ -366,8 +368,8 @@ pub fn codec_add(machine: &mut dyn Machine) {
             } else {
                 (luma, at[0])
             };
-            let (large, step) = (shape == Shape::Large, scale.quarters(is_chroma));
-            let launch = codec::add(large, list.counts(), from, step, planes, to);
+            let (side, step) = (shape.transformed() as u32, scale.quarters(is_chroma));
+            let launch = codec::add(side, list.counts(), from, step, planes, to);
             machine.run(&launch.unwrap());
         }
         let (u, v) = uv.split_at_mut(samples / 4);

@@ -154,7 +154,7 @@ fn the_bytes_are_these() {
     writer.push_tile(&Tile::new(3, [b"", b"", b"", b""]));
     let crc16 = |data: &[u8]| (crc32fast::hash(data) as u16).to_le_bytes();
     let mut golden = vec![
-        0xa6, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
+        0xa7, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
         0, 2, 2, 0, // tile 0: twice the length of motion
         2, 0, 0, 0, // tile 3: two are left out; empty
     ];
@@ -168,7 +168,7 @@ fn the_bytes_are_these() {
     writer.push_tile(&Tile::new(0, [b"m", b"zz", b"", b""]));
     writer.push_tile(&Tile::new(1, [b"", b"", b"y", b"rrr"]));
     // The odd first length says that there is a fourth.
-    let mut golden = vec![0xa6, 1, 33, 0x34, 0x12, 1, 2, 2, 0, 1, 0, 1, 3];
+    let mut golden = vec![0xa7, 1, 33, 0x34, 0x12, 1, 2, 2, 0, 1, 0, 1, 3];
     golden.extend(crc16(&golden));
     golden.extend(*b"mzz");
     golden.extend(crc16(b"\x34\x12\0\0mzz"));
@@ -183,11 +183,11 @@ fn the_bytes_are_these() {
     let recovery = AccessUnitWriter::new(recovery, None).finish();
     assert_eq!(
         recovery[..9],
-        [0xa6, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
+        [0xa7, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
     );
 
     let key = AccessUnitWriter::new(header(FrameType::Key, 1), Some(&example())).finish();
-    assert_eq!(key[..7], [0xa6, 0x10, 33, 0x34, 0x12, 0x80, 0]);
+    assert_eq!(key[..7], [0xa7, 0x10, 33, 0x34, 0x12, 0x80, 0]);
     assert_eq!(key[7..7 + SequenceHeader::SIZE], example().write());
 }
 
@@ -237,7 +237,7 @@ fn a_skipped_frame_is_seven_bytes() {
 
 #[test]
 fn a_residual_that_is_announced_is_there() {
-    let mut data = vec![0xa6, 1, 33, 0, 0, 0, 1, 0, 0, 0];
+    let mut data = vec![0xa7, 1, 33, 0, 0, 0, 1, 0, 0, 0];
     data.extend(crc16(&data).to_le_bytes());
     let read = AccessUnit::parse(&data);
     assert!(matches!(read, Err(BitstreamError::Value { what, .. }) if what.contains("residual")));
@@ -246,7 +246,7 @@ fn a_residual_that_is_announced_is_there() {
 #[test]
 fn lengths_cannot_ask_for_memory() {
     // A directory that promises gigabytes: nothing is allocated, all tiles are cut off.
-    let mut data = vec![0xa6, 1, 33, 0, 0, 127];
+    let mut data = vec![0xa7, 1, 33, 0, 0, 127];
     for _ in 0..128 {
         for part in [2 * MAX_PART + 1, MAX_PART, MAX_PART, MAX_PART] {
             push_varint(&mut data, part.into());
@@ -260,7 +260,7 @@ fn lengths_cannot_ask_for_memory() {
             .all(|t| matches!(t, Err(e) if e.fault == TileFault::Truncated))
     );
     // One more, and the length itself is refused.
-    let mut data = vec![0xa6, 1, 33, 0, 0, 0];
+    let mut data = vec![0xa7, 1, 33, 0, 0, 0];
     push_varint(&mut data, 2 * u64::from(MAX_PART) + 2);
     data.extend([0, 0, 0, 0, 0, 0]);
     assert!(matches!(

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The kernels that this starts.
-pub const KERNELS: [&str; 14] = [
+pub const KERNELS: [&str; 16] = [
     "codec_scatter",
     "codec_predict_8",
     "codec_predict_10",
@@ -39,6 +39,8 @@ pub const KERNELS: [&str; 14] = [
     "codec_add_10",
     "codec_add_large_8",
     "codec_add_large_10",
+    "codec_add_fine_8",
+    "codec_add_fine_10",
     "codec_bend_8",
     "codec_bend_10",
     "codec_filter_8",
@@ -210,7 +212,7 @@ impl Device {
         let runs = [bind(0)?, bind(1)?];
         let squares = |parts, shape: Shape| -> Result<_, CodecError> {
             let all = parts * layout.blocks();
-            let levels = all * shape.side() * shape.side();
+            let levels = all * shape.transformed() * shape.transformed();
             Ok([
                 gpu.zeros(all * codec::SQUARE_BYTES as usize)?,
                 gpu.zeros(levels * codec::LEVEL_BYTES as usize)?,
@@ -227,6 +229,7 @@ impl Device {
                 squares(4, Shape::Luma)?,
                 squares(2, Shape::Chroma)?,
                 squares(1, Shape::Large)?,
+                squares(16, Shape::Fine)?,
             ],
             filter,
             key: key.transpose()?,
@@ -369,7 +372,7 @@ impl Device {
     ) -> Result<(), CodecError> {
         let scale = Scale::new(coded.quality, self.bits());
         let (of_luma, of_chroma) = (self.store.size.luma(), self.store.size.chroma());
-        let shapes = [Shape::Luma, Shape::Chroma, Shape::Large];
+        let shapes = [Shape::Luma, Shape::Chroma, Shape::Large, Shape::Fine];
         let squares = refine::squares(layout, coded.residual);
         for ((shape, squares), lists) in shapes.into_iter().zip(squares).zip(&self.squares) {
             if squares.is_empty() {
@@ -384,8 +387,8 @@ impl Device {
                 true => (of_chroma, chroma),
                 false => (of_luma, luma),
             };
-            let (large, step) = (shape == Shape::Large, scale.quarters(is_chroma));
-            let launch = codec::add(large, squares.counts(), from, step, planes, to)?;
+            let (side, step) = (shape.transformed() as u32, scale.quarters(is_chroma));
+            let launch = codec::add(side, squares.counts(), from, step, planes, to)?;
             self.store.start(&launch)?;
         }
         Ok(())
