@@ -3,7 +3,7 @@
 
 use super::code::{
     Contexts, DIVIDED, Flags, PARTS, QUARTERS, Shape, Square, WHOLE, Walk, last_place, levels,
-    magnitudes,
+    magnitudes, zero,
 };
 use super::transform::{LARGE_AREA, forward, forward_fine, forward_large};
 use super::{Area, Scale};
@@ -14,6 +14,8 @@ use std::sync::LazyLock;
 
 /// What a squared error of chroma counts for; the [`Scale`] says the same.
 const CHROMA: f32 = 0.25;
+/// Of a step; smaller coefficients are zeros.
+const LEAST: f32 = 0.5;
 /// Of a square; nothing cheaper than this is looked at.
 const LEAST_BITS: f32 = 6.0;
 
@@ -85,23 +87,27 @@ impl Chooser<'_> {
     /// those that follow; then the end behind which all are left out.
     fn round(&mut self, coefficients: &[f32], places: Range<usize>, chosen: &mut [i16]) {
         let unit = self.step * self.step / self.worth;
+        let steps = 1.0 / self.step;
         let order = &self.shape.order()[places.clone()];
         let mut end = 0;
         for (at, &to) in order.iter().enumerate().rev() {
             let to = usize::from(to);
-            let size = coefficients[to].abs() / self.step;
-            let nearest = (size + 0.5) as i32;
-            if nearest == 0 && end == 0 {
+            let size = coefficients[to].abs() * steps;
+            if size < LEAST {
+                if end > 0 {
+                    let bits = zero(self.contexts, self.shape, chosen, places.start + at, both);
+                    self.costs[at] = [bits; 2];
+                }
                 continue;
             }
+            let nearest = (size + 0.5) as i32;
             let (bits, some) =
                 magnitudes(self.contexts, self.shape, chosen, places.start + at, both);
             let error = |magnitude: i32| {
                 let left = size - magnitude as f32;
                 unit * left * left
             };
-            let zero = bits[0] + error(0);
-            let mut best = (zero, 0);
+            let mut best = (bits[0] + error(0), 0);
             for magnitude in (nearest - 1).max(1)..=nearest {
                 // An Exp-Golomb number.
                 let more = match magnitude {
@@ -143,6 +149,10 @@ impl Chooser<'_> {
 
     /// Levels that are worth their bits.
     fn choose(&mut self, coefficients: &[f32]) -> Option<Found> {
+        let least = LEAST * self.step;
+        if coefficients.iter().all(|value| value.abs() < least) {
+            return None;
+        }
         let mut levels = vec![0i16; coefficients.len()].into_boxed_slice();
         let count = self.shape.transformed() * self.shape.transformed();
         for first in (0..levels.len()).step_by(count) {

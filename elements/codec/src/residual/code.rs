@@ -256,12 +256,22 @@ impl Default for Contexts {
 const PLACES: usize = 6;
 
 /// Magnitudes of the levels to the right of and below a place of what is transformed with it, whose levels are known before its own.
+#[inline(always)]
 fn around(levels: &[i16], shape: Shape, at: usize) -> usize {
-    let (side, within) = (shape.side(), shape.transformed());
-    let (row, column) = (at / side % within, at % side % within);
+    match shape {
+        Shape::Luma | Shape::Chroma => around_within::<SIDE, SIDE>(levels, at),
+        Shape::Large => around_within::<LARGE, LARGE>(levels, at),
+        Shape::Fine => around_within::<SIDE, FINE>(levels, at),
+    }
+}
+
+/// The same in rows of `SIDE` levels, `WITHIN` of which are transformed together.
+#[inline(always)]
+fn around_within<const SIDE: usize, const WITHIN: usize>(levels: &[i16], at: usize) -> usize {
+    let (side, row, column) = (SIDE, at / SIDE % WITHIN, at % SIDE % WITHIN);
     let mut sum = 0;
     let mut add = |down: usize, right: usize| {
-        if row + down < within && column + right < within {
+        if row + down < WITHIN && column + right < WITHIN {
             sum += levels[at + side * down + right].unsigned_abs().min(4);
         }
     };
@@ -301,6 +311,19 @@ pub(super) fn magnitudes(
     let (one, more) = (some[1] + sign, some[1] + two[1] + sign);
     let bits = [some[0], one + two[0], more + three[0], more + three[1]];
     (bits, some[1])
+}
+
+/// What of [`magnitudes`] a zero costs.
+#[inline(always)]
+pub(super) fn zero(
+    contexts: &Contexts,
+    shape: Shape,
+    levels: &[i16],
+    at: usize,
+    bit: impl Fn(Context) -> [f32; 2],
+) -> f32 {
+    let [(kind, index), ..] = level_contexts(shape, levels, at);
+    bit(contexts.0[kind.first + index])[0]
 }
 
 /// The levels of a square that has some. A reader fills them in.
