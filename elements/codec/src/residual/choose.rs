@@ -60,13 +60,6 @@ struct Found {
     levels: Box<[i16]>,
 }
 
-impl Found {
-    /// So few levels that fine squares would hardly take fewer bits: 0.2 % of them are lost by not looking.
-    fn is_simple(&self) -> bool {
-        self.levels.iter().filter(|level| **level != 0).count() < 4
-    }
-}
-
 /// What levels are chosen by.
 struct Chooser<'a> {
     contexts: &'a mut Contexts,
@@ -229,11 +222,6 @@ pub fn tile<S: Sample>(
                 costs: &mut costs,
             };
             let enough = |error: f32| error >= worth * LEAST_BITS;
-            if shape == Shape::Fine
-                && (found[usize::from(part) - DIVIDED].as_ref()).is_some_and(Found::is_simple)
-            {
-                continue;
-            }
             found[usize::from(part)] = match shape {
                 Shape::Large => {
                     let (differences, error) = compare::<16, 256, S>(source, made, stride);
