@@ -590,9 +590,18 @@ impl<S: Depth> Encoder<S> {
         let mut thrift = first.thrift;
         if let (Some(within), Coded::Tiles { written, .. }) = (within, &first.coded) {
             let share = within as f64 / first.size().max(1) as f64;
-            if field.all_skipped() {
-                // Bits shrink about as the root of what one must be worth.
-                thrift *= (1.2 / share.max(1e-3)).max(1.0).powi(3);
+            // Bits shrink about as the root of what one must be worth.
+            let thriftier = |share: f64| (1.2 / share.max(1e-3)).max(1.0).powi(3);
+            if prepared.is_key() {
+                // All but the residual stays as it is.
+                let [.., residual] = written.sizes().map(|size| size as f64);
+                let left = within as f64 - (first.size() as f64 - residual);
+                thrift *= match left > 0.0 {
+                    true => thriftier(left / residual.max(1.0)),
+                    false => f64::INFINITY,
+                };
+            } else if field.all_skipped() {
+                thrift *= thriftier(share);
             } else {
                 let costs = written.costs();
                 let share = 0.8 * share;

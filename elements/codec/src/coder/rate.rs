@@ -649,7 +649,11 @@ impl RateControl {
         let planned = *planned;
         let limits = planned.limits;
         let key = planned.frame.key;
-        self.learn(planned.frame, quality, bytes);
+        // One that was cut says nothing about what its quality takes.
+        let cut = key && quality == 0 && planned.attempts > 1;
+        if !cut {
+            self.learn(planned.frame, quality, bytes);
+        }
         if !self.constant() {
             return Verdict::Take;
         }
@@ -679,12 +683,14 @@ impl RateControl {
         if too_much {
             let goal = (0.85 * limits.fair).min(planned.target.max(0.5 * limits.fair));
             let wanted = exact(goal);
-            if quality == 0 && key {
+            let at_least = quality == 0 && key;
+            if at_least && seconds <= limits.most {
                 return Verdict::Take;
             }
             self.repeated += 1;
-            let within =
-                (!key && wanted < -0.5).then_some((goal * self.settings.bitrate / 8.0) as usize);
+            let lacking = at_least || !key && wanted < -0.5;
+            let goal = if at_least { limits.most } else { goal };
+            let within = lacking.then_some((goal * self.settings.bitrate / 8.0) as usize);
             let quality = wanted.floor().clamp(Self::least_quality(key), MAX_QUALITY) as i8;
             return Verdict::Again { quality, within };
         }

@@ -120,8 +120,12 @@ fn run_on(
             within,
         } = verdict
         {
+            // A key frame of the same quality is the same but for what is cut.
+            let again = match key && other == quality {
+                true => 1.0,
+                false => 1.0 + 0.04 * (source.next() - 0.5),
+            };
             quality = other;
-            let again = 1.0 + 0.04 * (source.next() - 0.5);
             size = source.bytes(frame, quality, deviation * again);
             if let Some(within) = within.filter(|_| source.fits) {
                 size = size.min((within as f64 * again) as usize);
@@ -359,4 +363,25 @@ fn any_frame_rate_and_setting_is_survived() {
             }
         }
     }
+}
+
+#[test]
+fn a_key_frame_that_is_too_large_at_the_worst_quality_is_cut_once() {
+    let mut control = RateControl::new(constant(1e6), PIXELS, RATE);
+    let key = FrameKind {
+        key: true,
+        complexity: 150.0,
+        key_due: None,
+    };
+    control.plan(key);
+    let second = 1_000_000 / 8;
+    let Verdict::Again { quality, within } = control.judge(0, 3 * second) else {
+        panic!("three seconds in a frame");
+    };
+    assert_eq!(quality, 0);
+    assert!(
+        within.is_some_and(|bytes| bytes > 0 && bytes < 2 * second),
+        "{within:?}"
+    );
+    assert_eq!(control.judge(0, 2 * second), Verdict::Take);
 }
