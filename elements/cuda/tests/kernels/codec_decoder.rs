@@ -332,7 +332,7 @@ pub fn codec_add(machine: &mut dyn Machine) {
         let parts = (0..all * width * rows / 256).filter(|at| at % 5 != 1);
         for at in parts.filter(|at| match (at % all) as usize {
             0..QUARTERS => at / all % 3 == 1,
-            WHOLE => at / all % 3 == 0,
+            WHOLE => (at / all).is_multiple_of(3),
             DIVIDED.. => at / all % 3 == 2,
             _ => true,
         }) {
