@@ -595,6 +595,9 @@ impl<S: Depth> Encoder<S> {
             if prepared.is_key() {
                 // All but the residual stays as it is.
                 let [.., residual] = written.sizes().map(|size| size as f64);
+                if residual == 0.0 && quality == first.wanted {
+                    return Ok(first);
+                }
                 let left = within as f64 - (first.size() as f64 - residual);
                 thrift *= match left > 0.0 {
                     true => thriftier(left / residual.max(1.0)),

@@ -684,9 +684,6 @@ impl RateControl {
             let goal = (0.85 * limits.fair).min(planned.target.max(0.5 * limits.fair));
             let wanted = exact(goal);
             let at_least = quality == 0 && key;
-            if at_least && seconds <= limits.most {
-                return Verdict::Take;
-            }
             self.repeated += 1;
             let lacking = at_least || !key && wanted < -0.5;
             let goal = if at_least { limits.most } else { goal };

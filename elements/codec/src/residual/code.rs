@@ -86,6 +86,9 @@ pub enum Shape {
 pub const SHAPES: usize = 4;
 
 impl Shape {
+    /// By their numbers.
+    pub const ALL: [Self; SHAPES] = [Self::Luma, Self::Chroma, Self::Large, Self::Fine];
+
     /// Of a part of a block.
     pub fn of(part: u8) -> Self {
         match usize::from(part) {
@@ -335,7 +338,7 @@ pub(super) fn levels<B: Bits>(
 ) -> Result<(), ResidualError> {
     let count = shape.transformed() * shape.transformed();
     if shape != Shape::Fine {
-        return transformed(bits, contexts, shape, 0..count, levels);
+        return levels_at(bits, contexts, shape, 0..count, levels);
     }
     let mut before = 0;
     for square in 0..4 {
@@ -346,14 +349,14 @@ pub(super) fn levels<B: Bits>(
         let some = square == 3 && before == 0 || bits.bit(ONE.of(contexts, before), some);
         if some {
             before += 1;
-            transformed(bits, contexts, shape, places, levels)?;
+            levels_at(bits, contexts, shape, places, levels)?;
         }
     }
     Ok(())
 }
 
 /// Those that are transformed together: some places of the zigzag order.
-fn transformed<B: Bits>(
+fn levels_at<B: Bits>(
     bits: &mut B,
     contexts: &mut Contexts,
     shape: Shape,
@@ -683,7 +686,7 @@ mod tests {
 
     #[test]
     fn the_zigzag_goes_over_all_places_by_diagonals() {
-        for shape in [Shape::Luma, Shape::Chroma, Shape::Large, Shape::Fine] {
+        for shape in Shape::ALL {
             let (side, order) = (shape.side(), shape.order());
             let mut seen = vec![false; side * side];
             let mut before = 0;

@@ -359,8 +359,7 @@ pub fn codec_add(machine: &mut dyn Machine) {
         }
         assert!(lists.iter().all(|list| !list.is_empty()));
         let at = [S::store(&y), S::store(&uv)].map(|plane| machine.upload(&plane));
-        let shapes = [Shape::Luma, Shape::Chroma, Shape::Large, Shape::Fine];
-        for (shape, list) in shapes.into_iter().zip(&lists) {
+        for (shape, list) in Shape::ALL.into_iter().zip(&lists) {
             let from = list.bytes().map(|bytes| machine.upload(&bytes));
             let is_chroma = shape == Shape::Chroma;
             let (planes, to) = if is_chroma {

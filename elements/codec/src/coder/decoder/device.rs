@@ -372,9 +372,8 @@ impl Device {
     ) -> Result<(), CodecError> {
         let scale = Scale::new(coded.quality, self.bits());
         let (of_luma, of_chroma) = (self.store.size.luma(), self.store.size.chroma());
-        let shapes = [Shape::Luma, Shape::Chroma, Shape::Large, Shape::Fine];
         let squares = refine::squares(layout, coded.residual);
-        for ((shape, squares), lists) in shapes.into_iter().zip(squares).zip(&self.squares) {
+        for ((shape, squares), lists) in Shape::ALL.into_iter().zip(squares).zip(&self.squares) {
             if squares.is_empty() {
                 continue;
             }
