@@ -119,16 +119,17 @@ def main():
     if not os.path.isdir(bench):
         raise SystemExit(f"no {bench}: give the folder that has benchmark/ with --data")
     lines = [
-        "| upscale x2, PSNR-Y dB | pictures | bicubic: float, 8 bit | small net: float, 8 bit | large net: float, 8 bit | FSRCNN, VDSR (literature) |",
-        "|---|---|---|---|---|---|",
+        "| upscale x2, PSNR-Y dB | pictures | bicubic: float, 8 bit | small net: float, 8 bit | large net: float, 8 bit | ensemble: float, 8 bit | FSRCNN, VDSR (literature) |",
+        "|---|---|---|---|---|---|---|",
     ]
     small, large = (load(os.path.join(a.models, f"upscale-x2{size}.pt")) for size in ("", "-large"))
     for name, other in (("Set5", "37.00, 37.53"), ("Set14", "32.63, 33.03")):
         (cubic, exact, cubic8, eight), n = upscale(small, os.path.join(bench, name))
-        (_, exact2, _, eight2), _ = upscale(large, os.path.join(bench, name))
-        lines.append(
-            f"| {name} | {n} | {cubic:.2f}, {cubic8:.2f} | {exact:.2f}, {eight:.2f} | {exact2:.2f}, {eight2:.2f} | {other} |"
-        )
+        others = ""
+        for net in (large, nets.Ensemble(large)):
+            (_, exact2, _, eight2), _ = upscale(net, os.path.join(bench, name))
+            others += f"{exact2:.2f}, {eight2:.2f} | "
+        lines.append(f"| {name} | {n} | {cubic:.2f}, {cubic8:.2f} | {exact:.2f}, {eight:.2f} | {others}{other} |")
     lines += [
         "",
         "| grey BSD68, PSNR dB | noisy | fastNlMeans, 8 bit | small net: float, 8 bit | large net: float, 8 bit | BM3D, FFDNet (literature) |",

@@ -3,6 +3,7 @@
 
     python export.py upscale
     python export.py denoise
+    python export.py upscale --size ensemble   # of the large one's weights; written with that, too
 
 The graphs take and give 8-bit planes, so that the element copies bytes and
 nothing else; scaling, rounding and clipping are folded into weights or fused.
@@ -37,8 +38,7 @@ STEMS = {"upscale": "upscale-x2", "denoise": "denoise"}
 
 
 def stem_of(task, size):
-    return STEMS[task] + ("-large" if size == "large" else "")
-
+    return STEMS[task] + ("" if size == "small" else "-" + size)
 
 
 class Graph:
@@ -106,6 +106,68 @@ def upscale(net):
     return g, inputs, outputs, {"operation": "upscale", "factor": "2", "multiple": "2", "layers": LAYERS}
 
 
+def ensemble(net):
+    """The mean of what the net makes of the eight ways to turn and mirror a picture.
+
+    Mirroring the picture before and its result after is the same as mirroring the kernels, so this is one net of eight groups of
+    features. Kernels are mirrored in the graph, which runtimes do once as they load it, and the file has them once.
+    """
+    g = Graph()
+    x = g.op("Cast", ["x"], to=T.FLOAT)
+    ways = [(turn, mirrored) for turn in (False, True) for mirrored in ([], [2], [3], [2, 3])]
+
+    def kernels(layer, name, scale, axis, outputs=None):
+        w = g.const((layer.kernel().detach().numpy() * scale).astype(np.float32), name + ".w")
+        all_ways = []
+        for turn, mirrored in ways:
+            one = g.op("Transpose", [w], perm=[0, 1, 3, 2]) if turn else w
+            if mirrored:
+                start, end, step = ([v] * len(mirrored) for v in (-1, -(2**31), -1))
+                one = g.op("Slice", [one] + [g.const(np.array(v, np.int64)) for v in (start, end, mirrored, step)])
+            all_ways.append(g.op("Gather", [one, g.const(outputs(turn, mirrored))], axis=0) if outputs else one)
+        return g.op("Concat", all_ways, axis=axis)
+
+    def conv(x, layer, name, scale=1.0, group=len(ways)):
+        w = kernels(layer, name, scale, 0)
+        b = g.const(layer.bias.detach().numpy().astype(np.float32), name + ".b")
+        y = g.op(
+            "Conv", [x, w, g.op("Concat", [b] * len(ways), axis=0)],
+            pads=[layer.pad] * 4, strides=[1, 1], kernel_shape=[layer.k] * 2, group=group,
+        )
+        return g.act(y)
+
+    def subpixels(turn, mirrored):
+        """Which output of the net is the sample of each place."""
+        places = np.arange(4).reshape(2, 2)
+        places = places.T if turn else places
+        return np.flip(places, [axis - 2 for axis in mirrored]).reshape(4).astype(np.int64)
+
+    assert net.fold == 1, "kernels of an even side lie beside the samples that they make"
+    a = conv(x, net.head, "head", 1 / 255, group=1)
+    for number, layer in enumerate(net.body):
+        a = conv(a, layer, f"body.{number}")
+    mean = 255.0 / len(ways)
+    bias = net.tail.bias.detach().numpy()
+    bias = sum(bias[subpixels(*way)] for way in ways) * mean + 0.5
+    a = g.op(
+        "Conv", [a, kernels(net.tail, "tail", mean, 1, subpixels), g.const(bias.astype(np.float32), "tail.b")],
+        pads=[net.tail.pad] * 4, strides=[1, 1], kernel_shape=[net.tail.k] * 2,
+    )
+    base = sum(
+        np.flip(w.transpose(0, 1, 3, 2) if turn else w, mirrored)[subpixels(turn, mirrored)]
+        for w in [net.base.detach().numpy()]
+        for turn, mirrored in ways
+    )
+    base = g.const((base / len(ways)).astype(np.float32), "base.w")
+    base = g.op("Conv", [x, base], pads=[2] * 4, strides=[1, 1], kernel_shape=[5] * 2)
+    out = g.byte(g.op("Add", [a, base]), None)
+    g.op("DepthToSpace", [out], names=["y"], blocksize=2, mode="CRD")
+    _, inputs, outputs, meta = upscale(net)
+    # The element's own kernels do not know it.
+    del meta["layers"]
+    return g, inputs, outputs, meta
+
+
 def denoise(net):
     g = Graph()
     # Six planes at half size: four of luma, two of chroma. Bytes are shuffled, not floats.
@@ -152,8 +214,9 @@ def denoise(net):
     return g, inputs, outputs, {"operation": "denoise", "multiple": "8", "layers": LAYERS}
 
 
-def build(task, net, meta):
-    g, inputs, outputs, own = {"upscale": upscale, "denoise": denoise}[task](net)
+def build(task, size, net, meta):
+    make = ensemble if size == "ensemble" else {"upscale": upscale, "denoise": denoise}[task]
+    g, inputs, outputs, own = make(net)
     graph = helper.make_graph(g.nodes, f"aienhance-{task}", inputs, outputs, g.init)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     model.producer_name = "gst-aivideo"
@@ -198,32 +261,34 @@ def before(out, stem):
         return training["steps"], training["minutes"], f.read().splitlines()
 
 
-def write(task, stem, net, steps, out):
-    model = build(task, net, {"steps": steps})
+def write(task, size, net, steps, out):
+    model = build(task, size, net, {"steps": steps})
     data = model.SerializeToString()
-    path = os.path.join(out, stem + ".onnx")
+    path = os.path.join(out, stem_of(task, size) + ".onnx")
     with open(path + ".tmp", "wb") as f:
         f.write(data)
     os.replace(path + ".tmp", path)
     return model, data
 
 
-def again(task, stem, out):
+def again(task, size, out):
     """Exports the compact checkpoint that is there; its log and its manifest entry but for the hash stay."""
-    state = torch.load(os.path.join(out, stem + ".pt"), weights_only=True)
+    source = stem_of(task, "large" if size == "ensemble" else size)
+    state = torch.load(os.path.join(out, source + ".pt"), weights_only=True)
     net = nets.make(task, **state["config"])
     net.load_state_dict(state["net"])
-    _, data = write(task, stem, net, state["step"], out)
+    _, data = write(task, size, net, state["step"], out)
     with open(os.path.join(out, "manifest.json")) as f:
-        entry = next(e for e in json.load(f)["files"] if e["path"] == stem + ".onnx")
-    manifest_entry(out, {**entry, "sha256": hashlib.sha256(data).hexdigest()})
-    print(f"{stem}.onnx {len(data)} bytes")
+        entry = next(e for e in json.load(f)["files"] if e["path"] == source + ".onnx")
+    path = stem_of(task, size) + ".onnx"
+    manifest_entry(out, {**entry, "path": path, "sha256": hashlib.sha256(data).hexdigest()})
+    print(f"{path} {len(data)} bytes")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("task", choices=["upscale", "denoise"])
-    p.add_argument("--size", choices=["small", "large"], default="small", help="which of the two nets of the operation this is")
+    p.add_argument("--size", choices=["small", "large", "ensemble"], default="small", help="which of the nets of the operation this is")
     p.add_argument("--work", default=os.path.join(ROOT, "target", "training", "enhance"))
     p.add_argument(
         "--name", help="folders of runs inside --work that began from one another, the last one is exported (default: the task)"
@@ -232,8 +297,10 @@ def main():
     p.add_argument("--again", action="store_true", help="no new weights: the ones in --out as this exporter writes them")
     p.add_argument("--onto", action="store_true", help="the first run began from the net in --out (--init): its steps, minutes and log count, too")
     a = p.parse_args()
-    if a.again:
-        return again(a.task, stem_of(a.task, a.size), a.out)
+    if a.size == "ensemble" and a.task != "upscale":
+        p.error("only upscale has an ensemble")
+    if a.again or a.size == "ensemble":
+        return again(a.task, a.size, a.out)
     runs = [os.path.join(a.work, name) for name in (a.name or a.task).split(",")]
     states = [torch.load(os.path.join(run, "checkpoint.pt"), weights_only=False) for run in runs]
     stem = stem_of(a.task, a.size)
@@ -244,7 +311,7 @@ def main():
     net = nets.make(a.task, **state["config"])
     net.load_state_dict(state["ema"])
     os.makedirs(a.out, exist_ok=True)
-    model, data = write(a.task, stem, net, steps, a.out)
+    model, data = write(a.task, a.size, net, steps, a.out)
     compact = {"net": state["ema"], "config": state["config"], "step": steps}
     torch.save(compact, os.path.join(a.out, stem + ".pt"))
     last = int(log[-1].split(",")[0]) if log else 0
@@ -272,6 +339,8 @@ def main():
         },
     )
     print(f"{stem}.onnx {len(data)} bytes, {steps} steps")
+    if (a.task, a.size) == ("upscale", "large"):
+        again(a.task, "ensemble", a.out)
 
 
 if __name__ == "__main__":

@@ -101,6 +101,23 @@ class Upscale2(nn.Module):
             return F.pixel_shuffle(self.tail(a.float()) + base, 2 * self.fold)
 
 
+class Ensemble(nn.Module):
+    """The mean of what a net makes of the eight ways to turn and mirror a picture (as in EDSR, arXiv 1707.02921)."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        total = 0
+        for way in range(8):
+            mirrored = [axis for axis in (2, 3) if way >> (axis - 2) & 1]
+            turned = x.flip(mirrored).transpose(2, 3) if way & 4 else x.flip(mirrored)
+            made = self.net(turned)
+            total = total + (made.transpose(2, 3) if way & 4 else made).flip(mirrored)
+        return total / 8
+
+
 class Denoise(nn.Module):
     """Luma and chroma together: two or three scales, the noise level as an input.
 

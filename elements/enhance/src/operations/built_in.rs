@@ -21,6 +21,8 @@ pub struct BuiltIn {
     pub operation: &'static str,
     pub small: ModelSource,
     pub large: ModelSource,
+    /// Where the operation has one: the mean of what the large one makes of a picture turned and mirrored.
+    pub ensemble: Option<ModelSource>,
 }
 
 impl Build<'_> {
@@ -41,9 +43,10 @@ impl Build<'_> {
                 }),
             };
         }
-        match values.choice("net") {
-            "small" => Ok((model, None)),
-            "large" => Ok((nets.large, None)),
+        match (values.choice("net"), nets.ensemble) {
+            ("small", _) => Ok((model, None)),
+            ("large", _) => Ok((nets.large, None)),
+            ("ensemble", Some(ensemble)) => Ok((ensemble, None)),
             _ => {
                 let engine = Engine::acquire(&model, self.inference)?;
                 match engine.device_in_use() {

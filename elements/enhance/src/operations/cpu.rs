@@ -72,6 +72,54 @@ mod tests {
         }
     }
 
+    /// Luma mirrored from left to right, or with rows for columns.
+    fn moved(luma: &[u8], width: usize, turn: bool) -> Vec<u8> {
+        let height = luma.len() / width;
+        match turn {
+            true => (0..luma.len())
+                .map(|at| luma[at % height * width + at / height])
+                .collect(),
+            false => luma
+                .chunks_exact(width)
+                .flat_map(|row| row.iter().rev().copied())
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn an_ensemble_is_a_mean_that_has_no_side() {
+        let (w, h) = (38, 26);
+        let picture = picture(w, h);
+        let mut ensemble =
+            upscale::Upscale::new(2, &upscale::ensemble_model(), &InferenceSettings::default())
+                .expect("loads");
+        let mut large =
+            upscale::Upscale::new(2, &upscale::large_model(), &InferenceSettings::default())
+                .expect("loads");
+        let apart = |a: &[u8], b: &[u8]| -> Vec<u8> {
+            a.iter().zip(b).map(|(a, b)| a.abs_diff(*b)).collect()
+        };
+        let (mean, one) = (run(&mut ensemble, &picture).y, run(&mut large, &picture).y);
+        let noticed = |apart: Vec<u8>| apart.iter().filter(|d| **d > 1).count();
+        let of_one = noticed(apart(&mean, &one));
+        assert!(of_one > mean.len() / 50, "it is the large net alone");
+        for turn in [false, true] {
+            let mut other = picture.clone();
+            other.y = moved(&picture.y, w, turn);
+            if turn {
+                (other.width, other.height) = (h, w);
+                other.u = moved(&picture.u, w / 2, turn);
+                other.v = moved(&picture.v, w / 2, turn);
+            }
+            let want = |luma: &[u8]| moved(luma, 2 * w, turn);
+            let made = run(&mut ensemble, &other).y;
+            assert_eq!(noticed(apart(&made, &want(&mean))), 0, "turned: {turn}");
+            // Which the large net alone does not keep.
+            let made = run(&mut large, &other).y;
+            assert_ne!(noticed(apart(&made, &want(&one))), 0, "turned: {turn}");
+        }
+    }
+
     /// Samples of eight bits may round to either side: a step apart at most, and few of them; more where a
     /// matrix unit takes pairs of bfloat16 for floats.
     fn agree(own: &Yuv420, other: &Yuv420, what: &str) {

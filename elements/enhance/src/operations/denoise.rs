@@ -103,6 +103,7 @@ fn build(values: &Values, build: &Build) -> Built {
         operation: NAME,
         small: default_model(),
         large: large_model(),
+        ensemble: None,
     };
     let (model, _loaded) = build.net(values, nets)?;
     let level = |name| Level::new(values.number(name));
