@@ -12,19 +12,20 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let classes: Vec<u8> = (0..width * height)
         .map(|i| (usize::from(class) * (i + 1) % code::CLASSES) as u8)
         .collect();
-    let Ok(squares) = code::decode_tile(width, &classes, data) else {
+    let quality = quality % 64;
+    let Ok(squares) = code::decode_tile(width, &classes, quality, data) else {
         return;
     };
-    let again = code::encode_tile(width, &classes, &squares);
+    let again = code::encode_tile(width, &classes, quality, &squares);
     assert_eq!(
-        code::decode_tile(width, &classes, &again).expect("own stream"),
+        code::decode_tile(width, &classes, quality, &again).expect("own stream"),
         squares
     );
     let blocks = width * height;
     let (mut eight, mut ten) = (vec![128u8; 384 * blocks], vec![512u16; 384 * blocks]);
     for square in &squares {
-        area(width, blocks, &mut eight).add(square, Scale::new(quality % 64, 8));
-        area(width, blocks, &mut ten).add(square, Scale::new(quality % 64, 10));
+        area(width, blocks, &mut eight).add(square, Scale::new(quality, 8));
+        area(width, blocks, &mut ten).add(square, Scale::new(quality, 10));
     }
     assert!(ten.iter().all(|sample| *sample < 1024));
 });

@@ -123,7 +123,7 @@ fn motion(c: &mut Criterion) {
             });
         });
         group.bench_function(format!("coding, {name}"), |b| {
-            let coded = || code::encode_tile(field.width, &field.vectors, &field.skip);
+            let coded = || code::encode_tile(field.width, 20, &field.vectors, &field.skip);
             b.iter_custom(|n| timed(n, coded));
         });
     }

@@ -51,7 +51,7 @@ fn main() {
         compensate(&reference, &field, &mut y, &mut uv)
     });
     time("motion coding", 20, || {
-        code::encode_tile(field.width, &field.vectors, &field.skip)
+        code::encode_tile(field.width, 20, &field.vectors, &field.skip)
     });
 
     let filters = Filters::new(&made_up::numbers(1)).expect("sound filters");

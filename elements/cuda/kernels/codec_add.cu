@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The codec's residual: levels of cosine transforms of 4x4, 8x8 or 16x16, made differences and added to their squares. Few levels are
+// The codec's residual: levels, in half steps, of cosine transforms of 4x4, 8x8 or 16x16, made differences and added to their squares. Few levels are
 // not zero, so they cross the bus as a list.
 
 typedef struct {
@@ -8,7 +8,7 @@ typedef struct {
   void *to;           // planes one after the other
   u32 count, length;  // of squares and of levels
   u32 width, samples;
-  i32 step;
+  i32 half;           // of a step, in eighths of a sample's
 } CodecAdd;
 
 // The left halves of the rows of HEVC's matrix of 16, in which those of 8 and 4 are: right halves mirror them, of odd rows negative.
@@ -42,18 +42,18 @@ DEVICE i32 codec_basis(u32 k, u32 x) {
     for (u32 n = first; n < end; n++) {                                        \
       u32 place = a.levels[n] >> 16 & (SIDE * SIDE - 1);                       \
       i32 level = (i32)(i16)(a.levels[n] & 0xffffu);                           \
-      i32 c = limit_int(level * a.step, -65536, 65536);                        \
+      i32 c = limit_int(level * a.half, -131072, 131072);                      \
       for (u32 x = 0; x < SIDE; x++)                                           \
         rows[place >> LOG][x] += c * codec_basis(STEP * (place & (SIDE - 1)), x); \
     }                                                                          \
     for (u32 x = 0; x < SIDE; x++) {                                           \
-      sums[x] = 1 << (LOG + 6);                                                \
+      sums[x] = 1 << (LOG + 7);                                                \
       for (u32 k = 0; k < SIDE; k++)                                           \
         sums[x] += (rows[k][x] >> 7) * codec_basis(STEP * k, row);             \
     }                                                                          \
     SAMPLE *to = (SAMPLE *)a.to + at;                                          \
     for (u32 x = 0; x < SIDE; x++)                                             \
-      to[x] = (SAMPLE)limit_int((i32)to[x] + (sums[x] >> (LOG + 7)), 0, TOP);  \
+      to[x] = (SAMPLE)limit_int((i32)to[x] + (sums[x] >> (LOG + 8)), 0, TOP);  \
   }
 
 CODEC_ADD(codec_add_fine_8, u8, 255, 2, 4, 4)

@@ -321,12 +321,12 @@ impl Squares {
 }
 
 /// Adds what the levels of so many squares of `side` samples either way (4, 8 or 16), and of so many levels, stand for to planes that lie one
-/// after the other. A level of one is `step` quarters of a sample's.
+/// after the other. A level of one is `half` eighths of a sample's step.
 pub fn add(
     side: u32,
     [count, length]: [u32; 2],
     [squares, levels]: [Memory; 2],
-    step: i32,
+    half: i32,
     planes: Planes,
     to: Memory,
 ) -> Result<Launch, LaunchError> {
@@ -345,7 +345,7 @@ pub fn add(
     };
     in_range("count", count, 1..=(samples / (side * side)).into())?;
     in_range("number of levels", length, 1..=samples.into())?;
-    in_range("step", step.unsigned_abs(), 1..=1 << 15)?;
+    in_range("half a step", half.unsigned_abs(), 1..=1 << 15)?;
     let squares = tensor("the squares", squares, u64::from(count) * SQUARE_BYTES, 4)?;
     let levels = tensor("the levels", levels, u64::from(length) * LEVEL_BYTES, 4)?;
     Ok(Args::default()
@@ -353,7 +353,7 @@ pub fn add(
         .address(levels)
         .address(planes.address("the planes", planes.bytes(), to)?)
         .u32s(&[count, length, planes.width, samples])
-        .i32(step)
+        .i32(half)
         .launch(kernel, [side * count, 1]))
 }
 

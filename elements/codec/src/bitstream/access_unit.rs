@@ -209,12 +209,18 @@ impl<'a> Tile<'a> {
         self.streams().map(<[u8]>::len).iter().sum()
     }
 
-    /// Appends the lengths of the streams; that of the residual only where there is one, as the first says.
+    /// Appends the lengths of the streams; those of z and y, and that of the residual, only where there are any, as the first says.
     pub fn write_lengths(&self, out: &mut Vec<u8>) {
         let [motion, z, y, residual] = self.streams().map(|stream| stream.len() as u64);
-        push_varint(out, 2 * motion + u64::from(residual > 0));
-        push_varint(out, z);
-        push_varint(out, y);
+        let network = z + y > 0;
+        push_varint(
+            out,
+            4 * motion + 2 * u64::from(network) + u64::from(residual > 0),
+        );
+        if network {
+            push_varint(out, z);
+            push_varint(out, y);
+        }
         if residual > 0 {
             push_varint(out, residual);
         }
@@ -243,21 +249,23 @@ pub struct TileLengths {
 
 impl TileLengths {
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, BitstreamError> {
-        let first = reader.length(2 * MAX_PART + 1)?;
-        let z = reader.length(MAX_PART)?;
-        let y = reader.length(MAX_PART)?;
-        let residual = match first % 2 {
-            0 => 0,
-            _ => reader.length(MAX_PART)?,
-        };
-        if first % 2 != usize::from(residual > 0) {
-            return Err(BitstreamError::Value {
-                what: "length of a residual",
-                value: 0,
-            });
+        let empty = |what| BitstreamError::Value { what, value: 0 };
+        let first = reader.length(4 * MAX_PART + 3)?;
+        let (mut z, mut y, mut residual) = (0, 0, 0);
+        if first & 2 != 0 {
+            (z, y) = (reader.length(MAX_PART)?, reader.length(MAX_PART)?);
+            if z + y == 0 {
+                return Err(empty("length of z and y"));
+            }
+        }
+        if first & 1 != 0 {
+            residual = reader.length(MAX_PART)?;
+            if residual == 0 {
+                return Err(empty("length of a residual"));
+            }
         }
         Ok(Self {
-            motion: first / 2,
+            motion: first / 4,
             z,
             y,
             residual,

@@ -4,7 +4,7 @@ use super::checksum::crc32;
 use super::{BitstreamError, Color, Light, Reader};
 
 /// The version of the syntax that is written, and the only one that is read.
-pub const VERSION: u8 = 7;
+pub const VERSION: u8 = 8;
 /// Smallest width and height.
 pub const MIN_SIZE: u16 = 16;
 /// Largest width and height.
@@ -357,7 +357,7 @@ pub(crate) mod tests {
     #[test]
     fn the_bytes_are_these() {
         let golden = [
-            b'A', b'I', b'C', b'S', 7, 0, 1, 8, // version, tier, chroma, depth
+            b'A', b'I', b'C', b'S', 8, 0, 1, 8, // version, tier, chroma, depth
             0xff, 4, 0xce, 2, // 1279x718
             2, 2, 1, 1, 1, 0, // tile rows, colours, no light
             0x30, 0x75, 0, 0, 0xe9, 3, 0, 0, // 30000/1001

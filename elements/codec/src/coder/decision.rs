@@ -30,7 +30,7 @@ pub fn error_per_bit(quality: impl Into<f64>) -> f64 {
 
 /// An improvement by the residual counts so many times in frames that are predicted, and in key frames, as what follows
 /// keeps it.
-const RESIDUAL: [f64; 2] = [3.0, 5.5];
+const RESIDUAL: [f64; 2] = [3.0, 4.7];
 
 /// Squared error that a bit of the residual should save.
 pub fn residual_worth(quality: i8, key: bool) -> f64 {

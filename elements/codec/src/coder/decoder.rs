@@ -543,21 +543,21 @@ impl Stream {
             }
         }
         let before = &self.vectors;
-        let decode_tile = |tile: &Tile,
-                           sent: Option<&bitstream::Tile<'_>>,
-                           state: &mut TileState| {
-            // The symbols of a network of their own say nothing about those of the frames that follow.
-            let mut apart = own_key.then(|| TileState {
-                history: TileHistory::new(&tile.shape),
-                sound: true,
-            });
-            let state = apart.as_mut().unwrap_or(state);
-            let decoded = sent.and_then(|sent| read_tile(tables, width, tile, sent, key, state));
-            decoded.unwrap_or_else(|| {
-                state.sound = false;
-                TileSymbols::concealed(tile, before[tile.parts()].to_vec(), key)
-            })
-        };
+        let decode_tile =
+            |tile: &Tile, sent: Option<&bitstream::Tile<'_>>, state: &mut TileState| {
+                // The symbols of a network of their own say nothing about those of the frames that follow.
+                let mut apart = own_key.then(|| TileState {
+                    history: TileHistory::new(&tile.shape),
+                    sound: true,
+                });
+                let state = apart.as_mut().unwrap_or(state);
+                let decoded =
+                    sent.and_then(|sent| read_tile(tables, width, tile, sent, &unit.header, state));
+                decoded.unwrap_or_else(|| {
+                    state.sound = false;
+                    TileSymbols::concealed(tile, before[tile.parts()].to_vec(), key)
+                })
+            };
         let mut tiles: Vec<TileSymbols> = layout
             .tiles
             .par_iter()
@@ -635,14 +635,14 @@ fn read_tile(
     width: usize,
     tile: &Tile,
     sent: &bitstream::Tile<'_>,
-    key: bool,
+    header: &FrameHeader,
     state: &mut TileState,
 ) -> Option<TileSymbols> {
     let blocks = tile.shape.blocks();
     let mut vectors = vec![Vector::ZERO; 4 * blocks];
     let mut skip = vec![false; blocks];
-    if !key {
-        code::decode_tile(width, sent.motion, &mut vectors, &mut skip).ok()?;
+    if !header.is_key() {
+        code::decode_tile(width, header.quality, sent.motion, &mut vectors, &mut skip).ok()?;
     }
     let z = entropy::decode_z(tables, &tile.shape, &skip, sent.z).ok()?;
     if skip.iter().all(|&skip| skip) {
@@ -659,7 +659,7 @@ fn read_tile(
     let residual = match state.sound {
         true => {
             let classes = residual::classes(blocks, &y, &skip);
-            residual::code::decode_tile(width, &classes, sent.residual).ok()?
+            residual::code::decode_tile(width, &classes, header.quality, sent.residual).ok()?
         }
         false => Vec::new(),
     };

@@ -44,7 +44,6 @@ pub fn choose<S: Sample>(
     quality: u8,
     worth: f64,
 ) -> Vec<Vec<Square>> {
-    let scale = Scale::new(quality, S::BITS);
     let worth = (worth * f64::from(1u32 << (2 * (S::BITS - 8)))) as f32;
     let (u, v) = source.uv.split_at(CHROMA * layout.blocks());
     let areas = cut(layout, picture);
@@ -55,7 +54,7 @@ pub fn choose<S: Sample>(
             &u[CHROMA * blocks.start..],
             &v[CHROMA * blocks.start..],
         ];
-        choose::tile(source, &mut area, &classes[blocks], scale, worth)
+        choose::tile(source, &mut area, &classes[blocks], quality, worth)
     });
     tiles.collect()
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Lossless coding of a tile's skip flags and vectors.
 //!
-//! Block by block in raster order: the skip flag; whether the vector is one of the candidates
+//! First whether all blocks are skipped; else each has a flag. Block by block in raster order: that flag; whether the vector is one of the candidates
 //! ([`Candidates`]), and which; else whether the block is divided into four parts with vectors of
 //! their own; a vector that is no candidate is its difference to the median. Every tile starts
 //! afresh, so it can be decoded alone. All contexts are integers computed from decoded integers. An
@@ -15,6 +15,8 @@ use super::{Candidates, MAX_VECTOR, Vector, parts};
 
 /// Unary part of a difference; what exceeds it follows as an Exp-Golomb number.
 const UNARY: u32 = 6;
+/// Of 256: that not all blocks are skipped. Most often there is no network in a predicted frame.
+const ALL_SKIPPED: u8 = 26;
 /// Differences have at most 1022 as magnitude: the Exp-Golomb prefix stays below this.
 const MAX_PREFIX: u32 = 10;
 
@@ -116,6 +118,40 @@ impl Default for Contexts {
     }
 }
 
+/// Probabilities of a zero that a tile all of whose blocks are skipped begins with, in 256ths, by quality from 0, 16, 32 and 48 on; in the order of
+/// [`Contexts::of_skipped`].
+const STARTS: [[u8; 97]; 4] = include!("starts.in");
+
+impl Contexts {
+    /// Those that a tile begins with.
+    fn new(all_skipped: bool, quality: u8) -> Self {
+        let mut contexts = Self::default();
+        if all_skipped {
+            let starts = STARTS[usize::from(quality / 16).min(STARTS.len() - 1)];
+            for (context, start) in contexts.of_skipped().zip(starts) {
+                *context = Context::with(start);
+            }
+        }
+        contexts
+    }
+
+    /// All that are used where all blocks are skipped.
+    fn of_skipped(&mut self) -> impl Iterator<Item = &mut Context> {
+        let [_, block] = &mut self.block;
+        let choices = [block, &mut self.part].into_iter();
+        let choices = choices.flat_map(|choice| {
+            let merge = choice.merge.iter_mut().flatten();
+            merge.chain(&mut choice.first).chain(&mut choice.index)
+        });
+        let differences = self.difference.iter_mut().flat_map(|component| {
+            let unary = component.unary.iter_mut().flatten();
+            let zero = component.zero.iter_mut();
+            zero.chain(unary).chain(&mut component.prefix)
+        });
+        choices.chain(&mut self.divided).chain(differences)
+    }
+}
+
 /// How a block was coded, for its neighbours' contexts.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mode {
@@ -129,6 +165,8 @@ struct Tile<'a> {
     width: usize,
     vectors: &'a mut [Vector],
     skip: &'a mut [bool],
+    /// Whether each block says if it is skipped.
+    flags: bool,
     modes: Vec<Mode>,
 }
 
@@ -141,7 +179,25 @@ impl<'a> Tile<'a> {
             modes: vec![Mode::default(); skip.len()],
             vectors,
             skip,
+            flags: true,
         }
+    }
+
+    /// Codes the whole tile.
+    fn blocks(&mut self, bits: &mut impl Bits, quality: u8) -> Result<(), MotionError> {
+        let all = self.skip.iter().all(|&skip| skip);
+        let all = bits.bit(&mut Context::with(ALL_SKIPPED), all);
+        if all {
+            self.skip.fill(true);
+        }
+        self.flags = !all;
+        let contexts = &mut Contexts::new(all, quality);
+        for row in 0..self.rows() {
+            for x in 0..self.width {
+                self.block(bits, contexts, x, row)?;
+            }
+        }
+        Ok(())
     }
 
     fn rows(&self) -> usize {
@@ -171,9 +227,11 @@ impl<'a> Tile<'a> {
         row: usize,
     ) -> Result<(), MotionError> {
         let at = row * self.width + x;
-        let (near, beyond) = self.skip_context(x, row);
-        let skip = bits.bit(&mut contexts.skip[near][beyond], self.skip[at]);
-        self.skip[at] = skip;
+        if self.flags {
+            let (near, beyond) = self.skip_context(x, row);
+            self.skip[at] = bits.bit(&mut contexts.skip[near][beyond], self.skip[at]);
+        }
+        let skip = self.skip[at];
         let merged = self.count(x, row, |at| self.modes[at].merged);
         let divided = self.count(x, row, |at| self.modes[at].divided);
         let (width, px, py) = (2 * self.width, 2 * x, 2 * row);
@@ -318,21 +376,16 @@ impl Component {
     }
 }
 
-/// Codes one tile: `vectors` and `skip` are the tile's, `width` blocks in a row.
-pub fn encode_tile(width: usize, vectors: &[Vector], skip: &[bool]) -> Vec<u8> {
+/// Codes one tile of a frame of some quality: `vectors` and `skip` are the tile's, `width` blocks in a row.
+pub fn encode_tile(width: usize, quality: u8, vectors: &[Vector], skip: &[bool]) -> Vec<u8> {
     if skip.iter().all(|&s| s) && vectors.iter().all(|&v| v == Vector::ZERO) {
         return Vec::new();
     }
     let (mut vectors, mut skip) = (vectors.to_vec(), skip.to_vec());
     let mut tile = Tile::new(width, &mut vectors, &mut skip);
     let mut encoder = Encoder::new();
-    let mut contexts = Contexts::default();
-    for row in 0..tile.rows() {
-        for x in 0..width {
-            tile.block(&mut encoder, &mut contexts, x, row)
-                .expect("vectors in range");
-        }
-    }
+    tile.blocks(&mut encoder, quality)
+        .expect("vectors in range");
     let mut bytes = encoder.finish();
     if bytes.is_empty() {
         // Not to be taken for a tile at rest; the decoder reads zeros past the end anyway.
@@ -344,6 +397,7 @@ pub fn encode_tile(width: usize, vectors: &[Vector], skip: &[bool]) -> Vec<u8> {
 /// Decodes one tile into the tile's `vectors` and `skip`.
 pub fn decode_tile(
     width: usize,
+    quality: u8,
     data: &[u8],
     vectors: &mut [Vector],
     skip: &mut [bool],
@@ -355,12 +409,7 @@ pub fn decode_tile(
         return Ok(());
     }
     let mut decoder = Decoder::new(data);
-    let mut contexts = Contexts::default();
-    for row in 0..tile.rows() {
-        for x in 0..width {
-            tile.block(&mut decoder, &mut contexts, x, row)?;
-        }
-    }
+    tile.blocks(&mut decoder, quality)?;
     match decoder.unread() {
         0 => Ok(()),
         n => Err(MotionError::TrailingBytes(n)),
@@ -717,13 +766,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(width in 1usize..9, blocks in prop::collection::vec(block(), 1..120)) {
+        fn round_trip(width in 1usize..9, quality: u8, all: bool, blocks in prop::collection::vec(block(), 1..120)) {
             let blocks = &blocks[..blocks.len() / width * width];
-            let (vectors, skip) = tile(width, blocks);
-            let bytes = encode_tile(width, &vectors, &skip);
+            let (vectors, mut skip) = tile(width, blocks);
+            skip.iter_mut().for_each(|skip| *skip |= all);
+            let bytes = encode_tile(width, quality, &vectors, &skip);
             let mut got_vectors = vec![Vector::new(99, 99); vectors.len()];
             let mut got_skip = vec![true; skip.len()];
-            decode_tile(width, &bytes, &mut got_vectors, &mut got_skip).unwrap();
+            decode_tile(width, quality, &bytes, &mut got_vectors, &mut got_skip).unwrap();
             prop_assert_eq!(got_vectors, vectors);
             prop_assert_eq!(got_skip, skip);
         }
@@ -732,7 +782,7 @@ mod tests {
         fn any_bytes_are_safe(width in 1usize..9, height in 0usize..9, bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let mut vectors = vec![Vector::ZERO; 4 * width * height];
             let mut skip = vec![false; width * height];
-            let _ = decode_tile(width, &bytes, &mut vectors, &mut skip);
+            let _ = decode_tile(width, 20, &bytes, &mut vectors, &mut skip);
             prop_assert!(vectors.iter().all(|v| v.in_range()));
         }
     }
@@ -740,12 +790,17 @@ mod tests {
     #[test]
     fn a_still_tile_is_tiny() {
         let vectors = |v| vec![v; 4 * 640];
-        assert!(encode_tile(80, &vectors(Vector::ZERO), &[true; 640]).is_empty());
-        let skipped = encode_tile(80, &vectors(Vector::new(4, 0)), &[true; 640]);
+        assert!(encode_tile(80, 20, &vectors(Vector::ZERO), &[true; 640]).is_empty());
+        let skipped = encode_tile(80, 20, &vectors(Vector::new(4, 0)), &[true; 640]);
         assert!(skipped.len() <= 20, "{}", skipped.len());
-        let plain = encode_tile(1, &[Vector::ZERO; 4], &[false]);
+        // One flag for all of them.
+        let mut mixed = [true; 640];
+        mixed[639] = false;
+        let mixed = encode_tile(80, 20, &vectors(Vector::new(4, 0)), &mixed);
+        assert!(skipped.len() < mixed.len());
+        let plain = encode_tile(1, 20, &[Vector::ZERO; 4], &[false]);
         assert!(!plain.is_empty());
-        let moving = encode_tile(80, &vectors(Vector::new(13, -7)), &[false; 640]);
+        let moving = encode_tile(80, 20, &vectors(Vector::new(13, -7)), &[false; 640]);
         assert!(moving.len() <= 24, "{}", moving.len());
     }
 }

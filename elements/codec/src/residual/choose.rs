@@ -2,10 +2,11 @@
 //! Which levels an encoder sends: those that take more off the squared error than their bits are worth.
 
 use super::code::{
-    Contexts, DIVIDED, Flags, PARTS, QUARTERS, Shape, Square, WHOLE, Walk, last_place, levels,
-    magnitudes, zero,
+    Contexts, DIVIDED, Flags, MOST_LEVEL, MOST_NEAR, PARTS, QUARTERS, Shape, Square, WHOLE, Walk,
+    last_place, levels, magnitudes, zero,
 };
-use super::transform::{LARGE_AREA, forward, forward_fine, forward_large};
+use super::quantizer::{STATES, State, halves};
+use super::transform::{AREA, LARGE, LARGE_AREA, SIDE, forward, forward_fine, forward_large};
 use super::{Area, Scale};
 use crate::motion::range::{Adapt, Bits, Context};
 use crate::motion::{BLOCK, Sample};
@@ -14,8 +15,14 @@ use std::sync::LazyLock;
 
 /// What a squared error of chroma counts for; the [`Scale`] says the same.
 const CHROMA: f32 = 0.25;
-/// Of a step; smaller coefficients are zeros.
+/// Of a step; smaller coefficients are zeros where levels are estimated.
 const LEAST: f32 = 0.5;
+/// Of a step: one with which levels that do not depend on each other are about as good.
+const ESTIMATED: f32 = 0.85;
+/// Bits of the flags of a divided quarter, about.
+const DIVIDED_FLAGS: f32 = 4.0;
+/// Half steps beyond a coefficient; nothing further away is looked at.
+const FAR: f32 = 1.5;
 /// Of a square; nothing cheaper than this is looked at.
 const LEAST_BITS: f32 = 6.0;
 
@@ -52,6 +59,21 @@ fn both(context: Context) -> [f32; 2] {
     [BITS[zero], BITS[256 - zero]]
 }
 
+/// What of a magnitude's cost follows behind "more than two": an Exp-Golomb number.
+fn rest_bits(magnitude: i32) -> f32 {
+    match magnitude {
+        0..=3 => 0.0,
+        _ => 2.0 * ((magnitude - 2) as f32).log2(),
+    }
+}
+
+/// What the place of the last level costs.
+fn last_bits(contexts: &mut Contexts, shape: Shape, last: usize) -> f32 {
+    let mut bits = Price(0.0);
+    last_place(&mut bits, contexts, shape, last);
+    bits.0
+}
+
 /// Levels of a square, by how much they lessen the squared error but for the rounding of samples, and what is left of that when they are
 /// paid.
 struct Found {
@@ -67,47 +89,101 @@ struct Chooser<'a> {
     step: f32,
     /// Squared error that a bit is worth.
     worth: f32,
-    costs: &'a mut Costs,
+    scratch: &'a mut Scratch,
 }
 
-/// By place, in bits: what a coefficient costs as it is chosen less what it costs as a zero, whose error alone counts; and less
-/// than that where it is the last, which says itself that it is not zero.
-type Costs = [[f32; 2]; LARGE_AREA];
+/// By place of what is transformed together.
+struct Scratch {
+    /// In bits: what a coefficient costs as it is chosen less what it costs as a zero, whose error alone counts; and less
+    /// than that where it is the last, which says itself that it is not zero.
+    costs: [[f32; 2]; LARGE_AREA],
+    /// The best ways to each state: the state before, and the magnitude of the level.
+    ways: [[(u8, i16); STATES]; LARGE_AREA],
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            costs: [[0.0; 2]; LARGE_AREA],
+            ways: [[(0, 0); STATES]; LARGE_AREA],
+        }
+    }
+}
+
+/// A way through the levels of what is transformed together to a state, from the last place on.
+#[derive(Clone, Copy)]
+struct Way<const AREA: usize> {
+    /// Infinite where there is none.
+    cost: f32,
+    /// Magnitudes of the square, the large ones as [`MOST_NEAR`].
+    near: [u8; AREA],
+}
+
+/// The state before the first level of a way.
+const NO_STATE: u8 = STATES as u8;
 
 impl Chooser<'_> {
-    /// Chooses the levels of what is transformed together, some places of the zigzag order: for each coefficient, from the last on, the
-    /// magnitude next to it or one less or none, whichever costs least, its own bits and error counted, and not what it does to the contexts of
-    /// those that follow; then the end behind which all are left out.
-    fn round(&mut self, coefficients: &[f32], places: Range<usize>, chosen: &mut [i16]) {
-        let unit = self.step * self.step / self.worth;
-        let steps = 1.0 / self.step;
+    /// Whether the levels of a square may be worth their bits, at a fraction of what it takes to choose them: each is the magnitude next to its
+    /// coefficient or one less or none, as if all multiples of a step were there for it, whichever costs least, its own bits and error counted, and
+    /// not what it does to the contexts of those that follow. The place behind which all are left out is the best one.
+    fn may_pay(&mut self, coefficients: &[f32]) -> bool {
+        let step = ESTIMATED * self.step;
+        let least = LEAST * step;
+        if coefficients.iter().all(|value| value.abs() < least) {
+            return false;
+        }
+        let together = self.shape.transformed() * self.shape.transformed();
+        let mut sum = 0.0;
+        for first in (0..coefficients.len()).step_by(together) {
+            sum += match coefficients.len() {
+                LARGE_AREA => {
+                    self.estimate_one::<LARGE_AREA>(coefficients, first..first + together, step)
+                }
+                _ => self.estimate_one::<AREA>(coefficients, first..first + together, step),
+            };
+        }
+        if self.shape == Shape::Fine {
+            sum += DIVIDED_FLAGS;
+        }
+        sum < 0.0
+    }
+
+    /// In bits, the error counted in those, less than nothing where levels are worth it. `places` are some of the zigzag order.
+    fn estimate_one<const AREA: usize>(
+        &mut self,
+        coefficients: &[f32],
+        places: Range<usize>,
+        step: f32,
+    ) -> f32 {
+        let unit = step * step / self.worth;
+        let steps = 1.0 / step;
         let order = &self.shape.order()[places.clone()];
+        let state = State::default();
+        let mut near = [0u8; AREA];
+        let costs = &mut self.scratch.costs;
         let mut end = 0;
         for (at, &to) in order.iter().enumerate().rev() {
             let to = usize::from(to);
             let size = coefficients[to].abs() * steps;
+            let known = |at: usize| near[at].into();
+            let place = places.start + at;
             if size < LEAST {
                 if end > 0 {
-                    let bits = zero(self.contexts, self.shape, chosen, places.start + at, both);
-                    self.costs[at] = [bits; 2];
+                    let bits = zero(self.contexts, self.shape, place, state, known, both);
+                    costs[at] = [bits; 2];
                 }
                 continue;
             }
             let nearest = (size + 0.5) as i32;
-            let (bits, some) =
-                magnitudes(self.contexts, self.shape, chosen, places.start + at, both);
+            let (bits, some) = magnitudes(self.contexts, self.shape, place, state, known, both);
             let error = |magnitude: i32| {
                 let left = size - magnitude as f32;
                 unit * left * left
             };
             let mut best = (bits[0] + error(0), 0);
             for magnitude in (nearest - 1).max(1)..=nearest {
-                // An Exp-Golomb number.
-                let more = match magnitude {
-                    0..=3 => 0.0,
-                    _ => 2.0 * ((magnitude - 2) as f32).log2(),
-                };
-                let cost = error(magnitude) + bits[magnitude.min(3) as usize] + more;
+                let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
+                let cost = error(magnitude) + bits;
                 if cost < best.0 {
                     best = (cost, magnitude);
                 }
@@ -117,58 +193,153 @@ impl Chooser<'_> {
             }
             end = end.max(at + 1);
             let own = best.0 - error(0);
-            self.costs[at] = [own, own - some];
-            let level = best.1.min(super::code::MOST_LEVEL) as i16;
-            chosen[to] = if coefficients[to] < 0.0 {
-                -level
-            } else {
-                level
-            };
+            costs[at] = [own, own - some];
+            near[to] = best.1.min(MOST_NEAR as i32) as u8;
         }
-        let (mut least, mut best, mut before) = (0.0, 0, 0.0);
+        let (mut least, mut before) = (0.0f32, 0.0);
         for (at, &to) in order.iter().enumerate().take(end) {
-            if chosen[usize::from(to)] != 0 {
-                let cost = before + self.costs[at][1] + last_bits(self.contexts, self.shape, at);
-                if cost < least {
-                    (least, best) = (cost, at + 1);
-                }
+            if near[usize::from(to)] != 0 {
+                let cost = before + self.scratch.costs[at][1];
+                least = least.min(cost + last_bits(self.contexts, self.shape, at));
             }
-            before += self.costs[at][0];
+            before += self.scratch.costs[at][0];
         }
-        for &to in &order[best..end.max(best)] {
-            chosen[usize::from(to)] = 0;
-        }
+        least
     }
 
     /// Levels that are worth their bits.
     fn choose(&mut self, coefficients: &[f32]) -> Option<Found> {
-        let least = LEAST * self.step;
-        if coefficients.iter().all(|value| value.abs() < least) {
+        if !self.may_pay(coefficients) {
             return None;
         }
         let mut levels = vec![0i16; coefficients.len()].into_boxed_slice();
-        let count = self.shape.transformed() * self.shape.transformed();
-        for first in (0..levels.len()).step_by(count) {
-            self.round(coefficients, first..first + count, &mut levels);
+        let together = self.shape.transformed() * self.shape.transformed();
+        for first in (0..levels.len()).step_by(together) {
+            let places = first..first + together;
+            match coefficients.len() {
+                LARGE_AREA => self.find_way::<LARGE_AREA>(coefficients, places, &mut levels),
+                _ => self.find_way::<AREA>(coefficients, places, &mut levels),
+            }
         }
         if levels.iter().all(|level| *level == 0) {
             return None;
         }
-        let gains = coefficients.iter().zip(&levels).map(|(value, level)| {
-            let left = value - f32::from(*level) * self.step;
+        let halves = halves(self.shape, &levels);
+        let gains = coefficients.iter().zip(&halves).map(|(value, halves)| {
+            let left = value - f32::from(*halves) * self.step / 2.0;
             value * value - left * left
         });
         let gain: f32 = gains.sum();
         let net = gain - self.worth * price(self.contexts, self.shape, &mut levels);
         (net > 0.0).then_some(Found { gain, net, levels })
     }
-}
 
-/// What the place of the last level costs.
-fn last_bits(contexts: &mut Contexts, shape: Shape, last: usize) -> f32 {
-    let mut bits = Price(0.0);
-    last_place(&mut bits, contexts, shape, last);
-    bits.0
+    /// Chooses the levels of what is transformed together, some places of the zigzag order: the cheapest way through the
+    /// [states](State), from the last place on (Viterbi's algorithm), the bits and error of all levels counted, under contexts that stand still.
+    fn find_way<const AREA: usize>(
+        &mut self,
+        coefficients: &[f32],
+        places: Range<usize>,
+        chosen: &mut [i16],
+    ) {
+        let unit = self.step * self.step / self.worth / 4.0;
+        let halves = 2.0 / self.step;
+        let order = &self.shape.order()[places.clone()];
+        let none = Way {
+            cost: f32::INFINITY,
+            near: [0; AREA],
+        };
+        let (mut ways, mut before) = ([none; STATES], [none; STATES]);
+        let mut start = None;
+        for (at, &to) in order.iter().enumerate().rev() {
+            let to = usize::from(to);
+            let size = coefficients[to].abs() * halves;
+            // A way begins with an even multiple, which is not zero.
+            let begins = size >= 1.0;
+            if start.is_none() && !begins {
+                continue;
+            }
+            let start = *start.get_or_insert(at);
+            std::mem::swap(&mut ways, &mut before);
+            let mut best = [(f32::INFINITY, (NO_STATE, 0i16)); STATES];
+            let mut offer = |state: State, cost: f32, from: u8, magnitude: i32| {
+                let best = &mut best[state.next(magnitude).number()];
+                if cost < best.0 {
+                    *best = (cost, (from, magnitude as i16));
+                }
+            };
+            let error = |state: State, magnitude: i32| {
+                let left = size - state.halves(magnitude) as f32;
+                unit * (left * left - size * size)
+            };
+            // Those whose multiples are on both sides of the coefficient.
+            let next_to = |state: State| {
+                let low = ((size + state.odd() as f32) / 2.0) as i32;
+                [low, low + 1].map(|magnitude| magnitude.min(MOST_LEVEL))
+            };
+            let place = places.start + at;
+            if at < start {
+                for state in State::all() {
+                    let way = &before[state.number()];
+                    if way.cost == f32::INFINITY {
+                        continue;
+                    }
+                    let known = |at: usize| way.near[at].into();
+                    let (bits, _) =
+                        magnitudes(self.contexts, self.shape, place, state, known, both);
+                    let from = state.number() as u8;
+                    offer(state, way.cost + bits[0], from, 0);
+                    for magnitude in next_to(state) {
+                        // A multiple far beyond a coefficient is never the best.
+                        if magnitude > 0 && state.halves(magnitude) as f32 <= size + FAR {
+                            let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
+                            let cost = way.cost + error(state, magnitude) + bits;
+                            offer(state, cost, from, magnitude);
+                        }
+                    }
+                }
+            }
+            if begins {
+                let state = State::default();
+                let (bits, some) = magnitudes(self.contexts, self.shape, place, state, |_| 0, both);
+                let last = last_bits(self.contexts, self.shape, at) - some;
+                for magnitude in next_to(state).into_iter().filter(|m| *m > 0) {
+                    let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
+                    let cost = last + error(state, magnitude) + bits;
+                    offer(state, cost, NO_STATE, magnitude);
+                }
+            }
+            for ((way, best), found) in ways.iter_mut().zip(best).zip(&mut self.scratch.ways[at]) {
+                let (cost, (from, magnitude)) = best;
+                way.cost = cost;
+                *found = (from, magnitude);
+                if cost < f32::INFINITY {
+                    match before.get(usize::from(from)) {
+                        Some(before) => way.near = before.near,
+                        None => way.near = [0; AREA],
+                    }
+                    way.near[to] = magnitude.min(MOST_NEAR as i16) as u8;
+                }
+            }
+        }
+        let last = (0..STATES).min_by(|a, b| ways[*a].cost.total_cmp(&ways[*b].cost));
+        let mut state = match last {
+            Some(state) if ways[state].cost < 0.0 => state as u8,
+            _ => return,
+        };
+        for (&to, ways) in order.iter().zip(&self.scratch.ways) {
+            let Some(&(from, magnitude)) = ways.get(usize::from(state)) else {
+                break;
+            };
+            let to = usize::from(to);
+            chosen[to] = if coefficients[to] < 0.0 {
+                -magnitude
+            } else {
+                magnitude
+            };
+            state = from;
+        }
+    }
 }
 
 /// Differences of a square's samples, and their squares' sum.
@@ -199,12 +370,13 @@ pub fn tile<S: Sample>(
     source: [&[S]; 3],
     area: &mut Area<'_, S>,
     classes: &[u8],
-    scale: Scale,
+    quality: u8,
     worth: f32,
 ) -> Vec<Square> {
     let mut squares = Vec::new();
-    let mut walk = Walk::new(area.width / BLOCK);
-    let mut costs: Costs = [[0.0; 2]; LARGE_AREA];
+    let scale = Scale::new(quality, S::BITS);
+    let mut walk = Walk::new(area.width / BLOCK, classes, quality);
+    let mut scratch = Box::<Scratch>::default();
     for (block, &class) in classes.iter().enumerate() {
         let mut found: Choices = Default::default();
         for part in 0..PARTS as u8 {
@@ -219,17 +391,18 @@ pub fn tile<S: Sample>(
                 shape,
                 step: scale.step(chroma),
                 worth,
-                costs: &mut costs,
+                scratch: &mut scratch,
             };
             let enough = |error: f32| error >= worth * LEAST_BITS;
             found[usize::from(part)] = match shape {
                 Shape::Large => {
-                    let (differences, error) = compare::<16, 256, S>(source, made, stride);
+                    let (differences, error) =
+                        compare::<LARGE, LARGE_AREA, S>(source, made, stride);
                     let some = enough(error).then(|| forward_large(&differences));
                     some.and_then(|coefficients| chooser.choose(&coefficients))
                 }
                 Shape::Luma | Shape::Chroma | Shape::Fine => {
-                    let (differences, error) = compare::<8, 64, S>(source, made, stride);
+                    let (differences, error) = compare::<SIDE, AREA, S>(source, made, stride);
                     let some = enough(error).then(|| match shape {
                         Shape::Fine => forward_fine(&differences),
                         _ => forward(&differences),
@@ -242,7 +415,12 @@ pub fn tile<S: Sample>(
         let (mut flags, mut net) = best_flags(&mut walk, block, class, &found, worth);
         let mut chosen = Vec::new();
         for part in super::code::sent(flags) {
-            let Some(Found { gain, levels, .. }) = found[usize::from(part)].take() else {
+            let Some(Found {
+                gain,
+                net: own,
+                levels,
+            }) = found[usize::from(part)].take()
+            else {
                 continue;
             };
             let square = Square {
@@ -252,6 +430,12 @@ pub fn tile<S: Sample>(
             };
             let (at, _) = super::place(area.width, square.block, part);
             let exact = area.gain(&source[plane_of(part)][at..], &square, scale);
+            if exact <= 0 {
+                // Rounding samples took what little it was.
+                net -= weight_of(part) * own;
+                flags[usize::from(part)] = false;
+                continue;
+            }
             net += weight_of(part) * (exact as f32 - gain);
             chosen.push(square);
         }
@@ -262,7 +446,7 @@ pub fn tile<S: Sample>(
         walk.settle(block, flags);
         for mut square in chosen {
             let shape = square.shape();
-            let _ = levels(&mut Adapt, &mut walk.contexts, shape, &mut square.levels);
+            let _ = walk.levels(&mut Adapt, block, shape, &mut square.levels);
             area.add(&square, scale);
             squares.push(square);
         }
@@ -386,9 +570,9 @@ mod tests {
         let source = planes.each_ref().map(|[_, source]| source.as_slice());
         let mut result = planes.each_ref().map(|[made, _]| made.clone());
         let mut again = result.clone();
-        let squares = tile(source, &mut area(&mut result), &classes, scale, worth);
-        let data = encode_tile(WIDTH / BLOCK, &classes, &squares);
-        for square in &decode_tile(WIDTH / BLOCK, &classes, &data).expect("own stream") {
+        let squares = tile(source, &mut area(&mut result), &classes, quality, worth);
+        let data = encode_tile(WIDTH / BLOCK, &classes, quality, &squares);
+        for square in &decode_tile(WIDTH / BLOCK, &classes, quality, &data).expect("own stream") {
             area(&mut again).add(square, scale);
         }
         assert!(again == result, "a decoder adds something else");

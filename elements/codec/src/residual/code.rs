@@ -6,6 +6,7 @@
 //! last that is not zero back to the first, in zigzag order. The syntax is written once, for
 //! whatever has [`Bits`]. Every tile starts afresh; an empty stream is a tile without levels.
 
+use super::quantizer::State;
 use super::transform::{AREA, FINE, LARGE, LARGE_AREA, SIDE};
 use crate::motion::range::{Bits, Context, Decoder, Encoder};
 use std::ops::Range;
@@ -182,6 +183,13 @@ pub fn class(activity: Option<u32>) -> u8 {
     }
 }
 
+/// What left and above have, as contexts know it: 0 for none, then one with few and with many levels of luma, and both with few and many.
+const NEARS: usize = 5;
+/// The levels of luma that left and above have: few, some or many.
+const BUSY: usize = 3;
+/// Sets of contexts by state.
+const SETS: usize = 3;
+
 /// Contexts of one kind, within [`Contexts`].
 #[derive(Clone, Copy)]
 struct Kind {
@@ -189,23 +197,23 @@ struct Kind {
     count: usize,
 }
 
-/// By the block's class, and how many of left and above have levels.
+/// By the block's class, and what left and above have.
 const BLOCK: Kind = Kind {
     first: 0,
-    count: 3 * CLASSES,
+    count: NEARS * CLASSES,
 };
 /// Whether luma's levels are of all of it: by how many of left and above have such.
 const LUMA: Kind = BLOCK.next(3);
 /// Of luma by how many of the squares before have levels; of U by whether any has; of V by whether U has.
 const PART: Kind = LUMA.next(8);
-/// By [`Shape`]; within those by the number of the bucket.
-const LAST: Kind = PART.next(SHAPES * (BUCKETS - 1));
+/// By [`Shape`]; within those by the levels of left and above, and the number of the bucket.
+const LAST: Kind = PART.next(SHAPES * BUSY * (BUCKETS - 1));
 /// The first digit in a bucket; by shape.
 const DIGIT: Kind = LAST.next(SHAPES * BUCKETS);
-/// By shape, by place, and by the levels around.
-const ZERO: Kind = DIGIT.next(SHAPES * 4 * PLACES);
-/// More than one, more than two: by shape and by the levels around.
-const MORE: Kind = ZERO.next(SHAPES * 8);
+/// By shape, by state, by place, and by the levels around.
+const ZERO: Kind = DIGIT.next(SHAPES * SETS * 4 * PLACES);
+/// More than one, more than two: by shape, by whether the state's multiples are odd, and by the levels around.
+const MORE: Kind = ZERO.next(SHAPES * 2 * 8);
 const PREFIX: Kind = MORE.next(SHAPES * (MAX_PREFIX as usize + 1));
 /// Whether a quarter is divided: by how many of left and above have such, and whether one before in the block is.
 const FINER: Kind = PREFIX.next(6);
@@ -223,59 +231,65 @@ impl Kind {
 
     fn of(self, contexts: &mut Contexts, at: usize) -> &mut Context {
         debug_assert!(at < self.count);
-        &mut contexts.0[self.first + at]
+        &mut contexts.all[self.first + at]
     }
 }
 
 /// What has been seen of a tile.
 #[derive(Debug, Clone)]
-pub(super) struct Contexts([Context; COUNT]);
+pub(super) struct Contexts {
+    all: [Context; COUNT],
+    /// Of the block whose levels follow, below [`BUSY`].
+    busy: usize,
+}
 
-/// Probabilities of a zero that a tile begins with, in 256ths.
-const STARTS: [u8; COUNT] = [
-    231, 111, 33, 166, 66, 24, 155, 58, 22, 84, 26, 11, 13, 4, 3, 139, 65, 27, 93, 83, 63, 29, 114,
-    215, 229, 123, 35, 15, 29, 58, 82, 115, 128, 128, 174, 72, 91, 140, 170, 205, 128, 128, 74, 25,
-    41, 57, 68, 77, 84, 160, 32, 16, 32, 81, 128, 128, 128, 128, 128, 128, 179, 162, 128, 125, 139,
-    128, 128, 128, 128, 210, 178, 139, 166, 225, 128, 128, 128, 128, 205, 165, 106, 105, 180, 136,
-    112, 128, 128, 175, 139, 118, 128, 128, 128, 128, 150, 73, 70, 37, 184, 102, 79, 40, 203, 111,
-    80, 43, 222, 122, 88, 50, 239, 134, 98, 59, 235, 134, 106, 73, 73, 78, 66, 41, 184, 78, 74, 57,
-    215, 97, 81, 47, 228, 113, 87, 54, 239, 123, 100, 62, 247, 152, 86, 128, 127, 53, 59, 29, 206,
-    108, 86, 44, 224, 124, 87, 48, 235, 133, 91, 53, 245, 144, 106, 64, 245, 147, 116, 79, 176, 95,
-    72, 37, 199, 105, 81, 44, 215, 115, 87, 51, 218, 116, 86, 55, 207, 120, 79, 44, 186, 109, 43,
-    128, 239, 219, 170, 105, 210, 200, 167, 105, 230, 201, 154, 107, 210, 199, 164, 112, 222, 220,
-    178, 114, 176, 194, 171, 111, 228, 207, 162, 96, 202, 191, 158, 101, 147, 170, 194, 204, 213,
-    230, 244, 128, 128, 128, 128, 128, 128, 178, 164, 183, 212, 226, 128, 128, 128, 128, 128, 128,
-    128, 128, 146, 168, 184, 202, 212, 228, 226, 128, 128, 128, 128, 128, 128, 152, 180, 211, 209,
-    221, 245, 128, 128, 128, 128, 128, 128, 128, 206, 171, 143, 175, 153, 139, 83, 87, 77, 43,
-];
+/// Tables of starts of tiles all of whose blocks are skipped, as no network says anything, and of others: key frames, above all.
+const PREDICTED: usize = 4;
+const CODED: usize = 3;
+/// Probabilities of a zero that a tile begins with, in 256ths: [`PREDICTED`] tables by quality from 0, 16, 32 and 48 on, [`CODED`] ones from
+/// 0, 40 and 56 on.
+const STARTS: [[u8; COUNT]; PREDICTED + CODED] = include!("starts.in");
 
-impl Default for Contexts {
-    fn default() -> Self {
-        Self(STARTS.map(Context::with))
+impl Contexts {
+    /// Those that a tile of such blocks begins with, in a frame of this quality.
+    fn new(classes: &[u8], quality: u8) -> Self {
+        let table = match classes.iter().all(|class| *class == 0) {
+            true => usize::from(quality / 16).min(PREDICTED - 1),
+            // Key frames have as much more quality than others, about.
+            false => PREDICTED + usize::from(quality.saturating_sub(24) / 16).min(CODED - 1),
+        };
+        Self {
+            all: STARTS[table].map(Context::with),
+            busy: 0,
+        }
     }
 }
 
 /// Groups of places of the zigzag order.
 const PLACES: usize = 6;
 
-/// Magnitudes of the levels to the right of and below a place of what is transformed with it, whose levels are known before its own.
+/// What the magnitudes of the levels to the right of and below a place of what is transformed with it, whose levels are known before its own,
+/// sum up to, as contexts know it.
 #[inline(always)]
-fn around(levels: &[i16], shape: Shape, at: usize) -> usize {
+fn around(shape: Shape, at: usize, magnitude: impl Fn(usize) -> u32) -> usize {
     match shape {
-        Shape::Luma | Shape::Chroma => around_within::<SIDE, SIDE>(levels, at),
-        Shape::Large => around_within::<LARGE, LARGE>(levels, at),
-        Shape::Fine => around_within::<SIDE, FINE>(levels, at),
+        Shape::Luma | Shape::Chroma => around_within::<SIDE, SIDE>(at, magnitude),
+        Shape::Large => around_within::<LARGE, LARGE>(at, magnitude),
+        Shape::Fine => around_within::<SIDE, FINE>(at, magnitude),
     }
 }
 
 /// The same in rows of `SIDE` levels, `WITHIN` of which are transformed together.
 #[inline(always)]
-fn around_within<const SIDE: usize, const WITHIN: usize>(levels: &[i16], at: usize) -> usize {
-    let (side, row, column) = (SIDE, at / SIDE % WITHIN, at % SIDE % WITHIN);
+fn around_within<const SIDE: usize, const WITHIN: usize>(
+    at: usize,
+    magnitude: impl Fn(usize) -> u32,
+) -> usize {
+    let (row, column) = (at / SIDE % WITHIN, at % SIDE % WITHIN);
     let mut sum = 0;
     let mut add = |down: usize, right: usize| {
         if row + down < WITHIN && column + right < WITHIN {
-            sum += levels[at + side * down + right].unsigned_abs().min(4);
+            sum += magnitude(at + SIDE * down + right).min(MOST_NEAR);
         }
     };
     add(0, 1);
@@ -283,33 +297,40 @@ fn around_within<const SIDE: usize, const WITHIN: usize>(levels: &[i16], at: usi
     add(1, 1);
     add(0, 2);
     add(2, 0);
-    usize::from(sum.div_ceil(2).min(3))
+    sum.div_ceil(2).min(3) as usize
 }
 
-/// The contexts of a level: whether it is not zero, more than one, more than two.
-fn level_contexts(shape: Shape, levels: &[i16], at: usize) -> [(Kind, usize); 3] {
-    let shape_number = shape as usize;
-    let near = around(levels, shape, usize::from(shape.order()[at]));
-    let more = |more: usize| (MORE, 4 * (2 * shape_number + more) + near);
+/// A larger magnitude counts as this one for those around it.
+pub(super) const MOST_NEAR: u32 = 4;
+
+/// The contexts of a level: whether it is not zero, more than one, more than two. `at` is its place in the zigzag order.
+#[inline(always)]
+fn level_contexts(shape: Shape, near: usize, at: usize, state: State) -> [(Kind, usize); 3] {
+    let set = SETS * shape as usize + state.number().saturating_sub(1);
+    let odd = 2 * shape as usize + state.odd() as usize;
+    let more = |more: usize| (MORE, 4 * (2 * odd + more) + near);
     [
-        (ZERO, 4 * (PLACES * shape_number + shape.group(at)) + near),
+        (ZERO, 4 * (PLACES * set + shape.group(at)) + near),
         more(0),
         more(1),
     ]
 }
 
-/// What the magnitudes 0, 1, 2, and 3 without what follows it cost at a place of the zigzag order whose later levels are known, sign
-/// included, and how much of it says that it is not zero: sums of what `bit` says of a context and each value of its bit.
+/// What the magnitudes 0, 1, 2, and 3 without what follows it cost at a place of the zigzag order, sign
+/// included, and how much of it says that it is not zero: sums of what `bit` says of a context and each value of its bit. `magnitude` knows
+/// those of the later places.
 #[inline(always)]
 pub(super) fn magnitudes(
     contexts: &Contexts,
     shape: Shape,
-    levels: &[i16],
     at: usize,
+    state: State,
+    magnitude: impl Fn(usize) -> u32,
     bit: impl Fn(Context) -> [f32; 2],
 ) -> ([f32; 4], f32) {
-    let [some, two, three] =
-        level_contexts(shape, levels, at).map(|(kind, index)| bit(contexts.0[kind.first + index]));
+    let near = around(shape, usize::from(shape.order()[at]), magnitude);
+    let [some, two, three] = level_contexts(shape, near, at, state)
+        .map(|(kind, index)| bit(contexts.all[kind.first + index]));
     let sign = 1.0;
     let (one, more) = (some[1] + sign, some[1] + two[1] + sign);
     let bits = [some[0], one + two[0], more + three[0], more + three[1]];
@@ -321,12 +342,14 @@ pub(super) fn magnitudes(
 pub(super) fn zero(
     contexts: &Contexts,
     shape: Shape,
-    levels: &[i16],
     at: usize,
+    state: State,
+    magnitude: impl Fn(usize) -> u32,
     bit: impl Fn(Context) -> [f32; 2],
 ) -> f32 {
-    let [(kind, index), ..] = level_contexts(shape, levels, at);
-    bit(contexts.0[kind.first + index])[0]
+    let near = around(shape, usize::from(shape.order()[at]), magnitude);
+    let [(kind, index), ..] = level_contexts(shape, near, at, state);
+    bit(contexts.all[kind.first + index])[0]
 }
 
 /// The levels of a square that has some. A reader fills them in.
@@ -369,13 +392,16 @@ fn levels_at<B: Bits>(
         .find(|&at| levels[usize::from(order[at])] != 0)
         .unwrap_or(0);
     let last = last_place(bits, contexts, shape, last);
+    let mut state = State::default();
     for at in (0..=last).rev() {
         let to = usize::from(order[at]);
-        let [some, more @ ..] = level_contexts(shape, levels, places.start + at);
+        let near = around(shape, to, |at| levels[at].unsigned_abs().into());
+        let [some, more @ ..] = level_contexts(shape, near, places.start + at, state);
         let mut bit = |(kind, index): (Kind, usize), bit| bits.bit(kind.of(contexts, index), bit);
         let level = i32::from(levels[to]);
         if at != last && !bit(some, level != 0) {
             levels[to] = 0;
+            state = state.next(0);
             continue;
         }
         let magnitude = level.abs();
@@ -394,6 +420,7 @@ fn levels_at<B: Bits>(
         }
         let negative = bits.raw(u32::from(level < 0), 1) == 1;
         levels[to] = if negative { -read } else { read } as i16;
+        state = state.next(read);
     }
     Ok(())
 }
@@ -410,13 +437,9 @@ pub(super) fn last_place<B: Bits>(
     let count = shape.transformed() * shape.transformed();
     let (most, bucket) = (bucket(count - 1), bucket(last));
     let shape = shape as usize;
+    let first = (BUCKETS - 1) * (BUSY * shape + contexts.busy);
     let mut read = 0;
-    while read < most
-        && bits.bit(
-            LAST.of(contexts, (BUCKETS - 1) * shape + read),
-            bucket > read,
-        )
-    {
+    while read < most && bits.bit(LAST.of(contexts, first + read), bucket > read) {
         read += 1;
     }
     if read < 2 {
@@ -472,15 +495,17 @@ struct Before {
     whole: bool,
     /// Whether any of its quarters is divided.
     divided: bool,
+    /// Levels of luma that are not zero.
+    levels: usize,
 }
 
 impl Walk {
-    /// For a tile so many blocks wide.
-    pub fn new(width: usize) -> Self {
+    /// For a tile so many blocks wide, of these classes, in a frame of this quality.
+    pub fn new(width: usize, classes: &[u8], quality: u8) -> Self {
         Self {
             width,
             before: vec![Before::default(); width],
-            contexts: Contexts::default(),
+            contexts: Contexts::new(classes, quality),
         }
     }
 
@@ -497,13 +522,55 @@ impl Walk {
             some: flags.contains(&true),
             whole: flags[WHOLE],
             divided: flags[DIVIDED..].contains(&true),
+            levels: 0,
         };
+    }
+
+    /// Codes the levels of one of the block's squares.
+    pub fn levels<B: Bits>(
+        &mut self,
+        bits: &mut B,
+        block: usize,
+        shape: Shape,
+        levels: &mut [i16],
+    ) -> Result<(), ResidualError> {
+        self::levels(bits, &mut self.contexts, shape, levels)?;
+        if shape != Shape::Chroma {
+            let some = levels.iter().filter(|level| **level != 0).count();
+            self.before[block % self.width].levels += some;
+        }
+        Ok(())
+    }
+
+    /// How many of left and above have levels, and how many levels of luma these are.
+    fn around(&self, block: usize) -> (usize, usize) {
+        let column = block % self.width;
+        let left = match column {
+            0 => Before::default(),
+            _ => self.before[column - 1],
+        };
+        let above = self.before[column];
+        let some = usize::from(left.some) + usize::from(above.some);
+        (some, left.levels + above.levels)
     }
 
     /// Which squares of a block have levels; [`Walk::settle`] follows.
     pub fn flags<B: Bits>(&mut self, bits: &mut B, block: usize, class: u8, flags: Flags) -> Flags {
         let mut read = [false; PARTS];
-        let at = 3 * usize::from(class) + self.near(block, |before| before.some);
+        let (some, levels) = self.around(block);
+        let near = match (some, levels) {
+            (0, _) => 0,
+            (1, 0..=3) => 1,
+            (1, _) => 2,
+            (_, 0..=7) => 3,
+            _ => 4,
+        };
+        self.contexts.busy = match levels {
+            0..=2 => 0,
+            3..=11 => 1,
+            _ => 2,
+        };
+        let at = NEARS * usize::from(class) + near;
         if !bits.bit(BLOCK.of(&mut self.contexts, at), flags.contains(&true)) {
             return read;
         }
@@ -546,12 +613,12 @@ pub(super) fn sent(flags: Flags) -> impl Iterator<Item = u8> {
 }
 
 /// The stream of a tile, whose squares are in order.
-pub fn encode_tile(width: usize, classes: &[u8], squares: &[Square]) -> Vec<u8> {
+pub fn encode_tile(width: usize, classes: &[u8], quality: u8, squares: &[Square]) -> Vec<u8> {
     if squares.is_empty() {
         return Vec::new();
     }
     let mut bits = Encoder::new();
-    let mut walk = Walk::new(width);
+    let mut walk = Walk::new(width, classes, quality);
     let mut left = squares;
     for (block, &class) in classes.iter().enumerate() {
         let here = left
@@ -568,7 +635,7 @@ pub fn encode_tile(width: usize, classes: &[u8], squares: &[Square]) -> Vec<u8> 
         walk.settle(block, flags);
         for square in here {
             let mut copy = square.levels.clone();
-            let written = levels(&mut bits, &mut walk.contexts, square.shape(), &mut copy);
+            let written = walk.levels(&mut bits, block, square.shape(), &mut copy);
             debug_assert!(written.is_ok() && copy == square.levels);
         }
     }
@@ -579,6 +646,7 @@ pub fn encode_tile(width: usize, classes: &[u8], squares: &[Square]) -> Vec<u8> 
 pub fn decode_tile(
     width: usize,
     classes: &[u8],
+    quality: u8,
     data: &[u8],
 ) -> Result<Vec<Square>, ResidualError> {
     let mut squares = Vec::new();
@@ -586,7 +654,7 @@ pub fn decode_tile(
         return Ok(squares);
     }
     let mut bits = Decoder::new(data);
-    let mut walk = Walk::new(width);
+    let mut walk = Walk::new(width, classes, quality);
     for (block, &class) in classes.iter().enumerate() {
         let flags = walk.flags(&mut bits, block, class, [false; PARTS]);
         walk.settle(block, flags);
@@ -597,7 +665,7 @@ pub fn decode_tile(
                 part,
                 levels: vec![0; shape.side() * shape.side()].into_boxed_slice(),
             };
-            levels(&mut bits, &mut walk.contexts, shape, &mut square.levels)?;
+            walk.levels(&mut bits, block, shape, &mut square.levels)?;
             squares.push(square);
         }
     }
@@ -611,6 +679,8 @@ pub fn decode_tile(
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    const QUALITY: u8 = 30;
 
     prop_compose! {
         fn any_tile()(
@@ -646,22 +716,22 @@ mod tests {
     proptest! {
         #[test]
         fn levels_return((width, classes, squares) in any_tile()) {
-            let data = encode_tile(width, &classes, &squares);
+            let data = encode_tile(width, &classes, QUALITY, &squares);
             prop_assert_eq!(data.is_empty(), squares.is_empty());
-            prop_assert_eq!(decode_tile(width, &classes, &data).unwrap(), squares);
+            prop_assert_eq!(decode_tile(width, &classes, QUALITY, &data).unwrap(), squares);
         }
 
         #[test]
         fn any_bytes_give_levels_or_an_error(width in 1usize..6, classes in prop::collection::vec(0..CLASSES as u8, 1..20), data in prop::collection::vec(any::<u8>(), 0..300)) {
-            if let Ok(squares) = decode_tile(width, &classes, &data) {
+            if let Ok(squares) = decode_tile(width, &classes, QUALITY, &data) {
                 prop_assert!(squares.len() <= PARTS * classes.len());
                 for square in &squares {
                     prop_assert!(square.levels.iter().all(|l| l.unsigned_abs() <= MOST_LEVEL as u16));
                     prop_assert!(square.levels.iter().any(|level| *level != 0));
                 }
                 // Which is what a writer would have been given.
-                let again = encode_tile(width, &classes, &squares);
-                prop_assert_eq!(decode_tile(width, &classes, &again).unwrap(), squares);
+                let again = encode_tile(width, &classes, QUALITY, &squares);
+                prop_assert_eq!(decode_tile(width, &classes, QUALITY, &again).unwrap(), squares);
             }
         }
     }
@@ -675,13 +745,34 @@ mod tests {
                 .map(|i| if i % 9 == 0 { 3 - i } else { 0 })
                 .collect(),
         };
-        let mut data = encode_tile(2, &[4, 1, 0], &[square]);
+        let mut data = encode_tile(2, &[4, 1, 0], QUALITY, &[square]);
         data.extend([1; 9]);
-        let read = decode_tile(2, &[4, 1, 0], &data);
+        let read = decode_tile(2, &[4, 1, 0], QUALITY, &data);
         assert!(
             matches!(read, Err(ResidualError::TrailingBytes(_))),
             "{read:?}"
         );
+    }
+
+    #[test]
+    fn any_quality_has_starts() {
+        let square = Square {
+            block: 0,
+            part: 0,
+            levels: (0..64).map(|i| i % 3).collect(),
+        };
+        for quality in 0..=u8::MAX {
+            for class in 0..CLASSES as u8 {
+                let data = encode_tile(1, &[class], quality, std::slice::from_ref(&square));
+                let read = decode_tile(1, &[class], quality, &data);
+                assert_eq!(read.as_deref(), Ok(std::slice::from_ref(&square)));
+            }
+        }
+        // They differ by kind of tile and by quality.
+        let sent =
+            |class, quality| encode_tile(1, &[class], quality, std::slice::from_ref(&square)).len();
+        let sizes = [sent(0, 0), sent(0, 63), sent(1, 0), sent(1, 63)];
+        assert!(sizes.iter().any(|size| *size != sizes[0]), "{sizes:?}");
     }
 
     #[test]

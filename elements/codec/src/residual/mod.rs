@@ -9,25 +9,25 @@
 
 pub mod choose;
 pub mod code;
+pub mod quantizer;
 pub mod transform;
 
 use crate::motion::{BLOCK, Sample};
 use code::{DIVIDED, QUARTERS, Shape, Square, WHOLE};
-use std::borrow::Cow;
 use transform::SIDE;
 
-/// What a level of one stands for.
+/// How far apart the multiples of a [state](quantizer::State) are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scale {
-    /// Of a step of samples.
+    /// Of a sample's step.
     quarters: i32,
 }
 
-/// By quality: 1.5 times the root of the squared error that a bit is worth there, in quarters of a step of eight bits.
+/// By quality: 1.95 times the root of the squared error that a bit is worth there, in quarters of a sample's step of eight bits.
 const STEPS: [u8; 64] = [
-    173, 167, 161, 155, 150, 144, 139, 134, 129, 125, 120, 116, 112, 108, 104, 100, 97, 93, 90, 86,
-    83, 80, 78, 75, 72, 69, 67, 65, 62, 60, 58, 56, 54, 52, 50, 48, 46, 45, 43, 42, 40, 39, 37, 36,
-    35, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 22, 21, 20, 19, 19, 18, 17,
+    225, 217, 209, 202, 195, 187, 181, 174, 168, 163, 156, 151, 146, 140, 135, 130, 126, 121, 117,
+    112, 108, 104, 101, 98, 94, 90, 87, 85, 81, 78, 75, 73, 70, 68, 65, 62, 60, 59, 56, 55, 52, 51,
+    48, 47, 46, 43, 42, 40, 39, 38, 36, 35, 34, 33, 31, 30, 29, 29, 27, 26, 25, 25, 23, 22,
 ];
 
 impl Scale {
@@ -39,13 +39,13 @@ impl Scale {
         }
     }
 
-    /// Of a step of samples. Chroma's errors count a quarter of luma's, so its steps are twice as large.
-    pub fn quarters(self, chroma: bool) -> i32 {
+    /// Half a step, in eighths of a sample's. Chroma's errors count a quarter of luma's, so its steps are twice as large.
+    pub fn half(self, chroma: bool) -> i32 {
         self.quarters << u8::from(chroma)
     }
 
     fn step(self, chroma: bool) -> f32 {
-        self.quarters(chroma) as f32 / 4.0
+        self.half(chroma) as f32 / 4.0
     }
 }
 
@@ -73,30 +73,30 @@ pub fn place(width: usize, block: u32, part: u8) -> (usize, usize) {
     (at, width)
 }
 
-/// What of a square at a place of a plane, so many samples wide, is transformed at once, with its place: the square itself, or those of its four
-/// fine ones that have levels.
-pub fn transformed(square: &Square, place: usize, width: usize) -> Vec<(usize, Cow<'_, [i16]>)> {
+/// What of a square at a place of a plane, so many samples wide, is transformed at once, in half steps and with its place: the square itself, or those
+/// of its four fine ones that have levels.
+pub fn transformed(square: &Square, place: usize, width: usize) -> Vec<(usize, Box<[i16]>)> {
+    let halves = quantizer::halves(square.shape(), &square.levels);
     if square.shape() != Shape::Fine {
-        return vec![(place, Cow::Borrowed(&square.levels[..]))];
+        return vec![(place, halves)];
     }
     let (side, fine) = (square.shape().side(), square.shape().transformed());
-    let corners =
-        (0..square.levels.len()).filter(|at| at % fine == 0 && (at / side).is_multiple_of(fine));
+    let corners = (0..halves.len()).filter(|at| at % fine == 0 && (at / side).is_multiple_of(fine));
     let all = corners.map(|corner| {
-        let row = |row: usize| &square.levels[corner + side * row..][..fine];
-        let levels: Vec<i16> = (0..fine).flat_map(row).copied().collect();
-        let place = place + corner / side * width + corner % side;
-        (place, Cow::<[i16]>::Owned(levels))
+        let row = |row: usize| &halves[corner + side * row..][..fine];
+        let halves: Box<[i16]> = (0..fine).flat_map(row).copied().collect();
+        (place + corner / side * width + corner % side, halves)
     });
-    all.filter(|(_, levels)| levels.iter().any(|level| *level != 0))
+    all.filter(|(_, halves)| halves.iter().any(|half| *half != 0))
         .collect()
 }
 
 /// What a square's levels stand for, row by row.
 pub fn differences(square: &Square, scale: Scale) -> Box<[i32]> {
     let shape = square.shape();
-    let step = scale.quarters(shape == Shape::Chroma);
-    let coefficient = |at: usize| i32::from(square.levels[at]) * step;
+    let half = scale.half(shape == Shape::Chroma);
+    let halves = quantizer::halves(shape, &square.levels);
+    let coefficient = |at: usize| i32::from(halves[at]) * half;
     match shape {
         Shape::Large => Box::new(transform::inverse_large(&std::array::from_fn(coefficient))),
         Shape::Luma | Shape::Chroma => {

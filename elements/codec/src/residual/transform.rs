@@ -79,21 +79,21 @@ const FINE_MATRIX: [[i32; FINE]; FINE] = {
 };
 
 /// Coefficients stay within ± this, so that no sum leaves 32 bits.
-const MOST: i32 = 1 << 16;
+const MOST: i32 = 1 << 17;
 
-/// From coefficients in quarters, row by row, to differences of samples.
+/// From coefficients in eighths, row by row, to differences of samples.
 pub fn inverse(coefficients: &[i32; AREA]) -> [i32; AREA] {
-    back(&MATRIX, coefficients, 10)
+    back(&MATRIX, coefficients, 11)
 }
 
 /// The same of a large square.
 pub fn inverse_large(coefficients: &[i32; LARGE_AREA]) -> [i32; LARGE_AREA] {
-    back(&LARGE_MATRIX, coefficients, 11)
+    back(&LARGE_MATRIX, coefficients, 12)
 }
 
 /// The same of four fine squares.
 pub fn inverse_fine(coefficients: &[i32; AREA]) -> [i32; AREA] {
-    quartered(coefficients, |square| back(&FINE_MATRIX, square, 9))
+    quartered(coefficients, |square| back(&FINE_MATRIX, square, 10))
 }
 
 /// Does something to each of four squares.
@@ -252,7 +252,7 @@ mod tests {
         #[test]
         fn there_and_back(values in prop::collection::vec(-255i32..=255, AREA)) {
             let differences: [f32; AREA] = std::array::from_fn(|i| values[i] as f32);
-            let coefficients = forward(&differences).map(|c| (4.0 * c).round() as i32);
+            let coefficients = forward(&differences).map(|c| (8.0 * c).round() as i32);
             let back = inverse(&coefficients);
             for (back, value) in back.iter().zip(values) {
                 // The matrix is rounded: its rows are not quite of one length, nor at right angles.
@@ -263,7 +263,7 @@ mod tests {
         #[test]
         fn large_ones_there_and_back(values in prop::collection::vec(-255i32..=255, LARGE_AREA)) {
             let differences: [f32; LARGE_AREA] = std::array::from_fn(|i| values[i] as f32);
-            let coefficients = forward_large(&differences).map(|c| (4.0 * c).round() as i32);
+            let coefficients = forward_large(&differences).map(|c| (8.0 * c).round() as i32);
             let back = inverse_large(&coefficients);
             for (back, value) in back.iter().zip(values) {
                 prop_assert!((back - value).abs() <= 4, "{back} for {value}");
@@ -273,7 +273,7 @@ mod tests {
         #[test]
         fn fine_ones_there_and_back(values in prop::collection::vec(-255i32..=255, AREA)) {
             let differences: [f32; AREA] = std::array::from_fn(|i| values[i] as f32);
-            let coefficients = forward_fine(&differences).map(|c| (4.0 * c).round() as i32);
+            let coefficients = forward_fine(&differences).map(|c| (8.0 * c).round() as i32);
             let back = inverse_fine(&coefficients);
             for (back, value) in back.iter().zip(values) {
                 prop_assert!((back - value).abs() <= 2, "{back} for {value}");
@@ -291,15 +291,15 @@ mod tests {
     #[test]
     fn the_mean_is_the_first() {
         let mut coefficients = [0; AREA];
-        coefficients[0] = 4 * 8 * 5;
+        coefficients[0] = 8 * 8 * 5;
         assert_eq!(inverse(&coefficients), [5; AREA]);
         let mut coefficients = [0; AREA];
-        coefficients[FINE] = 4 * 4 * 5;
+        coefficients[FINE] = 8 * 4 * 5;
         let right_above = |i: usize| i % SIDE >= FINE && i < FINE * SIDE;
         let wanted = std::array::from_fn(|i| if right_above(i) { 5 } else { 0 });
         assert_eq!(inverse_fine(&coefficients), wanted);
         let mut coefficients = [0; LARGE_AREA];
-        coefficients[0] = 4 * 16 * 5;
+        coefficients[0] = 8 * 16 * 5;
         assert_eq!(inverse_large(&coefficients), [5; LARGE_AREA]);
         for most in [MOST, -MOST] {
             assert_eq!(inverse(&[most; AREA]).len(), AREA);

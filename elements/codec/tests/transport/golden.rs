@@ -121,8 +121,10 @@ struct Symbols {
 impl Symbols {
     fn make(noise: &mut Noise, shape: &TileShape, key: bool) -> Self {
         let blocks = shape.blocks();
+        // Where no network says anything all blocks are skipped.
+        let network = key || noise.next().is_multiple_of(2);
         let skip: Vec<bool> = (0..blocks)
-            .map(|_| !key && noise.next().is_multiple_of(3))
+            .map(|_| !network || !key && noise.next().is_multiple_of(3))
             .collect();
         let mut vectors = vec![Vector::ZERO; 4 * blocks];
         if !key {
@@ -143,7 +145,8 @@ impl Symbols {
                 }
             }
         }
-        let z: Vec<i8> = (0..shape.z_len()).map(|_| noise.skewed(18) as i8).collect();
+        let z = (0..shape.z_len()).map(|_| i8::from(network) * noise.skewed(18) as i8);
+        let z: Vec<i8> = z.collect();
         let mut y = vec![0; shape.y_len()];
         for (i, v) in y.iter_mut().enumerate() {
             let (channel, block) = (i / blocks, i % blocks);
@@ -271,13 +274,15 @@ fn make(name: &str) -> (Vec<u8>, String) {
             }
             let motion = match key {
                 true => Vec::new(),
-                false => code::encode_tile(shape.width16(), &symbols.vectors, &symbols.skip),
+                false => {
+                    code::encode_tile(shape.width16(), quality, &symbols.vectors, &symbols.skip)
+                }
             };
             let Symbols { skip, z, y, .. } = &symbols;
             let coded_z = encode_z(&tables, shape, skip, z);
             let coded_y = encode_y(&tables, shape, z, skip, y, history);
             let (width, classes) = (shape.width16(), symbols.classes());
-            let levels = residual::code::encode_tile(width, &classes, &symbols.residual);
+            let levels = residual::code::encode_tile(width, &classes, quality, &symbols.residual);
             let streams = [&motion, &coded_z, &coded_y, &levels].map(Vec::as_slice);
             writer.push_tile(&Tile::new(index as u16, streams));
         }
@@ -308,6 +313,7 @@ fn decode(name: &str, file: &[u8]) -> String {
             assert_eq!(sequence.tables_id, tables.id());
             assert_eq!(sequence.bit_depth, depth(name));
         }
+        let quality = unit.header.quality;
         let mut hash = Sha256::new();
         let mut all_vectors = Vec::new();
         for ((tile, shape), history) in unit.tiles.iter().zip(&shapes).zip(&mut histories) {
@@ -317,7 +323,8 @@ fn decode(name: &str, file: &[u8]) -> String {
             if key {
                 history.reset();
             } else {
-                code::decode_tile(shape.width16(), tile.motion, &mut vectors, &mut skip).unwrap();
+                let width = shape.width16();
+                code::decode_tile(width, quality, tile.motion, &mut vectors, &mut skip).unwrap();
             }
             let z = decode_z(&tables, shape, &skip, tile.z).unwrap();
             let y = decode_y(&tables, shape, &z, &skip, tile.y, history).unwrap();
@@ -330,8 +337,9 @@ fn decode(name: &str, file: &[u8]) -> String {
                 residual: Vec::new(),
             };
             let (width, classes) = (shape.width16(), symbols.classes());
-            symbols.residual = residual::code::decode_tile(width, &classes, tile.residual).unwrap();
-            symbols.hash(&mut hash, Scale::new(unit.header.quality, depth(name)));
+            symbols.residual =
+                residual::code::decode_tile(width, &classes, quality, tile.residual).unwrap();
+            symbols.hash(&mut hash, Scale::new(quality, depth(name)));
         }
         if depth(name) == 10 {
             hash_prediction(&mut hash, &shapes, all_vectors);

@@ -367,8 +367,8 @@ pub fn codec_add(machine: &mut dyn Machine) {
             } else {
                 (luma, at[0])
             };
-            let (side, step) = (shape.transformed() as u32, scale.quarters(is_chroma));
-            let launch = codec::add(side, list.counts(), from, step, planes, to);
+            let (side, half) = (shape.transformed() as u32, scale.half(is_chroma));
+            let launch = codec::add(side, list.counts(), from, half, planes, to);
             machine.run(&launch.unwrap());
         }
         let (u, v) = uv.split_at_mut(samples / 4);

@@ -154,9 +154,9 @@ fn the_bytes_are_these() {
     writer.push_tile(&Tile::new(3, [b"", b"", b"", b""]));
     let crc16 = |data: &[u8]| (crc32fast::hash(data) as u16).to_le_bytes();
     let mut golden = vec![
-        0xa7, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
-        0, 2, 2, 0, // tile 0: twice the length of motion
-        2, 0, 0, 0, // tile 3: two are left out; empty
+        0xa8, 1, 33, 0x34, 0x12, 0x83, 2, // header: 4 tiles of which 2 are here
+        0, 6, 2, 0, // tile 0: four times the length of motion, and z and y follow
+        2, 0, // tile 3: two are left out; empty
     ];
     golden.extend(crc16(&golden));
     golden.extend(*b"mzz");
@@ -167,8 +167,8 @@ fn the_bytes_are_these() {
     let mut writer = AccessUnitWriter::new(header(FrameType::Inter, 2), None);
     writer.push_tile(&Tile::new(0, [b"m", b"zz", b"", b""]));
     writer.push_tile(&Tile::new(1, [b"", b"", b"y", b"rrr"]));
-    // The odd first length says that there is a fourth.
-    let mut golden = vec![0xa7, 1, 33, 0x34, 0x12, 1, 2, 2, 0, 1, 0, 1, 3];
+    // The first length says which others there are.
+    let mut golden = vec![0xa8, 1, 33, 0x34, 0x12, 1, 6, 2, 0, 3, 0, 1, 3];
     golden.extend(crc16(&golden));
     golden.extend(*b"mzz");
     golden.extend(crc16(b"\x34\x12\0\0mzz"));
@@ -183,11 +183,11 @@ fn the_bytes_are_these() {
     let recovery = AccessUnitWriter::new(recovery, None).finish();
     assert_eq!(
         recovery[..9],
-        [0xa7, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
+        [0xa8, 3, 33, 0x34, 0x12, 0x01, 0x12, 0x80, 0]
     );
 
     let key = AccessUnitWriter::new(header(FrameType::Key, 1), Some(&example())).finish();
-    assert_eq!(key[..7], [0xa7, 0x10, 33, 0x34, 0x12, 0x80, 0]);
+    assert_eq!(key[..7], [0xa8, 0x10, 33, 0x34, 0x12, 0x80, 0]);
     assert_eq!(key[7..7 + SequenceHeader::SIZE], example().write());
 }
 
@@ -236,19 +236,22 @@ fn a_skipped_frame_is_seven_bytes() {
 }
 
 #[test]
-fn a_residual_that_is_announced_is_there() {
-    let mut data = vec![0xa7, 1, 33, 0, 0, 0, 1, 0, 0, 0];
-    data.extend(crc16(&data).to_le_bytes());
-    let read = AccessUnit::parse(&data);
-    assert!(matches!(read, Err(BitstreamError::Value { what, .. }) if what.contains("residual")));
+fn streams_that_are_announced_are_there() {
+    for (lengths, missing) in [(&[1, 0][..], "residual"), (&[2, 0, 0], "z and y")] {
+        let mut data = vec![0xa8, 1, 33, 0, 0, 0];
+        data.extend(lengths);
+        data.extend(crc16(&data).to_le_bytes());
+        let read = AccessUnit::parse(&data);
+        assert!(matches!(read, Err(BitstreamError::Value { what, .. }) if what.contains(missing)));
+    }
 }
 
 #[test]
 fn lengths_cannot_ask_for_memory() {
     // A directory that promises gigabytes: nothing is allocated, all tiles are cut off.
-    let mut data = vec![0xa7, 1, 33, 0, 0, 127];
+    let mut data = vec![0xa8, 1, 33, 0, 0, 127];
     for _ in 0..128 {
-        for part in [2 * MAX_PART + 1, MAX_PART, MAX_PART, MAX_PART] {
+        for part in [4 * MAX_PART + 3, MAX_PART, MAX_PART, MAX_PART] {
             push_varint(&mut data, part.into());
         }
     }
@@ -260,8 +263,8 @@ fn lengths_cannot_ask_for_memory() {
             .all(|t| matches!(t, Err(e) if e.fault == TileFault::Truncated))
     );
     // One more, and the length itself is refused.
-    let mut data = vec![0xa7, 1, 33, 0, 0, 0];
-    push_varint(&mut data, 2 * u64::from(MAX_PART) + 2);
+    let mut data = vec![0xa8, 1, 33, 0, 0, 0];
+    push_varint(&mut data, 4 * u64::from(MAX_PART) + 4);
     data.extend([0, 0, 0, 0, 0, 0]);
     assert!(matches!(
         AccessUnit::parse(&data),

@@ -386,8 +386,8 @@ impl Device {
                 true => (of_chroma, chroma),
                 false => (of_luma, luma),
             };
-            let (side, step) = (shape.transformed() as u32, scale.quarters(is_chroma));
-            let launch = codec::add(side, squares.counts(), from, step, planes, to)?;
+            let (side, half) = (shape.transformed() as u32, scale.half(is_chroma));
+            let launch = codec::add(side, squares.counts(), from, half, planes, to)?;
             self.store.start(&launch)?;
         }
         Ok(())

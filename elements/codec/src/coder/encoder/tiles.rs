@@ -168,7 +168,7 @@ impl Tiles {
             motion: if key {
                 Vec::new()
             } else {
-                code::encode_tile(layout.blocks_wide(), vectors, skip)
+                code::encode_tile(layout.blocks_wide(), header.quality, vectors, skip)
             },
             z: entropy::encode_z(tables, &tile.shape, skip, &z),
             y: entropy::encode_y_counting(tables, &tile.shape, &z, skip, &y, history, &mut costs),
@@ -176,7 +176,8 @@ impl Tiles {
                 [] => Vec::new(),
                 levels => {
                     let classes = residual::classes(skip.len(), &y, skip);
-                    residual::code::encode_tile(layout.blocks_wide(), &classes, levels)
+                    let width = layout.blocks_wide();
+                    residual::code::encode_tile(width, &classes, header.quality, levels)
                 }
             },
             costs,
