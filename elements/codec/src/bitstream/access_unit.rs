@@ -9,7 +9,7 @@ pub const MAX_TILES: u16 = super::MAX_SIZE / 64;
 /// Best quality.
 pub const MAX_QUALITY: u8 = 63;
 /// Most that the network of a key frame is told, unless its header says that there is no such limit.
-pub const KEY_NETWORK_QUALITY: u8 = 20;
+pub const KEY_NETWORK_QUALITY: u8 = 24;
 
 /// First byte of every access unit: a mark, and the version.
 pub(super) const MARK: u8 = 0xa0 | VERSION;

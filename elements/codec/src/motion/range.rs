@@ -15,11 +15,7 @@ const RATES: [u8; 46] = {
     let mut rates = [6; 46];
     let mut i = 0;
     while i < 26 {
-        rates[i] = match i {
-            0..2 => 3,
-            2..12 => 4,
-            _ => 5,
-        };
+        rates[i] = if i < 2 { 4 } else { 5 };
         i += 1;
     }
     rates
