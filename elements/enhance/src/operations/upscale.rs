@@ -50,7 +50,7 @@ pub const DEFINITION: Definition = Definition {
         },
         Param {
             name: NET.name,
-            blurb: "Which of the built-in nets: auto is the large one on a GPU and the small one, which is faster, on a CPU; ensemble is the mean of what the large one makes of the picture turned and mirrored in all eight ways, at a seventh of its speed",
+            blurb: "Which of the built-in nets: auto is the large one on a GPU and the small one, which is faster, on a CPU; ensemble is the mean of what the large one makes of the picture turned and mirrored in all eight ways, which is eight times its work",
             kind: Kind::Choice {
                 choices: &["auto", "small", "large", "ensemble"],
                 default: 0,
