@@ -9,6 +9,7 @@
 
 pub mod choose;
 pub mod code;
+mod levels;
 pub mod quantizer;
 pub mod transform;
 

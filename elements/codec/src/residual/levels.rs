@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The levels of a square that take most off the squared error for what their bits are worth.
+
+use super::code::{Contexts, MOST_LEVEL, MOST_NEAR, Shape, last_place, levels, magnitudes, zero};
+use super::quantizer::{STATES, State, halves};
+use super::transform::{AREA, LARGE_AREA};
+use crate::motion::range::{Bits, Context};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// Of a step; smaller coefficients are zeros where levels are estimated.
+const LEAST: f32 = 0.5;
+/// Of a step: one with which levels that do not depend on each other are about as good.
+const ESTIMATED: f32 = 0.85;
+/// Bits of the flags of a divided quarter, about.
+const DIVIDED_FLAGS: f32 = 4.0;
+/// Half steps beyond a coefficient; nothing further away is looked at.
+const FAR: f32 = 1.5;
+/// Counts bits, and leaves contexts as they are.
+pub(super) struct Price(pub f32);
+
+/// Bits of a zero, by its probability in 256ths.
+static BITS: LazyLock<[f32; 257]> =
+    LazyLock::new(|| std::array::from_fn(|p| -((p as f32).clamp(0.25, 255.75) / 256.0).log2()));
+
+impl Bits for Price {
+    fn bit(&mut self, context: &mut Context, bit: bool) -> bool {
+        let zero = context.probability() as usize / 16;
+        self.0 += BITS[if bit { 256 - zero } else { zero }];
+        bit
+    }
+
+    fn raw(&mut self, value: u32, count: u32) -> u32 {
+        self.0 += count as f32;
+        value
+    }
+}
+
+fn price(contexts: &mut Contexts, shape: Shape, chosen: &mut [i16]) -> f32 {
+    let mut bits = Price(0.0);
+    // Only readers find levels out of range.
+    let _ = levels(&mut bits, contexts, shape, chosen);
+    bits.0
+}
+
+/// What both values of a bit cost.
+fn both(context: Context) -> [f32; 2] {
+    let zero = context.probability() as usize / 16;
+    [BITS[zero], BITS[256 - zero]]
+}
+
+/// What of a magnitude's cost follows behind "more than two": an Exp-Golomb number.
+fn rest_bits(magnitude: i32) -> f32 {
+    match magnitude {
+        0..=3 => 0.0,
+        _ => 2.0 * ((magnitude - 2) as f32).log2(),
+    }
+}
+
+/// What the place of the last level costs.
+fn last_bits(contexts: &mut Contexts, shape: Shape, last: usize) -> f32 {
+    let mut bits = Price(0.0);
+    last_place(&mut bits, contexts, shape, last);
+    bits.0
+}
+
+/// Levels of a square, by how much they lessen the squared error but for the rounding of samples, and what is left of that when they are
+/// paid.
+pub(super) struct Found {
+    pub gain: f32,
+    pub net: f32,
+    pub levels: Box<[i16]>,
+}
+
+/// What levels are chosen by.
+pub(super) struct Chooser<'a> {
+    pub contexts: &'a mut Contexts,
+    pub shape: Shape,
+    pub step: f32,
+    /// Squared error that a bit is worth.
+    pub worth: f32,
+    pub scratch: &'a mut Scratch,
+}
+
+/// By place of what is transformed together.
+pub(super) struct Scratch {
+    /// In bits: what a coefficient costs as it is chosen less what it costs as a zero, whose error alone counts; and less
+    /// than that where it is the last, which says itself that it is not zero.
+    costs: [[f32; 2]; LARGE_AREA],
+    /// The best ways to each state: the state before, and the magnitude of the level.
+    ways: [[(u8, i16); STATES]; LARGE_AREA],
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            costs: [[0.0; 2]; LARGE_AREA],
+            ways: [[(0, 0); STATES]; LARGE_AREA],
+        }
+    }
+}
+
+/// A way through the levels of what is transformed together to a state, from the last place on.
+#[derive(Clone, Copy)]
+struct Way<const AREA: usize> {
+    /// Infinite where there is none.
+    cost: f32,
+    /// Magnitudes of the square, the large ones as [`MOST_NEAR`].
+    near: [u8; AREA],
+}
+
+/// The state before the first level of a way.
+const NO_STATE: u8 = STATES as u8;
+
+impl Chooser<'_> {
+    /// Whether the levels of a square may be worth their bits, at a fraction of what it takes to choose them: each is the magnitude next to its
+    /// coefficient or one less or none, as if all multiples of a step were there for it, whichever costs least, its own bits and error counted, and
+    /// not what it does to the contexts of those that follow. The place behind which all are left out is the best one.
+    fn may_pay(&mut self, coefficients: &[f32]) -> bool {
+        let step = ESTIMATED * self.step;
+        let least = LEAST * step;
+        if coefficients.iter().all(|value| value.abs() < least) {
+            return false;
+        }
+        let together = self.shape.transformed() * self.shape.transformed();
+        let mut sum = 0.0;
+        for first in (0..coefficients.len()).step_by(together) {
+            sum += match coefficients.len() {
+                LARGE_AREA => {
+                    self.estimate_one::<LARGE_AREA>(coefficients, first..first + together, step)
+                }
+                _ => self.estimate_one::<AREA>(coefficients, first..first + together, step),
+            };
+        }
+        if self.shape == Shape::Fine {
+            sum += DIVIDED_FLAGS;
+        }
+        sum < 0.0
+    }
+
+    /// In bits, the error counted in those, less than nothing where levels are worth it. `places` are some of the zigzag order.
+    fn estimate_one<const AREA: usize>(
+        &mut self,
+        coefficients: &[f32],
+        places: Range<usize>,
+        step: f32,
+    ) -> f32 {
+        let unit = step * step / self.worth;
+        let steps = 1.0 / step;
+        let order = &self.shape.order()[places.clone()];
+        let state = State::default();
+        let mut near = [0u8; AREA];
+        let costs = &mut self.scratch.costs;
+        let mut end = 0;
+        for (at, &to) in order.iter().enumerate().rev() {
+            let to = usize::from(to);
+            let size = coefficients[to].abs() * steps;
+            let known = |at: usize| near[at].into();
+            let place = places.start + at;
+            if size < LEAST {
+                if end > 0 {
+                    let bits = zero(self.contexts, self.shape, place, state, known, both);
+                    costs[at] = [bits; 2];
+                }
+                continue;
+            }
+            let nearest = (size + 0.5) as i32;
+            let (bits, some) = magnitudes(self.contexts, self.shape, place, state, known, both);
+            let error = |magnitude: i32| {
+                let left = size - magnitude as f32;
+                unit * left * left
+            };
+            let mut best = (bits[0] + error(0), 0);
+            for magnitude in (nearest - 1).max(1)..=nearest {
+                let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
+                let cost = error(magnitude) + bits;
+                if cost < best.0 {
+                    best = (cost, magnitude);
+                }
+            }
+            if best.1 == 0 && end == 0 {
+                continue;
+            }
+            end = end.max(at + 1);
+            let own = best.0 - error(0);
+            costs[at] = [own, own - some];
+            near[to] = best.1.min(MOST_NEAR as i32) as u8;
+        }
+        let (mut least, mut before) = (0.0f32, 0.0);
+        for (at, &to) in order.iter().enumerate().take(end) {
+            if near[usize::from(to)] != 0 {
+                let cost = before + self.scratch.costs[at][1];
+                least = least.min(cost + last_bits(self.contexts, self.shape, at));
+            }
+            before += self.scratch.costs[at][0];
+        }
+        least
+    }
+
+    /// Levels that are worth their bits.
+    pub fn choose(&mut self, coefficients: &[f32]) -> Option<Found> {
+        if !self.may_pay(coefficients) {
+            return None;
+        }
+        let mut levels = vec![0i16; coefficients.len()].into_boxed_slice();
+        let together = self.shape.transformed() * self.shape.transformed();
+        for first in (0..levels.len()).step_by(together) {
+            let places = first..first + together;
+            match coefficients.len() {
+                LARGE_AREA => self.find_way::<LARGE_AREA>(coefficients, places, &mut levels),
+                _ => self.find_way::<AREA>(coefficients, places, &mut levels),
+            }
+        }
+        if levels.iter().all(|level| *level == 0) {
+            return None;
+        }
+        let halves = halves(self.shape, &levels);
+        let gains = coefficients.iter().zip(&halves).map(|(value, halves)| {
+            let left = value - f32::from(*halves) * self.step / 2.0;
+            value * value - left * left
+        });
+        let gain: f32 = gains.sum();
+        let net = gain - self.worth * price(self.contexts, self.shape, &mut levels);
+        (net > 0.0).then_some(Found { gain, net, levels })
+    }
+
+    /// Chooses the levels of what is transformed together, some places of the zigzag order: the cheapest way through the
+    /// [states](State), from the last place on (Viterbi's algorithm), the bits and error of all levels counted, under contexts that stand still.
+    fn find_way<const AREA: usize>(
+        &mut self,
+        coefficients: &[f32],
+        places: Range<usize>,
+        chosen: &mut [i16],
+    ) {
+        let unit = self.step * self.step / self.worth / 4.0;
+        let halves = 2.0 / self.step;
+        let order = &self.shape.order()[places.clone()];
+        let none = Way {
+            cost: f32::INFINITY,
+            near: [0; AREA],
+        };
+        let (mut ways, mut before) = ([none; STATES], [none; STATES]);
+        let mut start = None;
+        for (at, &to) in order.iter().enumerate().rev() {
+            let to = usize::from(to);
+            let size = coefficients[to].abs() * halves;
+            // A way begins with an even multiple, which is not zero.
+            let begins = size >= 1.0;
+            if start.is_none() && !begins {
+                continue;
+            }
+            let start = *start.get_or_insert(at);
+            std::mem::swap(&mut ways, &mut before);
+            let mut best = [(f32::INFINITY, (NO_STATE, 0i16)); STATES];
+            let mut offer = |state: State, cost: f32, from: u8, magnitude: i32| {
+                let best = &mut best[state.next(magnitude).number()];
+                if cost < best.0 {
+                    *best = (cost, (from, magnitude as i16));
+                }
+            };
+            let error = |state: State, magnitude: i32| {
+                let left = size - state.halves(magnitude) as f32;
+                unit * (left * left - size * size)
+            };
+            // Those whose multiples are on both sides of the coefficient.
+            let next_to = |state: State| {
+                let low = ((size + state.odd() as f32) / 2.0) as i32;
+                [low, low + 1].map(|magnitude| magnitude.min(MOST_LEVEL))
+            };
+            let place = places.start + at;
+            if at < start {
+                for state in State::all() {
+                    let way = &before[state.number()];
+                    if way.cost == f32::INFINITY {
+                        continue;
+                    }
+                    let known = |at: usize| way.near[at].into();
+                    let (bits, _) =
+                        magnitudes(self.contexts, self.shape, place, state, known, both);
+                    let from = state.number() as u8;
+                    offer(state, way.cost + bits[0], from, 0);
+                    for magnitude in next_to(state) {
+                        // A multiple far beyond a coefficient is never the best.
+                        if magnitude > 0 && state.halves(magnitude) as f32 <= size + FAR {
+                            let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
+                            let cost = way.cost + error(state, magnitude) + bits;
+                            offer(state, cost, from, magnitude);
+                        }
+                    }
+                }
+            }
+            if begins {
+                let state = State::default();
+                let (bits, some) = magnitudes(self.contexts, self.shape, place, state, |_| 0, both);
+                let last = last_bits(self.contexts, self.shape, at) - some;
+                for magnitude in next_to(state).into_iter().filter(|m| *m > 0) {
+                    let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
+                    let cost = last + error(state, magnitude) + bits;
+                    offer(state, cost, NO_STATE, magnitude);
+                }
+            }
+            for ((way, best), found) in ways.iter_mut().zip(best).zip(&mut self.scratch.ways[at]) {
+                let (cost, (from, magnitude)) = best;
+                way.cost = cost;
+                *found = (from, magnitude);
+                if cost < f32::INFINITY {
+                    match before.get(usize::from(from)) {
+                        Some(before) => way.near = before.near,
+                        None => way.near = [0; AREA],
+                    }
+                    way.near[to] = magnitude.min(MOST_NEAR as i16) as u8;
+                }
+            }
+        }
+        let last = (0..STATES).min_by(|a, b| ways[*a].cost.total_cmp(&ways[*b].cost));
+        let mut state = match last {
+            Some(state) if ways[state].cost < 0.0 => state as u8,
+            _ => return,
+        };
+        for (&to, ways) in order.iter().zip(&self.scratch.ways) {
+            let Some(&(from, magnitude)) = ways.get(usize::from(state)) else {
+                break;
+            };
+            let to = usize::from(to);
+            chosen[to] = if coefficients[to] < 0.0 {
+                -magnitude
+            } else {
+                magnitude
+            };
+            state = from;
+        }
+    }
+}
