@@ -191,7 +191,7 @@ fn the_bytes_are_these() {
     let packets = cut(&data, 1400, Aggregation::Frame);
     let golden = [
         0x40, 1, 20, 1, 0x12, 0x34, 0x12, 0x33, b'm', b'o', // header
-        0, 4, 2, 4, // tile and lengths, that of motion twice
+        0, 10, 2, 4, // tile and lengths, that of motion four times, and 2: z and y follow
     ];
     assert_eq!(packets[0][..14], golden);
     assert_eq!(packets[0][14..22], *b"mzzyyyyy");
