@@ -509,11 +509,14 @@ impl Walk {
         }
     }
 
-    /// How many of left and above are so.
-    fn near(&self, block: usize, is: impl Fn(Before) -> bool) -> usize {
+    /// The sum of a number of left and above.
+    fn near(&self, block: usize, number: impl Fn(Before) -> usize) -> usize {
         let column = block % self.width;
-        let left = column > 0 && is(self.before[column - 1]);
-        usize::from(left) + usize::from(is(self.before[column]))
+        let left = match column {
+            0 => 0,
+            _ => number(self.before[column - 1]),
+        };
+        left + number(self.before[column])
     }
 
     /// Goes on to the next block.
@@ -526,7 +529,7 @@ impl Walk {
         };
     }
 
-    /// Codes the levels of one of the block's squares.
+    /// Codes the levels of one of the block's squares; [`Walk::settle`] was before.
     pub fn levels<B: Bits>(
         &mut self,
         bits: &mut B,
@@ -542,22 +545,11 @@ impl Walk {
         Ok(())
     }
 
-    /// How many of left and above have levels, and how many levels of luma these are.
-    fn around(&self, block: usize) -> (usize, usize) {
-        let column = block % self.width;
-        let left = match column {
-            0 => Before::default(),
-            _ => self.before[column - 1],
-        };
-        let above = self.before[column];
-        let some = usize::from(left.some) + usize::from(above.some);
-        (some, left.levels + above.levels)
-    }
-
     /// Which squares of a block have levels; [`Walk::settle`] follows.
     pub fn flags<B: Bits>(&mut self, bits: &mut B, block: usize, class: u8, flags: Flags) -> Flags {
         let mut read = [false; PARTS];
-        let (some, levels) = self.around(block);
+        let some = self.near(block, |before| before.some.into());
+        let levels = self.near(block, |before| before.levels);
         let near = match (some, levels) {
             (0, _) => 0,
             (1, 0..=3) => 1,
@@ -574,8 +566,8 @@ impl Walk {
         if !bits.bit(BLOCK.of(&mut self.contexts, at), flags.contains(&true)) {
             return read;
         }
-        let divided = self.near(block, |before| before.divided);
-        let near = self.near(block, |before| before.whole);
+        let divided = self.near(block, |before| before.divided.into());
+        let near = self.near(block, |before| before.whole.into());
         read[WHOLE] = bits.bit(LUMA.of(&mut self.contexts, near), flags[WHOLE]);
         let mut before = usize::from(read[WHOLE]);
         let first = if read[WHOLE] { QUARTERS } else { 0 };
