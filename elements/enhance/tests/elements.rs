@@ -219,6 +219,21 @@ fn a_bad_change_while_playing_is_a_warning_and_the_old_chain_stays() {
 }
 
 #[test]
+fn each_net_makes_a_picture_of_its_own() {
+    init();
+    let made = ["small", "large", "ensemble"].map(|net| {
+        let mut h = harness(&format!("upscale:net={net}"));
+        h.set_src_caps(caps_of(VideoFormat::I420, 48, 32));
+        let frame = buffer_of(&leaves(48, 32, 2), VideoFormat::I420, 0);
+        let out = h.push_and_pull(frame).expect("a frame");
+        let picture = picture_of(&out, &out_caps(&mut h));
+        assert_eq!(picture.width, 96);
+        picture.y
+    });
+    assert!(made[0] != made[1] && made[1] != made[2] && made[0] != made[2]);
+}
+
+#[test]
 fn bad_operations_stop_the_start_with_one_error_and_can_be_put_right() {
     init();
     for (operations, says) in [
