@@ -4,7 +4,7 @@
 
 use aivideo_codec::entropy::tables::synthetic;
 use aivideo_codec::entropy::{Tables, TileHistory, TileShape, decode_y, encode_y};
-use aivideo_codec::loop_filter::{Filters, LoopFilter, synthetic as made_up};
+use aivideo_codec::loop_filter::{FrameFilters, LoopFilter, synthetic as made_up};
 use aivideo_codec::motion::{Reference, Searcher, Variant, code, compensate};
 use std::time::Instant;
 
@@ -54,21 +54,26 @@ fn main() {
         code::encode_tile(field.width, 20, &field.vectors, &field.skip)
     });
 
-    let filters = Filters::new(&made_up::numbers(1)).expect("sound filters");
+    let filters = FrameFilters::new(&made_up::numbers(1)).expect("sound filters");
     let mut filter = LoopFilter::new(WIDTH, HEIGHT);
     let skip = vec![false; WIDTH * HEIGHT / 256];
     let mut filtered = now.clone();
     time("loop filter", 20, || {
         filtered.copy_from_slice(&now);
-        filter.apply(&filters, 2, &mut filtered, &skip)
+        filter.apply(&filters.luma, 2, &mut filtered, &skip)
+    });
+    time("loop filter with chroma", 20, || {
+        filtered.copy_from_slice(&now);
+        let planes = [&mut filtered[..], &mut uv[..]];
+        filter.apply_to_frame(&filters, 2, planes, [&skip; 2])
     });
     let still = vec![true; skip.len()];
     time("loop filter, classes alone", 20, || {
-        filter.apply(&filters, 2, &mut filtered, &still)
+        filter.apply(&filters.luma, 2, &mut filtered, &still)
     });
     time("loop filter and its choice", 20, || {
         filtered.copy_from_slice(&now);
-        filter.choose(&filters, &mut filtered, &before, &skip)
+        filter.choose(&filters, [&mut filtered, &mut uv], &before, [&skip; 2])
     });
 
     let tables = Tables::parse(&synthetic::file(32, 20, 12)).expect("sound tables");

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The filter in the coding loop: takes coding errors out of the luma that the network gives, before it is
+//! The filter in the coding loop: takes coding errors out of a picture before it is
 //! shown and predicted from. Integers only, the same on every machine.
 //!
-//! Each 2x2 *cell* has a class, by how much the picture bends there and in which direction; a class has
-//! twelve weights, each for a pair of samples that lie opposite each other. Weights are fitted by the
+//! Each 2x2 *cell* of luma has a class, by how much luma bends there and in which direction; a class has
+//! twelve weights, each for a pair of samples that lie opposite each other, and twelve others for the sample of either chroma
+//! that lies in the cell. Weights are fitted by the
 //! trainer on coded footage and shipped with the entropy tables: three sets, of which a frame names one, or
-//! none. Skipped blocks are left as they are: they were filtered
+//! none. Blocks of whose luma, or chroma, nothing is coded are left as they are there: they were filtered
 //! when they were coded. All samples that the filter reads are those before it.
 //!
 //! Outside of the loop a filter may also look at pictures *beside* this one, those before and after it laid
@@ -23,6 +24,8 @@ use rayon::prelude::*;
 
 /// Luma size of a cell.
 const CELL: usize = 2;
+/// Chroma samples along a side of a block.
+const CHROMA_BLOCK: usize = BLOCK / CELL;
 /// Levels of bending, and directions.
 const LEVELS: usize = 8;
 const DIRECTIONS: usize = 5;
@@ -64,13 +67,46 @@ const JUDGES: usize = 400;
 /// With whole steps between them, fewer than twice as many.
 pub const MOST_JUDGED: usize = 2 * JUDGES;
 
-/// Weights of all classes, each twice, as two samples of a cell lie beside each other.
+/// Weights of all classes, each twice, as two samples of a cell's luma lie beside each other.
 type Set = [[[i16; CELL]; TAPS]; CLASSES];
 
 /// Weights of all classes for one picture beside this one.
 type BesideSet = [[i16; CELL]; CLASSES];
 
-/// The filters of a model.
+/// The filters of a model's frames: the sets of luma, and those of both chroma.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameFilters {
+    pub luma: Filters,
+    pub chroma: Filters,
+}
+
+impl FrameFilters {
+    /// Numbers of a file: those of luma's filters, then those of chroma's.
+    pub const LEN: usize = 2 * Filters::LEN;
+
+    /// Of [`FrameFilters::LEN`] numbers, or why not.
+    pub fn new(numbers: &[u16]) -> Result<Self, &'static str> {
+        let (luma, chroma) = numbers
+            .split_at_checked(Filters::LEN)
+            .ok_or("its size is wrong")?;
+        Ok(Self {
+            luma: Filters::new(luma)?,
+            chroma: Filters::new(chroma)?,
+        })
+    }
+
+    /// The weights of all of luma's sets, then of all of chroma's, each by set, class and pair.
+    pub fn weights(&self) -> impl Iterator<Item = i16> {
+        self.luma.weights().chain(self.chroma.weights())
+    }
+
+    /// Up to what differences count in luma and in chroma, at a depth.
+    pub fn limits(&self, bits: u8) -> [u32; 2] {
+        [&self.luma, &self.chroma].map(|filters| filters.limit(bits).unsigned_abs().into())
+    }
+}
+
+/// The filters of a kind of plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filters {
     /// Differences to the sample in the middle count up to this, in levels of eight bits.
@@ -182,10 +218,33 @@ struct Beside<'a, S> {
 pub struct LoopFilter {
     width: usize,
     height: usize,
-    /// The luma before the filter, with a border.
+    /// The plane before the filter, with a border.
     padded: Vec<i16>,
     /// One a cell.
     classes: Vec<u8>,
+}
+
+/// Takes a plane over with a border; gives its view.
+fn pad<'a, S: Sample>(
+    padded: &'a mut [i16],
+    plane: &[S],
+    (width, height): (usize, usize),
+) -> Padded<'a> {
+    let stride = width + 2 * BORDER;
+    let samples = &mut padded[..stride * (height + 2 * BORDER)];
+    samples
+        .par_chunks_mut(stride)
+        .enumerate()
+        .for_each(|(y, row)| {
+            let y = y.saturating_sub(BORDER).min(height - 1);
+            let from = &plane[y * width..][..width];
+            for (to, from) in row[BORDER..].iter_mut().zip(from) {
+                *to = from.value() as i16;
+            }
+            row[..BORDER].fill(from[0].value() as i16);
+            row[BORDER + width..].fill(from[width - 1].value() as i16);
+        });
+    Padded { samples, stride }
 }
 
 /// Rows of a padded plane.
@@ -234,28 +293,24 @@ impl LoopFilter {
     /// Takes a luma plane and finds its classes.
     fn load<S: Sample>(&mut self, luma: &[S]) {
         let (width, height) = (self.width, self.height);
-        let stride = width + 2 * BORDER;
-        self.padded
-            .par_chunks_mut(stride)
-            .enumerate()
-            .for_each(|(y, row)| {
-                let y = y.saturating_sub(BORDER).min(height - 1);
-                let from = &luma[y * width..][..width];
-                for (to, from) in row[BORDER..].iter_mut().zip(from) {
-                    *to = from.value() as i16;
-                }
-                row[..BORDER].fill(from[0].value() as i16);
-                row[BORDER + width..].fill(from[width - 1].value() as i16);
-            });
-        let padded = Padded {
-            samples: &self.padded,
-            stride,
-        };
+        let padded = pad(&mut self.padded, luma, (width, height));
         let shift = u32::from(S::BITS - 8);
         self.classes
             .par_chunks_mut(width / CELL * (BLOCK / CELL))
             .enumerate()
             .for_each(|(band, classes)| classify(padded, (width, height), band, shift, classes));
+    }
+
+    /// Filters luma, and U and V that follow each other, but for the blocks that each skips, with a set.
+    pub fn apply_to_frame<S: Sample>(
+        &mut self,
+        filters: &FrameFilters,
+        number: u8,
+        [luma, chroma]: [&mut [S]; 2],
+        [skip, skip_chroma]: [&[bool]; 2],
+    ) {
+        self.apply(&filters.luma, number, luma, skip);
+        self.write_chroma(&filters.chroma, number, chroma, skip_chroma);
     }
 
     /// Filters a luma plane, but for its skipped blocks, with a set.
@@ -327,9 +382,52 @@ impl LoopFilter {
             });
     }
 
-    /// Filters with the set that brings a picture nearest to its source, judged by some of its blocks; gives
-    /// the set's number, or 0 where none helps and nothing was changed.
+    /// Filters U and V, which follow each other, by the classes of the luma that was filtered last.
+    fn write_chroma<S: Sample>(
+        &mut self,
+        filters: &Filters,
+        number: u8,
+        chroma: &mut [S],
+        skip: &[bool],
+    ) {
+        let (width, height) = (self.width / CELL, self.height / CELL);
+        let (set, limit) = (filters.set(number), filters.limit(S::BITS));
+        for plane in chroma.chunks_exact_mut(width * height) {
+            let padded = pad(&mut self.padded, plane, (width, height));
+            let classes = &self.classes;
+            plane
+                .par_chunks_mut(CHROMA_BLOCK * width)
+                .zip(skip.par_chunks(width / CHROMA_BLOCK))
+                .enumerate()
+                .for_each(|(row, (plane, skip))| {
+                    for (column, _) in skip.iter().enumerate().filter(|(_, skip)| !**skip) {
+                        let filtered =
+                            chroma_block::<S>(padded, classes, (column, row), set, limit);
+                        for (line, filtered) in plane.chunks_exact_mut(width).zip(&filtered) {
+                            line[column * CHROMA_BLOCK..][..CHROMA_BLOCK].copy_from_slice(filtered);
+                        }
+                    }
+                });
+        }
+    }
+
+    /// Filters luma, and U and V that follow each other, with the set that brings luma nearest to its source, judged by some of
+    /// its blocks; gives the set's number, or 0 where none helps and nothing was changed.
     pub fn choose<S: Sample>(
+        &mut self,
+        filters: &FrameFilters,
+        [luma, chroma]: [&mut [S]; 2],
+        source: &[S],
+        [skip, skip_chroma]: [&[bool]; 2],
+    ) -> u8 {
+        let number = self.choose_luma(&filters.luma, luma, source, skip);
+        if number != 0 {
+            self.write_chroma(&filters.chroma, number, chroma, skip_chroma);
+        }
+        number
+    }
+
+    fn choose_luma<S: Sample>(
         &mut self,
         filters: &Filters,
         luma: &mut [S],
@@ -493,8 +591,14 @@ dispatch! {
     (padded: Padded<'_>, size: (usize, usize), band: usize, shift: u32, classes: &mut [u8])
 }
 
+/// Classes of a block's cells in a row.
+fn classes_of(classes: &[u8], cells: usize, column: usize, row: usize) -> &[u8] {
+    &classes[row * cells + column * CHROMA_BLOCK..][..CHROMA_BLOCK]
+}
+
+/// A block of so many samples, so many of which a cell has along its sides.
 #[inline(always)]
-fn filter_block<S: Sample>(
+fn filter_block<S: Sample, const BLOCK: usize, const CELL: usize>(
     padded: Padded<'_>,
     classes: &[u8],
     (column, row): (usize, usize),
@@ -507,8 +611,8 @@ fn filter_block<S: Sample>(
     let cells = width / CELL;
     let (x, y) = ((column * BLOCK) as isize, row * BLOCK);
     for (i, lines) in out.chunks_exact_mut(CELL).enumerate() {
-        let classes = &classes[(y / CELL + i) * cells + column * (BLOCK / CELL)..][..BLOCK / CELL];
-        let mut weights = [[[0i16; CELL]; BLOCK / CELL]; TAPS];
+        let classes = classes_of(classes, cells, column, y / CELL + i);
+        let mut weights = [[[0i16; 2]; CHROMA_BLOCK]; TAPS];
         for (cell, class) in classes.iter().enumerate() {
             let from = &set[usize::from(*class) % CLASSES];
             for (weights, weight) in weights.iter_mut().zip(from) {
@@ -527,7 +631,7 @@ fn filter_block<S: Sample>(
                     // (`clamp` would ask each time whether its limits are in order.)
                     let difference = |sample: i16| (sample - middle[k]).min(limit).max(-limit);
                     let pair = difference(one[k]) + difference(other[k]);
-                    sums[k] = sums[k].wrapping_add(pair.wrapping_mul(weights[k]));
+                    sums[k] = sums[k].wrapping_add(pair.wrapping_mul(weights[2 / CELL * k]));
                 }
             }
             for beside in beside {
@@ -562,7 +666,23 @@ fn block<S: Sample>(
         // SAFETY: the processor has just been asked.
         return unsafe { avx2::block(padded, classes, place, set, beside, (limit, doubt)) };
     }
-    filter_block(padded, classes, place, set, beside, (limit, doubt))
+    filter_block::<S, BLOCK, CELL>(padded, classes, place, set, beside, (limit, doubt))
+}
+
+/// The samples of a block of chroma after the filter.
+fn chroma_block<S: Sample>(
+    padded: Padded<'_>,
+    classes: &[u8],
+    place: (usize, usize),
+    set: &Set,
+    limit: i16,
+) -> [[S; CHROMA_BLOCK]; CHROMA_BLOCK] {
+    #[cfg(target_arch = "x86_64")]
+    if has_avx2() {
+        // SAFETY: the processor has just been asked.
+        return unsafe { avx2::chroma_block(padded, classes, place, set, limit) };
+    }
+    filter_block::<S, CHROMA_BLOCK, 1>(padded, classes, place, set, &[], (limit, 0))
 }
 
 /// The same by hand: of weights that a table gives for each cell, the compiler makes one store each.
@@ -592,7 +712,7 @@ mod avx2 {
         let half = _mm256_set1_epi16(1 << (SHIFT - 1));
         let (doubt, negative) = (_mm256_set1_epi16(doubt), _mm256_set1_epi16(-doubt));
         for (i, lines) in out.chunks_exact_mut(CELL).enumerate() {
-            let classes = &classes[(y / CELL + i) * cells + column * CELLS..][..CELLS];
+            let classes = classes_of(classes, cells, column, y / CELL + i);
             let weights = weights(classes, set);
             let classes: [i32; CELLS] =
                 std::array::from_fn(|cell| (usize::from(classes[cell]) % CLASSES) as i32);
@@ -649,6 +769,70 @@ mod avx2 {
         out
     }
 
+    /// Two rows of chroma at a time, one in each half.
+    ///
+    /// # Safety
+    /// AVX2.
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn chroma_block<S: Sample>(
+        padded: Padded<'_>,
+        classes: &[u8],
+        (column, row): (usize, usize),
+        set: &Set,
+        limit: i16,
+    ) -> [[S; CELLS]; CELLS] {
+        let mut out = [[S::default(); CELLS]; CELLS];
+        let cells = padded.stride - 2 * BORDER;
+        let (x, y) = ((column * CELLS) as isize, row * CELLS);
+        let (most, least) = (_mm256_set1_epi16(limit), _mm256_set1_epi16(-limit));
+        let half = _mm256_set1_epi16(1 << (SHIFT - 1));
+        for (i, lines) in out.chunks_exact_mut(2).enumerate() {
+            let y = y + 2 * i;
+            let upper = weights(classes_of(classes, cells, column, y), set);
+            let lower = weights(classes_of(classes, cells, column, y + 1), set);
+            let y = y as isize;
+            let load = |x: isize, y: isize| {
+                let (upper, lower) = (&padded.from(x, y)[..CELLS], &padded.from(x, y + 1)[..CELLS]);
+                // SAFETY: eight samples each.
+                unsafe {
+                    _mm256_set_m128i(
+                        _mm_loadu_si128(lower.as_ptr().cast()),
+                        _mm_loadu_si128(upper.as_ptr().cast()),
+                    )
+                }
+            };
+            let middle = load(x, y);
+            let difference = |sample: __m256i| {
+                let difference = _mm256_sub_epi16(sample, middle);
+                _mm256_max_epi16(_mm256_min_epi16(difference, most), least)
+            };
+            let mut sums = half;
+            for ((upper, lower), (down, right)) in upper.iter().zip(&lower).zip(PLACES) {
+                // Each weight is there twice, and is wanted once.
+                let (upper, lower) = (
+                    _mm256_srai_epi32::<16>(*upper),
+                    _mm256_srai_epi32::<16>(*lower),
+                );
+                let weights =
+                    _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(upper, lower));
+                let one = difference(load(x + right, y + down));
+                let other = difference(load(x - right, y - down));
+                let product = _mm256_mullo_epi16(_mm256_add_epi16(one, other), weights);
+                sums = _mm256_add_epi16(sums, product);
+            }
+            let sums = _mm256_srai_epi16::<{ SHIFT as i32 }>(sums);
+            let mut values = [0i16; 2 * CELLS];
+            // SAFETY: sixteen samples.
+            unsafe {
+                _mm256_storeu_si256(values.as_mut_ptr().cast(), _mm256_add_epi16(middle, sums))
+            };
+            for (to, value) in lines.as_flattened_mut().iter_mut().zip(values) {
+                *to = S::clip(value.into());
+            }
+        }
+        out
+    }
+
     /// For each tap the weights of a row's samples.
     #[inline]
     #[target_feature(enable = "avx2")]
@@ -695,6 +879,11 @@ pub mod synthetic {
 
     /// The numbers of a file.
     pub fn numbers(seed: u32) -> Vec<u16> {
+        [numbers_of_plane(seed), numbers_of_plane(!seed)].concat()
+    }
+
+    /// Those of one kind of plane.
+    pub fn numbers_of_plane(seed: u32) -> Vec<u16> {
         let mut state = seed | 1;
         let weights = (1..Filters::LEN).map(|_| {
             state = state.wrapping_mul(1664525).wrapping_add(1013904223);
@@ -709,19 +898,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The filter as it is defined, sample by sample.
-    fn defined<S: Sample>(
-        filters: &Filters,
-        number: u8,
+    /// A sample, or the one at the edge that is nearest.
+    fn at<S: Sample>(plane: &[S], (width, height): (usize, usize), x: isize, y: isize) -> i32 {
+        let x = x.clamp(0, width as isize - 1) as usize;
+        let y = y.clamp(0, height as isize - 1) as usize;
+        plane[y * width + x].value()
+    }
+
+    /// The class of a cell, as it is defined.
+    fn defined_class<S: Sample>(
         luma: &[S],
         (width, height): (usize, usize),
-        skip: &[bool],
-    ) -> Vec<S> {
-        let at = |x: isize, y: isize| -> i32 {
-            let x = x.clamp(0, width as isize - 1) as usize;
-            let y = y.clamp(0, height as isize - 1) as usize;
-            luma[y * width + x].value()
-        };
+        x: isize,
+        y: isize,
+    ) -> usize {
+        let at = |x, y| at(luma, (width, height), x, y);
         let shift = S::BITS - 8;
         let cell = |x: isize, y: isize| -> [u32; 4] {
             let x = x.clamp(0, width as isize / 2 - 1);
@@ -735,32 +926,46 @@ mod tests {
                 samples.sum::<u32>() >> shift
             })
         };
-        let mut out = luma.to_vec();
+        let mut sums = [0; 4];
+        for (dy, dx) in (0..9).map(|k| (k / 3 - 1, k % 3 - 1)) {
+            let cell = cell(x + dx, y + dy);
+            sums.iter_mut().zip(cell).for_each(|(sum, v)| *sum += v);
+        }
+        let [h, v, d, e] = sums;
+        let level = BOUNDS.iter().filter(|b| h + v >= u32::from(**b)).count();
+        let ratio = |a: u32, b: u32| (a.max(b), a.min(b));
+        let (straight, oblique) = (ratio(h, v), ratio(d, e));
+        let direction = if straight.0 <= 2 * straight.1 && oblique.0 <= 2 * oblique.1 {
+            0
+        } else if straight.0 * oblique.1 >= oblique.0 * straight.1 {
+            if h > v { 1 } else { 2 }
+        } else if d > e {
+            3
+        } else {
+            4
+        };
+        level * DIRECTIONS + direction
+    }
+
+    /// A plane after the filter as it is defined, sample by sample; so many of its samples have a side of a block, and a cell.
+    fn defined_plane<S: Sample>(
+        (filters, number): (&Filters, u8),
+        plane: &[S],
+        (width, height): (usize, usize),
+        (block, cell): (usize, usize),
+        class: impl Fn(isize, isize) -> usize,
+        skip: &[bool],
+    ) -> Vec<S> {
+        let at = |x, y| at(plane, (width, height), x, y);
+        let mut out = plane.to_vec();
         for (i, out) in out.iter_mut().enumerate() {
-            let (x, y) = ((i % width) as isize, (i / width) as isize);
-            if skip[y as usize / BLOCK * (width / BLOCK) + x as usize / BLOCK] {
+            let (x, y) = (i % width, i / width);
+            if skip[y / block * (width / block) + x / block] {
                 continue;
             }
-            let mut sums = [0; 4];
-            for (dy, dx) in (0..9).map(|k| (k / 3 - 1, k % 3 - 1)) {
-                let cell = cell(x / 2 + dx, y / 2 + dy);
-                sums.iter_mut().zip(cell).for_each(|(sum, v)| *sum += v);
-            }
-            let [h, v, d, e] = sums;
-            let level = BOUNDS.iter().filter(|b| h + v >= u32::from(**b)).count();
-            let ratio = |a: u32, b: u32| (a.max(b), a.min(b));
-            let (straight, oblique) = (ratio(h, v), ratio(d, e));
-            let direction = if straight.0 <= 2 * straight.1 && oblique.0 <= 2 * oblique.1 {
-                0
-            } else if straight.0 * oblique.1 >= oblique.0 * straight.1 {
-                if h > v { 1 } else { 2 }
-            } else if d > e {
-                3
-            } else {
-                4
-            };
-            let weights = filters.set(number)[level * DIRECTIONS + direction];
-            let limit = i32::from(filters.limit) << shift;
+            let weights = filters.set(number)[class((x / cell) as isize, (y / cell) as isize)];
+            let limit = i32::from(filters.limit) << (S::BITS - 8);
+            let (x, y) = (x as isize, y as isize);
             let mut sum = 64;
             for (weight, (down, right)) in weights.into_iter().zip(PLACES) {
                 for sign in [1, -1] {
@@ -771,6 +976,38 @@ mod tests {
             *out = S::clip(at(x, y) + (sum >> 7));
         }
         out
+    }
+
+    fn defined<S: Sample>(
+        filters: &Filters,
+        number: u8,
+        luma: &[S],
+        size: (usize, usize),
+        skip: &[bool],
+    ) -> Vec<S> {
+        let class = |x, y| defined_class(luma, size, x, y);
+        defined_plane((filters, number), luma, size, (BLOCK, CELL), class, skip)
+    }
+
+    /// Luma, and U and V one after the other.
+    fn defined_frame<S: Sample>(
+        filters: &FrameFilters,
+        number: u8,
+        [luma, chroma]: [&[S]; 2],
+        size: (usize, usize),
+        [skip, skip_chroma]: [&[bool]; 2],
+    ) -> [Vec<S>; 2] {
+        let class = |x, y| defined_class(luma, size, x, y);
+        let half = (size.0 / 2, size.1 / 2);
+        let planes = chroma.chunks(half.0 * half.1).map(|plane| {
+            let filters = (&filters.chroma, number);
+            defined_plane(filters, plane, half, (BLOCK / 2, 1), class, skip_chroma)
+        });
+        let planes: Vec<_> = planes.collect();
+        [
+            defined(&filters.luma, number, luma, size, skip),
+            planes.concat(),
+        ]
     }
 
     fn picture<S: Sample>(seed: u32, (width, height): (usize, usize), contrast: u32) -> Vec<S> {
@@ -791,21 +1028,27 @@ mod tests {
     }
 
     fn check<S: Sample>(seed: u32, size: (usize, usize), contrast: u32, number: u8) {
-        let filters = Filters::new(&synthetic::numbers(seed)).unwrap();
+        let filters = FrameFilters::new(&synthetic::numbers(seed)).unwrap();
         let luma = picture::<S>(seed, size, contrast);
-        let skip: Vec<bool> = (0..size.0 * size.1 / 256)
-            .map(|i| (i * 7 + seed as usize).is_multiple_of(5))
-            .collect();
-        let mut filtered = luma.clone();
-        LoopFilter::new(size.0, size.1).apply(&filters, number, &mut filtered, &skip);
-        assert!(filtered == defined(&filters, number, &luma, size, &skip));
-        assert!(filtered != luma);
+        let chroma = picture::<S>(seed ^ 5, (size.0 / 2, size.1), contrast);
+        let skips: [Vec<bool>; 2] = [5, 3].map(|every| {
+            let blocks = 0..size.0 * size.1 / 256;
+            let skip = blocks.map(|i| (i * 7 + seed as usize).is_multiple_of(every));
+            skip.collect()
+        });
+        let skips = skips.each_ref().map(Vec::as_slice);
+        let mut filtered = [luma.clone(), chroma.clone()];
+        let [y, uv] = &mut filtered;
+        LoopFilter::new(size.0, size.1).apply_to_frame(&filters, number, [y, uv], skips);
+        let wanted = defined_frame(&filters, number, [&luma, &chroma], size, skips);
+        assert!(filtered == wanted);
+        assert!(filtered[0] != luma && filtered[1] != chroma);
     }
 
     #[test]
-    fn the_kernel_by_hand_is_the_plain_one() {
+    fn the_kernels_by_hand_are_the_plain_ones() {
         let (width, height) = (128, 64);
-        let filters = Filters::new(&synthetic::numbers(9)).unwrap();
+        let filters = Filters::new(&synthetic::numbers_of_plane(9)).unwrap();
         let luma = picture::<u16>(9, (width, height), 200);
         let others = [picture::<u16>(5, (width, height), 200), luma.clone()];
         let weights: BesideSet = std::array::from_fn(|class| [class as i16 - 19; CELL]);
@@ -815,18 +1058,27 @@ mod tests {
         });
         let mut filter = LoopFilter::new(width, height);
         filter.load(&luma);
-        for (column, row) in (0..32).map(|i| (i % 8, i / 8)) {
-            let both = [filter_block::<u16>, block::<u16>].map(|f| {
+        let set = filters.set(1);
+        for place in (0..32).map(|i| (i % 8, i / 8)) {
+            let both = [filter_block::<u16, BLOCK, CELL>, block::<u16>].map(|f| {
                 f(
                     filter.view(),
                     &filter.classes,
-                    (column, row),
-                    filters.set(1),
+                    place,
+                    set,
                     &beside,
                     (16, 12),
                 )
             });
             assert_eq!(both[0], both[1]);
+        }
+        let chroma = picture::<u16>(3, (width / 2, height / 2), 200);
+        let padded = pad(&mut filter.padded, &chroma, (width / 2, height / 2));
+        for place in (0..32).map(|i| (i % 8, i / 8)) {
+            let classes = &filter.classes;
+            let plain =
+                filter_block::<u16, CHROMA_BLOCK, 1>(padded, classes, place, set, &[], (16, 0));
+            assert_eq!(chroma_block::<u16>(padded, classes, place, set, 16), plain);
         }
     }
 
@@ -886,15 +1138,18 @@ mod tests {
         let size = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
         let (width, height) = (size(0), size(2));
         let (luma, rest) = bytes[4..].split_at(width * height);
-        let (skip, rest) = rest.split_at(width * height / 256);
-        let (numbers, expected) = rest.split_at(2 * Filters::LEN);
+        let (chroma, rest) = rest.split_at(width * height / 2);
+        let (skip, rest) = rest.split_at(2 * (width * height / 256));
+        let (numbers, expected) = rest.split_at(2 * FrameFilters::LEN);
         let pairs = numbers.chunks_exact(2);
         let numbers: Vec<u16> = pairs.map(|b| u16::from_le_bytes([b[0], b[1]])).collect();
         let skip: Vec<bool> = skip.iter().map(|s| *s != 0).collect();
-        let mut filtered = luma.to_vec();
-        let filters = Filters::new(&numbers).unwrap();
-        LoopFilter::new(width, height).apply(&filters, 2, &mut filtered, &skip);
-        assert!(filtered == expected);
+        let (skip, skip_chroma) = skip.split_at(width * height / 256);
+        let (mut luma, mut chroma) = (luma.to_vec(), chroma.to_vec());
+        let filters = FrameFilters::new(&numbers).unwrap();
+        let planes = [&mut luma[..], &mut chroma[..]];
+        LoopFilter::new(width, height).apply_to_frame(&filters, 2, planes, [skip, skip_chroma]);
+        assert!([luma, chroma].concat() == expected);
     }
 
     #[test]
@@ -906,7 +1161,8 @@ mod tests {
         for weight in [0i16, 10, -10] {
             numbers.extend([weight as u16; CLASSES * TAPS]);
         }
-        let filters = Filters::new(&numbers).unwrap();
+        let filters = FrameFilters::new(&[&numbers[..], &numbers].concat()).unwrap();
+        let noise = picture::<u8>(6, (64, 64), 200);
         let source: Vec<u8> = (0..size.0 * size.1)
             .map(|i| (60 + i % size.0) as u8)
             .collect();
@@ -920,14 +1176,18 @@ mod tests {
                 .collect()
         };
         let mut filter = LoopFilter::new(size.0, size.1);
-        let mut luma = noisy(2);
-        assert_eq!(filter.choose(&filters, &mut luma, &source, &skip), 2);
-        let mut expected = noisy(2);
-        filter.apply(&filters, 2, &mut expected, &skip);
-        assert!(luma == expected);
-        let mut luma = source.clone();
-        assert_eq!(filter.choose(&filters, &mut luma, &source, &skip), 0);
-        assert!(luma == source);
+        let mut choose = |luma: &mut [u8], chroma: &mut [u8]| {
+            filter.choose(&filters, [luma, chroma], &source, [&skip; 2])
+        };
+        let (mut luma, mut chroma) = (noisy(2), noise.clone());
+        assert_eq!(choose(&mut luma, &mut chroma), 2);
+        let mut expected = [noisy(2), noise.clone()];
+        let [y, uv] = &mut expected;
+        LoopFilter::new(size.0, size.1).apply_to_frame(&filters, 2, [y, uv], [&skip; 2]);
+        assert!([luma, chroma] == expected);
+        let (mut luma, mut chroma) = (source.clone(), noise.clone());
+        assert_eq!(choose(&mut luma, &mut chroma), 0);
+        assert!(luma == source && chroma == noise);
     }
 
     /// Numbers of filters with two pictures beside: weights of pairs, then of the pictures.
@@ -1018,6 +1278,9 @@ mod tests {
     #[test]
     fn bad_numbers_are_refused() {
         let good = synthetic::numbers(1);
+        assert!(FrameFilters::new(&good).is_ok());
+        assert!(FrameFilters::new(&good[1..]).is_err() && FrameFilters::new(&good[..9]).is_err());
+        let good = synthetic::numbers_of_plane(1);
         assert!(Filters::new(&good).is_ok());
         assert!(Filters::new(&good[1..]).is_err());
         assert!(Filters::new(&[&good[..], &[0]].concat()).is_err());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The codec's loop filter (elements/codec/src/loop_filter.rs) in two kernels over cells of 2x2 samples: how
-// much the picture bends in each, in four directions; then, by the sums around a cell, its class, whose
-// weights move its samples. Samples outside of the picture are those of its edge, and so are cells.
+// The codec's loop filter (elements/codec/src/loop_filter.rs) in two kernels over cells of 2x2 samples of luma: how
+// much luma bends in each, in four directions; then, by the sums around a cell, its class, whose
+// weights move its samples, and the two of chroma. Samples outside of the picture are those of its edge, and so are cells.
 
 typedef struct {
   const void *luma;
@@ -47,15 +47,16 @@ CODEC_BEND(codec_bend_8, u8)
 CODEC_BEND(codec_bend_10, u16)
 
 typedef struct {
-  const void *luma;
-  void *to; // not `luma`
+  const void *luma, *chroma; // U and V follow each other
+  void *to, *chroma_to;      // others
   const u16 *bends;
-  const i16 *weights; // twelve of each of the 40 classes
-  const u8 *skip;     // of each block of 16x16: not 0 where it stays as it is
-  const u32 *number;  // which set of weights: 1 is the first, 0 none; no address: the first
-  u32 width, height;
-  i32 limit; // of a difference
-  i32 top;   // the largest sample
+  const i16 *weights; // of three sets, twelve of each of the 40 classes, for luma; then as many for chroma
+  const u8 *skip, *chroma_skip; // of each block of 16x16: not 0 where it stays as it is
+  const u32 *number;            // which set: 1 is the first, 0 none; no address: `set`
+  u32 width, height;  // of luma
+  u32 set;
+  i32 limit, chroma_limit; // of a difference
+  i32 top;                 // the largest sample
 } CodecFilter;
 
 // Numbers of a set of weights.
@@ -79,19 +80,33 @@ DEVICE u32 codec_class(u32 h, u32 v, u32 d, u32 e) {
 }
 
 #define CODEC_FILTER(NAME, BEND, SAMPLE)                                       \
-  KERNEL(NAME, CodecFilter) {                                                  \
+  DEVICE SAMPLE NAME##_sample(const SAMPLE *plane, i32 x, i32 y, u32 width,    \
+                              u32 height, const i16 *weights, i32 limit,       \
+                              i32 top) {                                       \
     const i32 right[12] = {1, 2, 3, -2, -1, 0, 1, 2, -1, 0, 1, 0};             \
     const i32 down[12] = {0, 0, 0, 1, 1, 1, 1, 1, 2, 2, 2, 3};                 \
+    i32 middle = BEND##_get(plane, x, y, width, height), sum = 64;             \
+    for (i32 k = 0; k < 12; k++) {                                             \
+      i32 one = BEND##_get(plane, x + right[k], y + down[k], width, height);   \
+      i32 other = BEND##_get(plane, x - right[k], y - down[k], width, height); \
+      sum += weights[k] * (limit_int(one - middle, -limit, limit) +            \
+                           limit_int(other - middle, -limit, limit));          \
+    }                                                                          \
+    return (SAMPLE)limit_int(middle + (sum >> 7), 0, top);                     \
+  }                                                                            \
+  KERNEL(NAME, CodecFilter) {                                                  \
     u32 cell_x = AT_X, cell_y = AT_Y;                                          \
     u32 cells = a.width / 2, cell_rows = a.height / 2;                         \
     if (cell_x >= cells || cell_y >= cell_rows) return;                        \
     const SAMPLE *luma = (const SAMPLE *)a.luma;                               \
-    SAMPLE *to = (SAMPLE *)a.to;                                               \
-    u8 skip = a.skip[(u64)(cell_y / 8) * (a.width / 16) + cell_x / 8];         \
-    u32 number = a.number ? *a.number : 1;                                     \
-    if (!number) skip = 1;                                                     \
+    const SAMPLE *chroma = (const SAMPLE *)a.chroma;                           \
+    SAMPLE *to = (SAMPLE *)a.to, *chroma_to = (SAMPLE *)a.chroma_to;           \
+    u64 block = (u64)(cell_y / 8) * (a.width / 16) + cell_x / 8;               \
+    u8 skip = a.skip[block], chroma_skip = a.chroma_skip[block];               \
+    u32 number = a.number ? *a.number : a.set;                                 \
+    if (!number) skip = chroma_skip = 1;                                       \
     u32 sums[4] = {0, 0, 0, 0};                                                \
-    for (i32 i = 0; i < 9; i++) {                                              \
+    for (i32 i = 0; !(skip && chroma_skip) && i < 9; i++) {                    \
       i32 x = limit_int((i32)cell_x + i % 3 - 1, 0, (i32)cells - 1);           \
       i32 y = limit_int((i32)cell_y + i / 3 - 1, 0, (i32)cell_rows - 1);       \
       const u16 *bends = a.bends + 4 * ((u64)y * cells + (u32)x);              \
@@ -102,17 +117,20 @@ DEVICE u32 codec_class(u32 h, u32 v, u32 d, u32 e) {
         12 * codec_class(sums[0], sums[1], sums[2], sums[3]);                  \
     for (i32 i = 0; i < 4; i++) {                                              \
       i32 x = 2 * (i32)cell_x + (i & 1), y = 2 * (i32)cell_y + (i >> 1);       \
-      i32 middle = BEND##_get(luma, x, y, a.width, a.height), sum = 64;        \
-      for (i32 k = 0; !skip && k < 12; k++) {                                  \
-        i32 one = BEND##_get(luma, x + right[k], y + down[k], a.width,         \
-                            a.height);                                         \
-        i32 other = BEND##_get(luma, x - right[k], y - down[k], a.width,       \
-                              a.height);                                       \
-        sum += weights[k] * (limit_int(one - middle, -a.limit, a.limit) +      \
-                             limit_int(other - middle, -a.limit, a.limit));    \
-      }                                                                        \
-      to[(u64)y * a.width + (u32)x] =                                          \
-          (SAMPLE)limit_int(middle + (sum >> 7), 0, a.top);                    \
+      u64 at = (u64)y * a.width + (u32)x;                                      \
+      to[at] = skip ? luma[at]                                                 \
+                    : NAME##_sample(luma, x, y, a.width, a.height, weights,    \
+                                    a.limit, a.top);                           \
+    }                                                                          \
+    for (u32 plane = 0; plane < 2; plane++) {                                  \
+      u64 first = (u64)plane * cells * cell_rows;                              \
+      u64 at = first + (u64)cell_y * cells + cell_x;                           \
+      chroma_to[at] =                                                          \
+          chroma_skip                                                          \
+              ? chroma[at]                                                     \
+              : NAME##_sample(chroma + first, (i32)cell_x, (i32)cell_y, cells, \
+                              cell_rows, weights + 3 * CODEC_SET,              \
+                              a.chroma_limit, a.top);                          \
     }                                                                          \
   }
 

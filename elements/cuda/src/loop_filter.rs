@@ -9,6 +9,31 @@ use crate::picture::Planes;
 pub const SET_BYTES: u64 = 2 * 12 * 40;
 /// Sets to choose from.
 pub const SETS: u64 = 3;
+/// Those of luma, then those of chroma.
+pub const WEIGHTS_BYTES: u64 = 2 * SETS * SET_BYTES;
+
+/// Which set is filtered with.
+#[derive(Debug, Clone, Copy)]
+pub enum Set {
+    /// 1 is the first.
+    Number(u8),
+    /// The number in memory, 32 bits; with 0 the picture is taken over.
+    Chosen(Memory),
+}
+
+/// How a picture is filtered.
+#[derive(Debug, Clone, Copy)]
+pub struct Filtering {
+    /// Largest differences that count, of luma and of chroma, at the picture's depth.
+    pub limits: [u32; 2],
+    /// What [`LoopFilter::bend`] gave of its luma.
+    pub bends: Memory,
+    /// Of all sets: [`WEIGHTS_BYTES`].
+    pub weights: Memory,
+    /// Of each block, not 0 where its luma, and where its chroma, is taken over as it is.
+    pub skips: [Memory; 2],
+    pub set: Set,
+}
 
 /// What a choice between the sets is made by, and what it needs.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +42,7 @@ pub struct Judge {
     /// What the filter should bring it nearer to.
     pub source: Memory,
     pub bends: Memory,
-    /// Of all sets.
+    /// Of all sets of luma.
     pub weights: Memory,
     /// The numbers of the blocks that it is judged by, 32 bits each, and how many they are.
     pub blocks: Memory,
@@ -38,10 +63,12 @@ impl Judge {
     }
 }
 
-/// A plane of luma in whole blocks of 16x16.
+/// Pictures in whole blocks of 16x16 samples of luma.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoopFilter {
     luma: Planes,
+    /// U and V, which follow each other.
+    chroma: Planes,
 }
 
 impl LoopFilter {
@@ -59,7 +86,13 @@ impl LoopFilter {
                 problem: "both sides must be multiples of 16",
             });
         }
-        Ok(Self { luma })
+        let chroma = Planes {
+            width: width / 2,
+            rows: height / 2,
+            count: 2,
+            deep,
+        };
+        Ok(Self { luma, chroma })
     }
 
     /// Bytes that the bending of all cells takes.
@@ -82,57 +115,46 @@ impl LoopFilter {
             .launch(self.luma.of("codec_bend_8", "codec_bend_10"), self.cells()))
     }
 
-    /// Filters all blocks but the skipped ones, which are taken over. `limit` is that of a difference, at
-    /// the picture's depth; `weights` are a set's.
+    /// Filters luma and chroma.
     pub fn filter(
         &self,
-        limit: u32,
-        luma: Memory,
-        places: [Memory; 3],
-        to: Memory,
+        how: &Filtering,
+        [luma, chroma]: [Memory; 2],
+        [to, chroma_to]: [Memory; 2],
     ) -> Result<Launch, LaunchError> {
-        self.filter_by(limit, luma, places, None, to)
-    }
-
-    /// The same, but the weights are those of all sets, and the number in memory says which is meant: 1 is the
-    /// first, and with 0 the picture is taken over.
-    pub fn filter_chosen(
-        &self,
-        limit: u32,
-        luma: Memory,
-        places: [Memory; 3],
-        number: Memory,
-        to: Memory,
-    ) -> Result<Launch, LaunchError> {
-        self.filter_by(limit, luma, places, Some(number), to)
-    }
-
-    fn filter_by(
-        &self,
-        limit: u32,
-        luma: Memory,
-        [bends, weights, skip]: [Memory; 3],
-        number: Option<Memory>,
-        to: Memory,
-    ) -> Result<Launch, LaunchError> {
-        in_range("limit", limit, 1..=1023)?;
-        if luma.address == to.address {
+        for limit in how.limits {
+            in_range("limit", limit, 1..=1023)?;
+        }
+        if luma.address == to.address || chroma.address == chroma_to.address {
             return Err(LaunchError::Table {
                 what: "the result",
                 problem: "it must not be the picture itself",
             });
         }
-        let bytes = self.luma.bytes();
+        let (number, set) = match how.set {
+            Set::Number(set) => (0, u32::from(set)),
+            Set::Chosen(number) => (tensor("the number", number, 4, 4)?, 1),
+        };
+        in_range("set", set, 1..=SETS)?;
+        let (bytes, chroma_bytes) = (self.luma.bytes(), self.chroma.bytes());
         let blocks = u64::from(self.luma.width / 16) * u64::from(self.luma.rows / 16);
-        let sets = number.map_or(1, |_| SETS);
+        let limits = how.limits.map(|limit| limit as i32);
         Ok(Args::default()
             .address(self.luma.address("the picture", bytes, luma)?)
+            .address(self.chroma.address("the chroma", chroma_bytes, chroma)?)
             .address(self.luma.address("the result", bytes, to)?)
-            .address(tensor("the bending", bends, self.bends_bytes(), 2)?)
-            .address(tensor("the weights", weights, sets * SET_BYTES, 2)?)
-            .address(tensor("the flags", skip, blocks, 1)?)
-            .address(number.map_or(Ok(0), |n| tensor("the number", n, 4, 4))?)
-            .u32s(&[self.luma.width, self.luma.rows, limit])
+            .address(
+                self.chroma
+                    .address("the result's chroma", chroma_bytes, chroma_to)?,
+            )
+            .address(tensor("the bending", how.bends, self.bends_bytes(), 2)?)
+            .address(tensor("the weights", how.weights, WEIGHTS_BYTES, 2)?)
+            .address(tensor("the flags", how.skips[0], blocks, 1)?)
+            .address(tensor("the flags of chroma", how.skips[1], blocks, 1)?)
+            .address(number)
+            .u32s(&[self.luma.width, self.luma.rows, set])
+            .i32(limits[0])
+            .i32(limits[1])
             .i32(self.luma.top())
             .launch(
                 self.luma.of("codec_filter_8", "codec_filter_10"),
@@ -189,32 +211,60 @@ mod tests {
         let spec = LoopFilter::new(32, 16, true).unwrap();
         let memory = |address, bytes| Memory { address, bytes };
         let (luma, to, bends) = (memory(64, 1024), memory(4096, 1024), memory(8192, 1024));
+        let (chroma, chroma_to) = (memory(64, 512), memory(4096, 512));
         assert!(spec.bend(luma, bends).is_ok());
         assert!(spec.bend(memory(64, 1023), bends).is_err());
         assert!(spec.bend(luma, memory(8192, 1023)).is_err());
-        let (weights, skip) = (memory(64, SET_BYTES), memory(64, 2));
-        let three = [bends, weights, skip];
-        assert!(spec.filter(8, luma, three, to).is_ok());
-        assert!(spec.filter(0, luma, three, to).is_err());
-        assert!(spec.filter(8, luma, three, luma).is_err());
-        assert!(spec.filter(8, memory(64, 1023), three, to).is_err());
-        assert!(spec.filter(8, luma, three, memory(4096, 1023)).is_err());
-        let all = memory(64, SETS * SET_BYTES);
-        let number = memory(64, 4);
-        let chosen =
-            |weights, number| spec.filter_chosen(8, luma, [bends, weights, skip], number, to);
-        assert!(chosen(all, number).is_ok());
-        assert!(chosen(weights, number).is_err() && chosen(all, memory(64, 3)).is_err());
+        let how = Filtering {
+            limits: [8, 8],
+            bends,
+            weights: memory(64, WEIGHTS_BYTES),
+            skips: [memory(64, 2); 2],
+            set: Set::Number(1),
+        };
+        let filter = |how: Filtering, from, to| spec.filter(&how, from, to);
+        let (from, result) = ([luma, chroma], [to, chroma_to]);
+        assert!(filter(how, from, result).is_ok());
+        for limits in [[0, 8], [8, 0], [8, 1024]] {
+            assert!(filter(Filtering { limits, ..how }, from, result).is_err());
+        }
+        for set in [Set::Number(0), Set::Number(4), Set::Chosen(memory(64, 3))] {
+            assert!(filter(Filtering { set, ..how }, from, result).is_err());
+        }
+        let set = Set::Chosen(memory(64, 4));
+        assert!(filter(Filtering { set, ..how }, from, result).is_ok());
+        assert!(filter(how, from, [luma, chroma_to]).is_err());
+        assert!(filter(how, from, [to, chroma]).is_err());
+        let short = |memory: Memory| Memory {
+            bytes: memory.bytes - 1,
+            ..memory
+        };
+        assert!(filter(how, [short(luma), chroma], result).is_err());
+        assert!(filter(how, [luma, short(chroma)], result).is_err());
+        assert!(filter(how, from, [short(to), chroma_to]).is_err());
+        assert!(filter(how, from, [to, short(chroma_to)]).is_err());
+        let shorten: [fn(&mut Filtering) -> &mut Memory; 4] = [
+            |how| &mut how.bends,
+            |how| &mut how.weights,
+            |how| &mut how.skips[0],
+            |how| &mut how.skips[1],
+        ];
+        for part in shorten {
+            let mut how = how;
+            let memory = part(&mut how);
+            *memory = short(*memory);
+            assert!(filter(how, from, result).is_err());
+        }
         let judge = Judge {
             luma,
             source: to,
             bends,
-            weights: all,
+            weights: memory(64, SETS * SET_BYTES),
             blocks: memory(64, 8),
             count: 2,
             errors: memory(64, Judge::errors_bytes(2)),
             sums: memory(64, Judge::SUMS_BYTES),
-            number,
+            number: memory(64, 4),
         };
         assert!(spec.choose(8, &judge).is_ok());
         assert!(spec.choose(0, &judge).is_err());
@@ -224,10 +274,5 @@ mod tests {
             ..judge
         };
         assert!(spec.choose(8, &short).is_err());
-        for (i, three) in [three; 3].into_iter().enumerate() {
-            let mut short = three;
-            short[i].bytes -= 1;
-            assert!(spec.filter(8, luma, short, to).is_err());
-        }
     }
 }

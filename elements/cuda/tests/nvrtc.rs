@@ -11,7 +11,7 @@ use aivideo_cuda::{
     denoise, detect,
     errors::BlockErrors,
     image,
-    loop_filter::{Judge, LoopFilter},
+    loop_filter::{Filtering, Judge, LoopFilter, Set},
     lut, measure,
     motion::{self, Interpolation},
     picture::{self, Frame, Samples},
@@ -198,7 +198,14 @@ fn launches() -> HashMap<&'static str, usize> {
         let spec = LoopFilter::new(64, 64, deep).unwrap();
         all.push(spec.bend(memory, memory).unwrap());
         let to = memory.from(1 << 20);
-        all.push(spec.filter(1, memory, [memory; 3], to).unwrap());
+        let how = Filtering {
+            limits: [1, 1],
+            bends: memory,
+            weights: memory,
+            skips: [memory; 2],
+            set: Set::Number(1),
+        };
+        all.push(spec.filter(&how, [memory; 2], [to; 2]).unwrap());
         let samples = match deep {
             true => Samples::TenUpper,
             false => Samples::Eight,

@@ -585,7 +585,7 @@ class Counts:
 
 def table_bytes(z, y, offsets, sets=None):
     head = struct.pack(
-        "<4s8H", b"AICT", 4 if sets is None else 5, PROB_BITS, z.shape[0], z.shape[1], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
+        "<4s8H", b"AICT", loop_filter.UNFILTERED if sets is None else loop_filter.FILTERED, PROB_BITS, z.shape[0], z.shape[1], codec.Z_MAX, y.shape[0], y.shape[1], Y_MAX
     )
     # For four times as many channels as z has.
     offsets = np.pad(offsets.astype(np.int8), (0, 4 * len(z) - len(offsets)))
@@ -595,7 +595,7 @@ def table_bytes(z, y, offsets, sets=None):
 
 def read_tables(raw):
     magic, version, bits, zc, z_contexts, z_max, idx, ctx, y_max = struct.unpack_from("<4s8H", raw)
-    assert magic == b"AICT" and version in (4, 5) and bits == PROB_BITS
+    assert magic == b"AICT" and version in (loop_filter.UNFILTERED, loop_filter.FILTERED) and bits == PROB_BITS
     n = z_contexts * zc * (2 * z_max + 2)
     m = n + idx * ctx * (2 * y_max + 2)
     body = np.frombuffer(raw, "<u2", m, offset=20)
@@ -652,13 +652,16 @@ class Coder:
             kc = big.repeat_interleave(8, 2).repeat_interleave(8, 3)
             ry, ruv = ry * (1 - ky) + py * ky, ruv * (1 - kc) + puv * kc
         sets = self.sets[0 if key else 1]
-        for i, luma in enumerate(ry[:, 0].numpy().astype(np.int32)):
+        for i in range(len(ry)):
+            luma, chroma = ry[i, 0].numpy().astype(np.int32), ruv[i].numpy().astype(np.int32)
             still = np.zeros((luma.shape[0] // 16, luma.shape[1] // 16), bool) if skip is None else skip[i, ..., 0].numpy() > 0
+            still = np.stack([still, still])
             source = y[i, 0].numpy().astype(np.int32)
             if self.fit is not None and key == self.fit_keys:
-                self.fit.add(luma, source, still)
+                self.fit.add(luma, chroma, source, uv[i].numpy().astype(np.int32), still)
             if sets is not None:
-                ry[i, 0] = torch.from_numpy(loop_filter.choose(luma, source, sets, still)[0].astype(np.float32))
+                luma, chroma, _ = loop_filter.choose(luma, chroma, source, sets, still)
+                ry[i, 0], ruv[i] = (torch.from_numpy(plane.astype(np.float32)) for plane in (luma, chroma))
         self.rec = ry, ruv
         # Symbols of a network of their own are no context.
         self.last = None if key and self.key_net else sym

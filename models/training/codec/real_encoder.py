@@ -77,14 +77,16 @@ def bytes_of(stream, *shape):
 
 
 def unfiltered(program, folder, pictures, quality):
-    """Of I420 [T, 3h/2, w] what the loop filter behind the residual is given: (frame's number, luma [h, w], the blocks
-    that it leaves as they are [h/16, w/16])."""
-    h, w = pictures.shape[1] * 2 // 3, pictures.shape[2]
+    """Of I420 [T, 3h/2, w] what the loop filters are given: (frame's number, picture of a key frame's network or None, picture behind
+    the residual, both I420 [3h/2, w], the blocks whose luma and those whose chroma the filter behind the residual leaves as it is [2, h/16, w/16])."""
+    rows, w = pictures.shape[1:]
     stream = answer([program, folder], pictures, quality)
     for t in range(len(pictures)):
-        if bytes_of(stream, 1)[0]:
-            luma = bytes_of(stream, h, w)
-            yield t, luma, bytes_of(stream, h // 16, w // 16) > 0
+        kind = bytes_of(stream, 1)[0]
+        if kind:
+            network = bytes_of(stream, rows, w) if kind == 2 else None
+            picture = bytes_of(stream, rows, w)
+            yield t, network, picture, bytes_of(stream, 2, rows // 24, w // 16) > 0
 
 
 class Encoder:

@@ -88,27 +88,43 @@ class LoopFilter(unittest.TestCase):
         weights = rng.integers(-25, 30, (loop_filter.CLASSES, loop_filter.TAPS))
         y, _ = picture(rng, 64, 96)
         y = (y + rng.normal(0, 3, y.shape)).clip(0, 255).astype(np.uint8)
-        want = loop_filter.filtered(y.astype(np.int32), weights, np.zeros((4, 6), bool))
+        chroma = np.zeros((2, 32, 48), np.int32)
+        want, _ = loop_filter.filtered(y.astype(np.int32), chroma, np.stack([weights, weights]), np.zeros((2, 4, 6), bool))
         got = loop_filter.Torch(weights)(torch.from_numpy(y)[None, None].float())[0, 0].numpy()
         np.testing.assert_array_equal(got, want)
 
     def test_weights_are_found_again(self):
         """Pictures whose error is what a filter makes are mended by the fit."""
         rng = np.random.default_rng(6)
-        truth = np.zeros((loop_filter.CLASSES, loop_filter.TAPS), int)
-        truth[:, [0, 5]] = 20
+        truth = np.zeros((2, loop_filter.CLASSES, loop_filter.TAPS), int)
+        truth[0][:, [0, 5]] = 20
+        truth[1][:, [1, 6]] = 16
         fit = loop_filter.Fit()
-        still = np.zeros((8, 8), bool)
+        still = np.zeros((2, 8, 8), bool)
+
+        def noisy(side):
+            return (np.kron(rng.integers(40, 200, (16, 16)), np.ones((side // 16,) * 2)) + rng.normal(0, 2, (side, side))).clip(0, 255).astype(np.int32)
+
         for _ in range(6):
-            luma = (np.kron(rng.integers(40, 200, (16, 16)), np.ones((8, 8))) + rng.normal(0, 2, (128, 128))).clip(0, 255).astype(np.int32)
-            fit.add(luma, loop_filter.filtered(luma, truth, still), still)
+            luma, chroma = noisy(128), np.stack([noisy(64), noisy(64)])
+            source = loop_filter.filtered(luma, chroma, truth, still)
+            fit.add(luma, chroma, *source, still)
         sets = fit.sets()
-        source = loop_filter.filtered(luma, truth, still)
-        mended, number = loop_filter.choose(luma, source, sets, still)
+        *mended, number = loop_filter.choose(luma, chroma, source[0], sets, still)
         self.assertGreater(number, 0)
-        self.assertLess(np.square(mended - source).sum(), 0.2 * np.square(luma - source).sum())
+        for mended, before, source in zip(mended, (luma, chroma), source):
+            self.assertLess(np.square(mended - source).sum(), 0.2 * np.square(before - source).sum())
         tail = loop_filter.numbers(sets)
-        self.assertEqual(len(tail), 1 + loop_filter.SETS * loop_filter.CLASSES * loop_filter.TAPS)
+        self.assertEqual(len(tail), 2 * (1 + loop_filter.SETS * loop_filter.CLASSES * loop_filter.TAPS))
+
+    def test_untouched_blocks_stay(self):
+        rng = np.random.default_rng(7)
+        luma, chroma = rng.integers(0, 256, (32, 32)), rng.integers(0, 256, (2, 16, 16))
+        skips = np.array([[[True, False], [False, True]], [[True, True], [False, False]]])
+        weights = rng.integers(10, 30, (2, loop_filter.CLASSES, loop_filter.TAPS))
+        for before, after, skip, side in zip((luma[None], chroma), loop_filter.filtered(luma, chroma, weights, skips), skips, (16, 8)):
+            changed = (after != before).any(0).reshape(2, side, 2, side).any((1, 3))
+            np.testing.assert_array_equal(changed, ~skip)
 
 
 class Training(unittest.TestCase):

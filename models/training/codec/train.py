@@ -451,7 +451,7 @@ def worker(rank, args):
     if args.filters:
         names = ("s-key-tables.bin" if args.partner or single else "s-tables.bin", "s-tables.bin")
         sets = [loop_filter.read(os.path.join(args.filters, name)) for name in names]
-        filters = tuple(loop_filter.Torch(s[1], device) if s is not None else None for s in sets)
+        filters = tuple(loop_filter.Torch(s[0, 1], device) if s is not None else None for s in sets)
     seq = Sequence(net, device, not args.fp32, partner, filters)
     log = open(os.path.join(args.run, "log.jsonl"), "a") if rank == 0 else None
     began, saved_at, checked_at, pixels = time.time(), time.time(), time.time() - 1e9 * (step == 0), 0

@@ -6,7 +6,7 @@
 use super::depth::Depth;
 use super::{CodecError, Picture};
 use crate::bitstream::LONG_TERM_SLOTS;
-use crate::loop_filter::{CLASSES, Filters, SETS, TAPS};
+use crate::loop_filter::{CLASSES, FrameFilters, SETS, TAPS};
 use crate::motion::{PART, Sample, interpolate, overlap};
 use aivideo_core::engine::{DeviceTensor, ElementType, Engine};
 use aivideo_cuda::device::{Buffer, Gpu};
@@ -156,6 +156,12 @@ impl Store {
         Ok(())
     }
 
+    /// Luma and chroma.
+    pub fn copy_planes(&self, from: [Memory; 2], to: [Memory; 2]) -> Result<(), CodecError> {
+        let mut planes = from.into_iter().zip(to);
+        planes.try_for_each(|(from, to)| self.copy(from, to))
+    }
+
     pub fn fill_zero(&self, memory: Memory) -> Result<(), CodecError> {
         // SAFETY: as in `start`.
         unsafe { self.gpu.fill(0, memory) }?;
@@ -244,7 +250,7 @@ pub(super) fn gpu_of(engine: &Engine) -> Result<&Arc<Gpu>, CodecError> {
 }
 
 /// The weights of all of the loop filter's sets.
-pub(super) fn upload_weights(gpu: &Gpu, filters: &Filters) -> Result<Buffer, CodecError> {
+pub(super) fn upload_weights(gpu: &Gpu, filters: &FrameFilters) -> Result<Buffer, CodecError> {
     let bytes: Vec<u8> = filters.weights().flat_map(i16::to_ne_bytes).collect();
     Ok(gpu.upload(&bytes)?)
 }

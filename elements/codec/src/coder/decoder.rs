@@ -20,7 +20,7 @@ use super::recovery::later;
 use super::{CodecError, DecodeNet, Depth, LossReport, Picture, PlanesMut};
 use crate::bitstream::{self, AccessUnit, FrameHeader, FrameType, LONG_TERM_SLOTS, SequenceHeader};
 use crate::entropy::{self, TileHistory};
-use crate::loop_filter::Filters;
+use crate::loop_filter::FrameFilters;
 use crate::motion::{Field, Vector, code};
 use crate::residual::{self, code::Square};
 use aivideo_core::engine::Engine;
@@ -118,9 +118,9 @@ struct Coded<'a> {
     field: &'a Field,
     network_quality: u8,
     /// The loop filter of a key frame's network.
-    key_filters: Option<&'a Filters>,
+    key_filters: Option<&'a FrameFilters>,
     /// The loop filter behind the residual, and the set that the frame names.
-    filter: Option<(&'a Filters, u8)>,
+    filter: Option<(&'a FrameFilters, u8)>,
     /// Levels of the residual, by tile.
     residual: &'a [Vec<Square>],
 }

@@ -15,7 +15,7 @@ use super::net::Reconstruction;
 use super::recovery::{Answer, LongTerm};
 use super::{CodecError, Depth, EncodeNet, LossReport, Picture, Planes, RecoverySettings};
 use crate::bitstream::{AccessUnitWriter, FrameHeader, FrameType, SequenceHeader};
-use crate::loop_filter::Filters;
+use crate::loop_filter::FrameFilters;
 use crate::motion::{Field, Variant};
 use aivideo_core::engine::Engine;
 use aivideo_cuda::picture::Frame;
@@ -116,9 +116,9 @@ struct Asked<'a> {
     network_quality: u8,
     field: &'a Field,
     /// For what a key frame's network gives.
-    key_filters: Option<&'a Filters>,
+    key_filters: Option<&'a FrameFilters>,
     /// For the frame with its residual.
-    filters: Option<&'a Filters>,
+    filters: Option<&'a FrameFilters>,
     /// Whether what the filter is given is wanted.
     keep_unfiltered: bool,
     /// Whether the errors of the result's blocks are wanted.
@@ -142,15 +142,18 @@ struct Made<S> {
     filter: u8,
     errors: Vec<u32>,
     result: Picked<S>,
-    unfiltered: Option<Unfiltered<S>>,
+    unfiltered: Option<Box<Unfiltered<S>>>,
 }
 
-/// What the loop filter behind the residual is given.
+/// What the loop filters are given.
 #[derive(Debug, Clone)]
 pub struct Unfiltered<S = u8> {
-    pub luma: Vec<S>,
-    /// The blocks that it leaves as they are.
-    pub untouched: Vec<bool>,
+    /// Of a key frame what its network gives, where that is filtered.
+    pub network: Option<Picture<S>>,
+    /// Behind the residual.
+    pub picture: Picture<S>,
+    /// The blocks whose luma the filter behind the residual leaves as it is, and those whose chroma.
+    pub untouched: [Vec<bool>; 2],
 }
 
 /// Codes the frames of one stream, whose samples have the depth of `S`.
@@ -266,11 +269,11 @@ impl<S> Attempt<S> {
         }
     }
 
-    /// What its loop filter was given, where that was to be kept; frames on a GPU have none.
+    /// What its loop filters were given, where that was to be kept; frames on a GPU have none.
     pub fn unfiltered(&self) -> Option<&Unfiltered<S>> {
         match &self.coded {
             Coded::Empty(_) => None,
-            Coded::Tiles { made, .. } => made.unfiltered.as_ref(),
+            Coded::Tiles { made, .. } => made.unfiltered.as_deref(),
         }
     }
 }

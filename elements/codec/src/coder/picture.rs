@@ -76,6 +76,11 @@ impl<S: Sample> Picture<S> {
         }
     }
 
+    /// Luma, and chroma.
+    pub fn planes_mut(&mut self) -> [&mut [S]; 2] {
+        [&mut self.y, &mut self.uv]
+    }
+
     /// Makes all of it mid grey.
     pub fn fill_grey(&mut self) {
         self.y.fill(S::GREY);

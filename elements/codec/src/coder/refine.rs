@@ -59,14 +59,21 @@ pub fn choose<S: Sample>(
     tiles.collect()
 }
 
-/// The blocks that the loop filter behind the residual leaves as they are: of whose luma neither the network (whose picture
+/// The blocks whose luma the loop filter behind the residual leaves as it is, and those whose chroma: of which neither the network (whose picture
 /// was filtered already in a key frame) nor levels say anything.
-pub fn untouched(layout: &Layout, key: bool, skip: &[bool], levels: &[Vec<Square>]) -> Vec<bool> {
-    let mut untouched = skip.iter().map(|&skip| skip || key).collect::<Vec<_>>();
+pub fn untouched(
+    layout: &Layout,
+    key: bool,
+    skip: &[bool],
+    levels: &[Vec<Square>],
+) -> [Vec<bool>; 2] {
+    let silent: Vec<bool> = skip.iter().map(|&skip| skip || key).collect();
+    let mut untouched = [silent.clone(), silent];
     for (tile, squares) in layout.tiles.iter().zip(levels) {
-        let blocks = &mut untouched[tile.blocks()];
-        for square in squares.iter().filter(|square| !square.is_chroma()) {
-            blocks[square.block as usize] = false;
+        let first = tile.blocks().start;
+        for square in squares {
+            let blocks = &mut untouched[usize::from(square.is_chroma())];
+            blocks[first + square.block as usize] = false;
         }
     }
     untouched

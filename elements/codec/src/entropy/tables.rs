@@ -6,16 +6,16 @@
 //! minor) and each y table (index major, then activity level, context minor) `2 * max + 2` frequencies: the symbols
 //! `-max..=max` and the escape. Every frequency is at least 1 and a table's sum is `1 << 14`. Then, for four times
 //! as many channels of y as z has, what is added to the scale index: signed bytes.
-//! Version 5 goes on with the numbers of the [loop filter](crate::loop_filter), weights as two's complement.
+//! Version 6 goes on with the numbers of the [loop filter](crate::loop_filter), luma's and then chroma's, weights as two's complement.
 //! The SHA-256 of the whole file is the tables' hash, which streams carry.
 
 use super::rans::{Op, PROB_BITS};
-use crate::loop_filter::Filters;
+use crate::loop_filter::FrameFilters;
 use sha2::{Digest, Sha256};
 
 const MAGIC: &[u8; 4] = b"AICT";
 /// Without filters and with them.
-const VERSIONS: [u16; 2] = [4, 5];
+const VERSIONS: [u16; 2] = [4, 6];
 const HEADER: usize = 4 + 8 * 2;
 /// Slots of the coarse look-up: the decoder starts its search here.
 const COARSE: usize = 512;
@@ -42,7 +42,7 @@ const LARGEST_OFFSET: i8 = 30;
 pub enum TablesError {
     #[error("not an entropy tables file: it does not begin with \"AICT\"")]
     Magic,
-    #[error("entropy tables of version {0}; this build reads versions 4 and 5")]
+    #[error("entropy tables of version {0}; this build reads versions 4 and 6")]
     Version(u16),
     #[error("entropy tables: {field} is {value}, expected {expected}")]
     Field {
@@ -181,7 +181,7 @@ pub struct Tables {
     z_channels: usize,
     z_max: i32,
     y_max: i32,
-    filters: Option<Filters>,
+    filters: Option<FrameFilters>,
     hash: [u8; 32],
 }
 
@@ -241,7 +241,7 @@ impl Tables {
         let tables = 2 * (z_tables * z_symbols + y_tables * y_symbols);
         let filtered = version == VERSIONS[1];
         let offsets = GROUP * usize::from(z_channels);
-        let filters = if filtered { 2 * Filters::LEN } else { 0 };
+        let filters = if filtered { 2 * FrameFilters::LEN } else { 0 };
         let expected = HEADER + tables + offsets + filters;
         if data.len() != expected {
             return Err(TablesError::Size {
@@ -286,7 +286,7 @@ impl Tables {
             z_max: i32::from(z_max),
             y_max: i32::from(y_max),
             filters: match filtered {
-                true => Some(Filters::new(&numbers).map_err(TablesError::Filters)?),
+                true => Some(FrameFilters::new(&numbers).map_err(TablesError::Filters)?),
                 false => None,
             },
             hash: Sha256::digest(data).into(),
@@ -306,7 +306,7 @@ impl Tables {
     }
 
     /// The loop filters, where the file has them.
-    pub fn filters(&self) -> Option<&Filters> {
+    pub fn filters(&self) -> Option<&FrameFilters> {
         self.filters.as_ref()
     }
 

@@ -15,7 +15,7 @@ use aivideo_cuda::{
     codec::{self, Chroma, Rounding, Shuffle},
     convert::{Colour, Depth, Matrix, Packed, SemiPlanar, to_bytes},
     detect::Detect,
-    loop_filter::{self, LoopFilter},
+    loop_filter::{Filtering, LoopFilter, Set},
     lut::{self, Table},
     motion::{self, Interpolation},
     picture::{self, Component, Frame, Picture, Samples},

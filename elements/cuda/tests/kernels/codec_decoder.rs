@@ -436,35 +436,50 @@ pub fn codec_loop_filter(machine: &mut dyn Machine) {
     fn check<S: Stored>(machine: &mut dyn Machine, seed: u64, (width, height): (usize, usize)) {
         let mut random = Random(seed);
         let numbers = codec_filter::synthetic::numbers(seed as u32);
-        let filters = codec_filter::Filters::new(&numbers).unwrap();
-        let luma = codec_samples::<S>(&mut random, width, width * height);
-        let skip: Vec<bool> = (0..width * height / 256)
-            .map(|_| (random.next() >> 40).is_multiple_of(5))
-            .collect();
+        let filters = codec_filter::FrameFilters::new(&numbers).unwrap();
+        let planes = [width * height, width * height / 2]
+            .map(|count| codec_samples::<S>(&mut random, width, count));
+        let skips: [Vec<bool>; 2] = [5, 3].map(|every| {
+            let blocks = 0..width * height / 256;
+            let skip = blocks.map(|_| (random.next() >> 40).is_multiple_of(every));
+            skip.collect()
+        });
         let weights: Vec<u8> = filters.weights().flat_map(i16::to_ne_bytes).collect();
-        let weights = machine.upload(&weights);
-        let flags: Vec<u8> = skip.iter().map(|s| u8::from(*s)).collect();
-        let flags = machine.upload(&flags);
+        let flags = skips.each_ref().map(|skip| {
+            let flags: Vec<u8> = skip.iter().map(|s| u8::from(*s)).collect();
+            machine.upload(&flags)
+        });
         let spec = LoopFilter::new(width as u32, height as u32, S::BITS > 8).unwrap();
-        let at = machine.upload(&S::store(&luma));
+        let from = planes
+            .each_ref()
+            .map(|plane| machine.upload(&S::store(plane)));
         let bends = machine.zeros(spec.bends_bytes() as usize);
-        machine.run(&spec.bend(at, bends).unwrap());
+        machine.run(&spec.bend(from[0], bends).unwrap());
+        let weights = machine.upload(&weights);
         for number in 1..=codec_filter::SETS as u8 {
-            let mut wanted = luma.clone();
-            codec_filter::LoopFilter::new(width, height).apply(
+            let mut wanted = planes.clone();
+            let [y, uv] = &mut wanted;
+            codec_filter::LoopFilter::new(width, height).apply_to_frame(
                 &filters,
                 number,
-                &mut wanted,
-                &skip,
+                [y, uv],
+                skips.each_ref().map(Vec::as_slice),
             );
-            assert!(wanted != luma);
-            let to = machine.zeros(luma.len() * usize::from(S::BITS.div_ceil(8)));
-            let set = weights.from(u64::from(number - 1) * loop_filter::SET_BYTES);
-            let limit = filters.limit(S::BITS) as u32;
-            let launch = spec.filter(limit, at, [bends, set, flags], to);
-            machine.run(&launch.unwrap());
+            assert!(wanted[0] != planes[0] && wanted[1] != planes[1]);
+            let how = Filtering {
+                limits: filters.limits(S::BITS),
+                bends,
+                weights,
+                skips: flags,
+                set: Set::Number(number),
+            };
+            let bytes = usize::from(S::BITS.div_ceil(8));
+            let to = [0, 1].map(|i| machine.zeros(planes[i].len() * bytes));
+            machine.run(&spec.filter(&how, from, to).unwrap());
             let what = format!("{spec:?}, set {number}");
-            assert_equal(&machine.download(to), &S::store(&wanted), &what);
+            for (to, wanted) in to.into_iter().zip(&wanted) {
+                assert_equal(&machine.download(to), &S::store(wanted), &what);
+            }
         }
     }
     for (seed, size) in [(67, (64, 64)), (71, (192, 64)), (73, (64, 128))] {

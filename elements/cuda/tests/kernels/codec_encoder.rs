@@ -7,7 +7,7 @@ use aivideo_codec::motion::parallel::{self, Steps};
 use aivideo_codec::motion::{Reference, Searcher, Variant};
 use aivideo_cuda::codec::{Gather, Gathered};
 use aivideo_cuda::errors::BlockErrors;
-use aivideo_cuda::loop_filter::{Judge, SET_BYTES, SETS};
+use aivideo_cuda::loop_filter::{Judge, WEIGHTS_BYTES};
 use aivideo_cuda::search::{self, Given, Known, Level, Search, Step, Which};
 
 /// Frames of odd sizes, apart and interleaved, to larger planes.
@@ -144,8 +144,9 @@ pub fn choose_filter(machine: &mut dyn Machine) {
     ) -> u8 {
         let mut random = Random(seed);
         let numbers = codec_filter::synthetic::numbers(seed as u32);
-        let filters = codec_filter::Filters::new(&numbers).unwrap();
+        let filters = codec_filter::FrameFilters::new(&numbers).unwrap();
         let luma = codec_samples::<S>(&mut random, width, width * height);
+        let chroma = codec_samples::<S>(&mut random, width, width * height / 2);
         let skip: Vec<bool> = (0..width * height / 256)
             .map(|_| (random.next() >> 40).is_multiple_of(5))
             .collect();
@@ -153,17 +154,23 @@ pub fn choose_filter(machine: &mut dyn Machine) {
         let best = (seed % 4) as u8;
         let mut source = luma.clone();
         if best > 0 {
-            codec_filter::LoopFilter::new(width, height).apply(&filters, best, &mut source, &skip);
+            codec_filter::LoopFilter::new(width, height).apply(
+                &filters.luma,
+                best,
+                &mut source,
+                &skip,
+            );
         }
-        let mut wanted = luma.clone();
+        let mut wanted = [luma.clone(), chroma.clone()];
+        let [y, uv] = &mut wanted;
         let number = codec_filter::LoopFilter::new(width, height).choose(
             &filters,
-            &mut wanted,
+            [y, uv],
             &source,
-            &skip,
+            [&skip; 2],
         );
         let weights: Vec<u8> = filters.weights().flat_map(i16::to_ne_bytes).collect();
-        assert_eq!(weights.len() as u64, SETS * SET_BYTES);
+        assert_eq!(weights.len() as u64, WEIGHTS_BYTES);
         let blocks = codec_filter::judged(&skip);
         let count = blocks.len() as u32;
         let flags: Vec<u8> = skip.iter().map(|s| u8::from(*s)).collect();
@@ -181,17 +188,25 @@ pub fn choose_filter(machine: &mut dyn Machine) {
             number: machine.zeros(4),
         };
         machine.run(&spec.bend(judge.luma, judge.bends).unwrap());
-        let limit = filters.limit(S::BITS) as u32;
-        for launch in spec.choose(limit, &judge).unwrap() {
+        let how = Filtering {
+            limits: filters.limits(S::BITS),
+            bends: judge.bends,
+            weights: judge.weights,
+            skips: [flags; 2],
+            set: Set::Chosen(judge.number),
+        };
+        for launch in spec.choose(how.limits[0], &judge).unwrap() {
             machine.run(&launch);
         }
         let got = machine.download(judge.number);
         assert_equal(&got, &u32::from(number).to_ne_bytes(), "the set");
-        let to = machine.zeros(luma.len() * usize::from(S::BITS.div_ceil(8)));
-        let places = [judge.bends, judge.weights, flags];
-        let launch = spec.filter_chosen(limit, judge.luma, places, judge.number, to);
-        machine.run(&launch.unwrap());
-        assert_equal(&machine.download(to), &S::store(&wanted), "filtered");
+        let bytes = usize::from(S::BITS.div_ceil(8));
+        let to = [&luma, &chroma].map(|plane| machine.zeros(plane.len() * bytes));
+        let from = [judge.luma, machine.upload(&S::store(&chroma))];
+        machine.run(&spec.filter(&how, from, to).unwrap());
+        for (to, wanted) in to.into_iter().zip(&wanted) {
+            assert_equal(&machine.download(to), &S::store(wanted), "filtered");
+        }
         number
     }
     let mut chosen = Vec::new();

@@ -14,7 +14,7 @@ use crate::coder::encoder::Timing;
 use crate::coder::layout::{Layout, Tile};
 use crate::coder::refine;
 use crate::coder::{CodecError, DecodeNet, Depth, Picture};
-use crate::loop_filter::{Filters, KEY_FILTER};
+use crate::loop_filter::{FrameFilters, KEY_FILTER};
 use crate::motion::{BLOCK, Field};
 use crate::residual::Scale;
 use crate::residual::code::{SHAPES, Shape};
@@ -22,7 +22,7 @@ use aivideo_core::engine::{Binding, DeviceTensor, ElementType, Engine};
 use aivideo_cuda::Memory;
 use aivideo_cuda::codec;
 use aivideo_cuda::device::{Buffer, Gpu};
-use aivideo_cuda::loop_filter::{LoopFilter, SET_BYTES};
+use aivideo_cuda::loop_filter::{Filtering, LoopFilter, Set};
 use aivideo_cuda::motion;
 use aivideo_cuda::picture::{Frame, Planes};
 use std::sync::Arc;
@@ -169,12 +169,12 @@ pub struct Device {
     key: Option<KeyNetwork>,
     /// From each of the store's frames to the other.
     runs: [Binding; 2],
-    /// The luma before the loop filter.
-    luma: DeviceTensor,
+    /// The picture before the loop filter.
+    unfiltered: Pair,
     vectors: Buffer,
     skip: Buffer,
-    /// The blocks that the loop filter leaves as they are.
-    untouched: Buffer,
+    /// The blocks whose luma, and whose chroma, the loop filter leaves as it is.
+    untouched: [Buffer; 2],
     filter: LoopFilter,
     bends: Buffer,
     /// Of the residual by shape, for as many as a picture has.
@@ -204,10 +204,10 @@ impl Device {
         let engine = &network.engine;
         let store = Store::new(engine, size, net.channels().state)?;
         let (w, h) = (size.width, size.height);
-        let luma = engine.device_tensor([1, 1, h, w], size.element())?;
+        let unfiltered = Pair::new(engine, size)?;
         let bind = |from: usize| {
             let (from, to) = (&store.frames()[from], &store.frames()[1 - from]);
-            network.bind(&from.state, &luma, &to.picture.uv, &to.state)
+            network.bind(&from.state, &unfiltered.y, &unfiltered.uv, &to.state)
         };
         let runs = [bind(0)?, bind(1)?];
         let squares = |parts, shape: Shape| -> Result<_, CodecError> {
@@ -223,7 +223,7 @@ impl Device {
             store,
             vectors: gpu.zeros(4 * layout.parts())?,
             skip: gpu.zeros(layout.blocks())?,
-            untouched: gpu.zeros(layout.blocks())?,
+            untouched: [gpu.zeros(layout.blocks())?, gpu.zeros(layout.blocks())?],
             bends: gpu.zeros(filter.bends_bytes() as usize)?,
             squares: [
                 squares(4, Shape::Luma)?,
@@ -234,7 +234,7 @@ impl Device {
             filter,
             key: key.transpose()?,
             runs,
-            luma,
+            unfiltered,
             network,
             recalled: None,
         })
@@ -297,28 +297,26 @@ impl Device {
         timing.motion = start.elapsed();
 
         let start = Instant::now();
-        let (luma, chroma) = (self.luma.memory(), next.picture.uv.memory());
-        let predicted = &network.prediction;
+        let unfiltered = self.unfiltered.memory();
+        let predicted = network.prediction.memory();
         let made = if coded.field.all_skipped() {
-            self.store.copy(predicted.y.memory(), luma)?;
-            self.store.copy(predicted.uv.memory(), chroma)?;
+            self.store.copy_planes(predicted, unfiltered)?;
             let state = self.store.last().state.memory();
             self.store.copy(state, next.state.memory())?;
-            luma
+            unfiltered
         } else {
             network.write(&coded)?;
             match key {
                 Some(key) => {
                     key.run.run()?;
                     self.gpu().follow(&key.network.gpu)?;
-                    let [made, uv, state] = key.made.tensors();
-                    self.store.copy(uv.memory(), chroma)?;
-                    self.store.copy(state.memory(), next.state.memory())?;
-                    made.memory()
+                    self.store
+                        .copy(key.made.state.memory(), next.state.memory())?;
+                    key.made.picture.memory()
                 }
                 None => {
                     self.runs[self.store.turn()].run()?;
-                    luma
+                    unfiltered
                 }
             }
         };
@@ -326,36 +324,37 @@ impl Device {
 
         let start = Instant::now();
         if skips && !coded.field.all_skipped() {
-            self.merge(
-                self.store.size.chroma(),
-                BLOCK / 2,
-                [chroma, predicted.uv.memory(), chroma],
-            )?;
-            self.merge(
-                self.store.size.luma(),
-                BLOCK,
-                [made, predicted.y.memory(), made],
-            )?;
+            let planes = [self.store.size.luma(), self.store.size.chroma()];
+            let places = planes.into_iter().zip(made.into_iter().zip(predicted));
+            for ((planes, (made, predicted)), block) in places.zip([BLOCK, BLOCK / 2]) {
+                self.merge(planes, block, [made, predicted, made])?;
+            }
         }
-        let to = next.picture.y.memory();
+        let to = next.picture.memory();
         match coded.key_filters {
             Some(filters) => {
                 // It does not write what it reads.
-                self.filter(network, (filters, KEY_FILTER), &self.skip, [made, to])?;
-                self.store.copy(to, luma)?;
+                let skips = [self.skip.memory(); 2];
+                self.filter(network, (filters, KEY_FILTER), skips, [made, to])?;
+                self.store.copy_planes(to, unfiltered)?;
             }
-            None if made.address != luma.address => self.store.copy(made, luma)?,
+            None if made[0].address != unfiltered[0].address => {
+                self.store.copy_planes(made, unfiltered)?
+            }
             None => {}
         }
-        self.add(layout, &coded, luma, chroma)?;
+        self.add(layout, &coded, unfiltered)?;
         match coded.filter {
             Some(filter) => {
                 let skip = &coded.field.skip;
                 let untouched = refine::untouched(layout, coded.key, skip, coded.residual);
-                self.write_flags(&untouched, &self.untouched)?;
-                self.filter(&self.network, filter, &self.untouched, [luma, to])?;
+                for (flags, to) in untouched.iter().zip(&self.untouched) {
+                    self.write_flags(flags, to)?;
+                }
+                let skips = self.untouched.each_ref().map(Buffer::memory);
+                self.filter(&self.network, filter, skips, [unfiltered, to])?;
             }
-            None => self.store.copy(luma, to)?,
+            None => self.store.copy_planes(unfiltered, to)?,
         }
         timing.filter = start.elapsed();
         self.store.advance();
@@ -367,8 +366,7 @@ impl Device {
         &self,
         layout: &Layout,
         coded: &Coded<'_>,
-        luma: Memory,
-        chroma: Memory,
+        [luma, chroma]: [Memory; 2],
     ) -> Result<(), CodecError> {
         let scale = Scale::new(coded.quality, self.bits());
         let (of_luma, of_chroma) = (self.store.size.luma(), self.store.size.chroma());
@@ -419,9 +417,9 @@ impl Device {
     fn filter(
         &self,
         network: &Network,
-        (filters, number): (&Filters, u8),
-        skip: &Buffer,
-        [from, to]: [Memory; 2],
+        (filters, number): (&FrameFilters, u8),
+        skips: [Memory; 2],
+        [from, to]: [[Memory; 2]; 2],
     ) -> Result<(), CodecError> {
         // Both come from the same tables.
         let weights =
@@ -432,14 +430,15 @@ impl Device {
                 .ok_or(CodecError::Unsupported(
                     "a loop filter that its model lacks",
                 ))?;
-        let weights = weights.from(SET_BYTES * u64::from(number.saturating_sub(1)));
-        let limit = filters.limit(self.store.size.bits).unsigned_abs();
-        let (bends, skip) = (self.bends.memory(), skip.memory());
-        self.store.start(&self.filter.bend(from, bends)?)?;
-        let launch = self
-            .filter
-            .filter(limit.into(), from, [bends, weights, skip], to)?;
-        self.store.start(&launch)
+        let how = Filtering {
+            limits: filters.limits(self.store.size.bits),
+            bends: self.bends.memory(),
+            weights,
+            skips,
+            set: Set::Number(number),
+        };
+        self.store.start(&self.filter.bend(from[0], how.bends)?)?;
+        self.store.start(&self.filter.filter(&how, from, to)?)
     }
 
     /// Shows in these tiles what was shown before.

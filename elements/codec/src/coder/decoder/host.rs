@@ -134,12 +134,19 @@ impl<S: Depth> Host<S> {
         let start = Instant::now();
         let skip = &coded.field.skip;
         if let Some(filters) = coded.key_filters {
-            (self.loop_filter).apply(filters, KEY_FILTER, &mut self.previous.y, skip);
+            let planes = self.previous.planes_mut();
+            (self.loop_filter).apply_to_frame(filters, KEY_FILTER, planes, [skip; 2]);
         }
         refine::add(layout, coded.residual, &mut self.previous, quality);
         if let Some((filters, number)) = coded.filter {
             let untouched = refine::untouched(layout, coded.key, skip, coded.residual);
-            (self.loop_filter).apply(filters, number, &mut self.previous.y, &untouched);
+            let planes = self.previous.planes_mut();
+            (self.loop_filter).apply_to_frame(
+                filters,
+                number,
+                planes,
+                untouched.each_ref().map(Vec::as_slice),
+            );
         }
         timing.filter = start.elapsed();
         Ok(())

@@ -21,10 +21,10 @@ use aivideo_core::engine::{Binding, DeviceTensor, ElementType, Engine};
 use aivideo_cuda::codec::{Gather, Gathered};
 use aivideo_cuda::device::{Buffer, Gpu};
 use aivideo_cuda::errors::BlockErrors;
-use aivideo_cuda::loop_filter::{Judge, LoopFilter, SET_BYTES};
+use aivideo_cuda::loop_filter::{Filtering, Judge, LoopFilter, Set};
 use aivideo_cuda::picture::{Component, Frame, Samples};
 use aivideo_cuda::search::{self, Given, Known, Level, Search, Step, Which};
-use aivideo_cuda::{Area, motion};
+use aivideo_cuda::{Area, Memory, motion};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -253,8 +253,8 @@ pub struct Device {
     key: Option<KeyNetwork>,
     /// From each of the store's frames to the other.
     runs: [Binding; 2],
-    /// The luma that the network gives.
-    luma: DeviceTensor,
+    /// What the network gives.
+    unfiltered: Pair,
     motion: Motion,
     divide: bool,
     /// Of the last frame's parts, or of the one that is prepared.
@@ -296,10 +296,10 @@ impl Device {
         let engine = &network.engine;
         let store = Store::new(engine, size, net.channels().state)?;
         let (w, h) = (size.width, size.height);
-        let luma = engine.device_tensor([1, 1, h, w], size.element())?;
+        let unfiltered = Pair::new(engine, size)?;
         let bind = |from: usize| {
             let (from, to) = (&store.frames()[from], &store.frames()[1 - from]);
-            network.bind(&from.state, &luma, &to.picture.uv, &to.state)
+            network.bind(&from.state, &unfiltered.y, &unfiltered.uv, &to.state)
         };
         let runs = [bind(0)?, bind(1)?];
         let filter = LoopFilter::new(w as u32, h as u32, bits > 8)?;
@@ -321,7 +321,7 @@ impl Device {
             staging: None,
             key: key.transpose()?,
             runs,
-            luma,
+            unfiltered,
             network,
             serial: AtomicU64::new(0),
         })
@@ -560,7 +560,7 @@ impl Device {
         let flags: Vec<u8> = asked.field.skip.iter().map(|s| u8::from(*s)).collect();
         // The loop filter asks for them, too, and of key frames no block is skipped.
         gpu.write(&flags, self.network.skip.buffer())?;
-        let luma = match key {
+        let made = match key {
             Some(key) => {
                 let pairs = self.network.source.memory().into_iter();
                 for (from, to) in pairs.zip(network.source.memory()) {
@@ -570,26 +570,24 @@ impl Device {
                 network.gpu.follow(gpu)?;
                 key.run.run()?;
                 gpu.follow(&network.gpu)?;
-                let [_, chroma, state] = key.made.tensors();
-                self.store.copy(chroma.memory(), next.picture.uv.memory())?;
-                self.store.copy(state.memory(), next.state.memory())?;
-                &key.made.picture.y
+                self.store
+                    .copy(key.made.state.memory(), next.state.memory())?;
+                &key.made.picture
             }
             None if asked.field.all_skipped() => {
                 // There is nothing for it to say, and its state stays.
-                let [luma, chroma] = network.prediction.memory();
                 let state = self.store.last().state.memory();
-                self.store.copy(luma, self.luma.memory())?;
-                self.store.copy(chroma, next.picture.uv.memory())?;
+                self.store
+                    .copy_planes(network.prediction.memory(), self.unfiltered.memory())?;
                 self.store.copy(state, next.state.memory())?;
                 self.store.fill_zero(network.z.memory())?;
                 self.store.fill_zero(network.y.memory())?;
-                &self.luma
+                &self.unfiltered
             }
             None => {
                 gpu.write(&quality, network.quality.buffer())?;
                 self.runs[self.store.turn()].run()?;
-                &self.luma
+                &self.unfiltered
             }
         };
         let gathered = Gathered {
@@ -601,14 +599,14 @@ impl Device {
             self.store.start(&launch)?;
         }
 
-        let (made, to) = (luma.memory(), next.picture.y.memory());
+        let (made, to) = (made.memory(), next.picture.memory());
         let skip = self.network.skip.memory();
         if asked.field.skip.contains(&true) {
             let [luma, chroma] = network.prediction.memory();
-            let uv = next.picture.uv.memory();
+            let [y, uv] = made;
             let (size, block) = (self.store.size, BLOCK.ilog2());
             let merges = [
-                motion::merge(size.luma(), block, [made, luma, made], skip)?,
+                motion::merge(size.luma(), block, [y, luma, y], skip)?,
                 motion::merge(size.chroma(), block - 1, [uv, chroma, uv], skip)?,
             ];
             for launch in &merges {
@@ -618,40 +616,22 @@ impl Device {
         let judged_filter = asked.filters.filter(|_| !asked.key);
         let filtered = judged_filter.is_some() && network.weights.is_some();
         match (asked.key_filters.or(judged_filter), &network.weights) {
-            (Some(filters), Some(weights)) if asked.key => {
-                let limit = filters.limit(self.store.size.bits).unsigned_abs().into();
-                let bends = self.bends.memory();
-                let set = (weights.memory()).from(SET_BYTES * u64::from(KEY_FILTER - 1));
-                self.store.start(&self.filter.bend(made, bends)?)?;
-                let launch = self.filter.filter(limit, made, [bends, set, skip], to)?;
-                self.store.start(&launch)?;
-            }
             (Some(filters), Some(weights)) => {
-                let limit = filters.limit(self.store.size.bits).unsigned_abs().into();
-                let blocks = judged(&asked.field.skip);
-                let bytes: Vec<u8> = blocks.iter().flat_map(|b| b.to_ne_bytes()).collect();
-                gpu.write(&bytes, &self.judged)?;
-                let judge = Judge {
-                    luma: made,
-                    source: self.network.source.y.memory(),
+                let mut how = Filtering {
+                    limits: filters.limits(self.store.size.bits),
                     bends: self.bends.memory(),
                     weights: weights.memory(),
-                    blocks: self.judged.memory(),
-                    count: blocks.len() as u32,
-                    errors: self.judged_errors.memory(),
-                    sums: self.judged_sums.memory(),
-                    number: self.number.memory(),
+                    skips: [skip; 2],
+                    set: Set::Number(KEY_FILTER),
                 };
-                self.store.start(&self.filter.bend(made, judge.bends)?)?;
-                for launch in self.filter.choose(limit, &judge)? {
-                    self.store.start(&launch)?;
+                self.store.start(&self.filter.bend(made[0], how.bends)?)?;
+                if !asked.key {
+                    let number = self.choose_filter(&how, made[0], &asked.field.skip)?;
+                    how.set = Set::Chosen(number);
                 }
-                let places = [judge.bends, judge.weights, skip];
-                let number = judge.number;
-                let launch = self.filter.filter_chosen(limit, made, places, number, to)?;
-                self.store.start(&launch)?;
+                self.store.start(&self.filter.filter(&how, made, to)?)?;
             }
-            _ => self.store.copy(made, to)?,
+            _ => self.store.copy_planes(made, to)?,
         }
         if asked.errors {
             let (source, result) = (self.network.source.memory(), next.picture.memory());
@@ -665,6 +645,33 @@ impl Device {
             filtered,
             errors: asked.errors,
         })
+    }
+
+    /// Starts the choice of a set for luma; gives where its number will be.
+    fn choose_filter(
+        &self,
+        how: &Filtering,
+        luma: Memory,
+        skip: &[bool],
+    ) -> Result<Memory, CodecError> {
+        let blocks = judged(skip);
+        let bytes: Vec<u8> = blocks.iter().flat_map(|b| b.to_ne_bytes()).collect();
+        self.gpu().write(&bytes, &self.judged)?;
+        let judge = Judge {
+            luma,
+            source: self.network.source.y.memory(),
+            bends: how.bends,
+            weights: how.weights,
+            blocks: self.judged.memory(),
+            count: blocks.len() as u32,
+            errors: self.judged_errors.memory(),
+            sums: self.judged_sums.memory(),
+            number: self.number.memory(),
+        };
+        for launch in self.filter.choose(how.limits[0], &judge)? {
+            self.store.start(&launch)?;
+        }
+        Ok(judge.number)
     }
 
     /// Waits for what was started, and brings down what the frame's coding needs.

@@ -149,9 +149,12 @@ impl<S: Depth> Host<S> {
         if !field.all_skipped() {
             restore_skips(picture, &self.prediction, field);
         }
+        let mut network_picture = None;
         if let Some(filters) = asked.key_filters {
+            network_picture = asked.keep_unfiltered.then(|| picture.clone());
+            let planes = picture.planes_mut();
             self.filter()
-                .apply(filters, KEY_FILTER, &mut picture.y, &field.skip);
+                .apply_to_frame(filters, KEY_FILTER, planes, [&field.skip; 2]);
         }
         // What the network makes of blocks is learnt from, so not what the residual adds.
         let errors = |picture: &Picture<S>| decision::block_errors(&self.source, picture);
@@ -171,14 +174,22 @@ impl<S: Depth> Host<S> {
             None => Vec::new(),
         };
         let untouched = refine::untouched(layout, asked.key, &field.skip, &residual);
-        let unfiltered = asked.keep_unfiltered.then(|| Unfiltered {
-            luma: picture.y.clone(),
-            untouched: untouched.clone(),
+        let unfiltered = asked.keep_unfiltered.then(|| {
+            Box::new(Unfiltered {
+                network: network_picture,
+                picture: picture.clone(),
+                untouched: untouched.clone(),
+            })
         });
         let filter = match asked.filters {
             Some(filters) => {
-                self.filter()
-                    .choose(filters, &mut picture.y, &self.source.y, &untouched)
+                let planes = picture.planes_mut();
+                self.filter().choose(
+                    filters,
+                    planes,
+                    &self.source.y,
+                    untouched.each_ref().map(Vec::as_slice),
+                )
             }
             None => 0,
         };
@@ -218,7 +229,7 @@ pub struct Made<S> {
     pub errors: Vec<u32>,
     /// By tile.
     pub residual: Vec<Vec<Square>>,
-    pub unfiltered: Option<Unfiltered<S>>,
+    pub unfiltered: Option<Box<Unfiltered<S>>>,
     pub result: Reconstruction<S>,
     /// By the network and by the filter.
     pub took: [std::time::Duration; 2],

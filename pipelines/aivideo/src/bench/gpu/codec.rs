@@ -2,7 +2,7 @@
 //! The kernels of the codec's two sides, with its own code as their references.
 
 use aivideo_codec::coder::{Picture, decision};
-use aivideo_codec::loop_filter::{self as filters, Filters};
+use aivideo_codec::loop_filter::{self as filters, FrameFilters};
 use aivideo_codec::motion::parallel::{self, STEPS};
 use aivideo_codec::motion::{
     Field, Reference, Searcher, Variant, Vector, code::Prices, compensate, interpolate, overlap,
@@ -12,7 +12,7 @@ use aivideo_cuda::{
     Area, Launch, LaunchError, Memory,
     codec::{self, Gather, Gathered},
     errors::BlockErrors,
-    loop_filter::{Judge, LoopFilter, SET_BYTES, SETS},
+    loop_filter::{Filtering, Judge, LoopFilter, Set},
     motion::{self, Interpolation},
     picture::{Component, Planes, Samples},
     search::{Given, Known, Level, Search, Step, Which},
@@ -290,11 +290,11 @@ fn scatter(size: Size) -> Job {
 
 fn loop_filter(size: Size) -> Vec<Job> {
     let numbers = filters::synthetic::numbers(7);
-    let Ok(own) = Filters::new(&numbers) else {
+    let Ok(own) = FrameFilters::new(&numbers) else {
         return Vec::new();
     };
     let weights: Vec<u8> = own.weights().flat_map(i16::to_ne_bytes).collect();
-    let limit = u32::from(own.limit(8).unsigned_abs());
+    let limits = own.limits(8);
     let skip = skips(size);
     let flags: Vec<bool> = skip.iter().map(|s| *s != 0).collect();
     let blocks: Vec<u8> = filters::judged(&flags)
@@ -309,23 +309,36 @@ fn loop_filter(size: Size) -> Vec<Job> {
         let (own, flags) = (own.clone(), flags.clone());
         Job {
             name: "the codec's loop filter",
-            inputs: vec![luma.clone(), weights.clone(), skip, vec![0; bends as usize]],
-            output: size.luma(),
+            inputs: vec![
+                [&luma[..], &source[..size.luma() / 2]].concat(),
+                weights.clone(),
+                skip,
+                vec![0; bends as usize],
+            ],
+            output: size.luma() * 3 / 2,
             build: Box::new(move |m| {
-                let set = m[1].from(SET_BYTES);
+                let how = Filtering {
+                    limits,
+                    bends: m[3],
+                    weights: m[1],
+                    skips: [m[2]; 2],
+                    set: Set::Number(2),
+                };
+                let planes = |frame: Memory| [frame, frame.from(size.luma() as u64)];
                 Ok(vec![
                     spec()?.bend(m[0], m[3])?,
-                    spec()?.filter(limit, m[0], [m[3], set, m[2]], m[4])?,
+                    spec()?.filter(&how, planes(m[0]), planes(m[4]))?,
                 ])
             }),
             reference: Box::new(move |i| {
                 let mut out = i[0].clone();
-                filters::LoopFilter::new(size.w, size.h).apply(&own, 2, &mut out, &flags);
+                let (y, uv) = out.split_at_mut(size.luma());
+                let mut filter = filters::LoopFilter::new(size.w, size.h);
+                filter.apply_to_frame(&own, 2, [y, uv], [&flags; 2]);
                 out
             }),
         }
     };
-    debug_assert_eq!(weights.len() as u64, SETS * SET_BYTES);
     let scratch = [bends, Judge::errors_bytes(count), Judge::SUMS_BYTES];
     let choice = Job {
         name: "the codec's choice of a loop filter",
@@ -345,13 +358,14 @@ fn loop_filter(size: Size) -> Vec<Job> {
                 number: m[5],
             };
             let mut launches = vec![spec()?.bend(m[0], bends)?];
-            launches.extend(spec()?.choose(limit, &judge)?);
+            launches.extend(spec()?.choose(limits[0], &judge)?);
             Ok(launches)
         }),
         reference: Box::new(move |i| {
             let mut out = i[0].clone();
             let mut filter = filters::LoopFilter::new(size.w, size.h);
-            let number = filter.choose(&own, &mut out, &i[1], &flags);
+            let mut chroma = vec![128; out.len() / 2];
+            let number = filter.choose(&own, [&mut out, &mut chroma], &i[1], [&flags; 2]);
             u32::from(number).to_ne_bytes().to_vec()
         }),
     };
