@@ -2,11 +2,11 @@
 //! Hierarchical, rate-aware block search.
 //!
 //! The source luma is matched against the previous *decoded* luma. Eighth size is searched fully,
-//! quarter and half size refine what the level above found, and full size weighs the match against
-//! the vector's bits: `SAD + lambda * bits`, over the candidates that the vector's coder offers, the
+//! quarter and half size refine what the level above found, and full size weighs what the squared error will cost against
+//! the vector's bits, over the candidates that the vector's coder offers, the
 //! pyramid's vector and the previous frame's, then integer, half and quarter steps around the best.
 //! Quarter positions are approximated by means of half-pel planes here; the prediction itself uses
-//! the exact filters. Tiles are searched in parallel, and know nothing of each other, just as they
+//! the exact filters. What is chosen at last is judged by the transform of exact predictions. Tiles are searched in parallel, and know nothing of each other, just as they
 //! are coded.
 
 use super::code::{BlockPrice, Pricer, Prices};
@@ -324,8 +324,43 @@ const SKIP_AT: f32 = 60.0;
 pub(super) const DIVIDE_FROM: f32 = 10.0;
 /// What four vectors cost beyond their own bits: those of the neighbours and of the next frames become dearer.
 pub(super) const DIVISION: f32 = 5.0;
-/// What the approximate quarter positions seem to cost more than the best, in bits, leaves no doubt.
-const DOUBT: f32 = 2.0;
+/// What coding a difference costs, in bits, by the Hadamard transform of its 8x8 samples: a coefficient left as it is costs in proportion to its square, and
+/// one that is coded by the number of its bits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Coding {
+    /// For the square of a coefficient, which the transform makes eight times as large.
+    pub scale: f32,
+}
+
+impl Coding {
+    /// An error is worth this many times itself: it lasts.
+    const LASTING: f32 = 4.0;
+    /// What a coefficient has that it is just worth coding, and what one of twice the square costs more.
+    pub const CODED: f32 = 5.0;
+    pub const DOUBLED: f32 = 2.0;
+
+    fn new(value: Value) -> Self {
+        Self {
+            scale: Self::LASTING * value.per_bit / 64.0,
+        }
+    }
+
+    /// For a coefficient.
+    #[inline(always)]
+    pub fn of(self, coefficient: i16) -> f32 {
+        let coefficient = f32::from(coefficient);
+        let left = coefficient * coefficient * self.scale;
+        if left > Self::CODED {
+            // The logarithm, by a straight line between powers of two.
+            let bits = (left * (1.0 / Self::CODED)).to_bits() as i32 as f32;
+            let octaves = bits * (1.0 / (1 << 23) as f32) - 127.0;
+            Self::CODED + Self::DOUBLED * octaves
+        } else {
+            left
+        }
+    }
+}
+
 /// A difference to the median takes no fewer bits than this, hardly ever.
 const LEAST_DIFFERENCE: f32 = 3.0;
 /// Error, in bits' worth, from which coding a block keeps the cost from growing in proportion.
@@ -371,6 +406,13 @@ impl Value {
         } else {
             LASTING * KNEE * (1.0 + ln(error / KNEE))
         }
+    }
+
+    /// Whether an error, which may be that of an approximate position, is so much larger than that of the best so far that its transform need not be
+    /// looked at.
+    #[inline(always)]
+    fn is_far_behind(self, squares: u32, best: &Best) -> bool {
+        best.cost < f32::INFINITY && self.error(squares) > 1.1 * self.error(best.squares) + 6.0
     }
 
     /// How much the cost grows with the error, at an error.
@@ -568,34 +610,49 @@ impl<'a, const N: usize> Square<'a, N> {
             && (self.least.y..=self.largest.y).contains(&v.y)
     }
 
-    /// Squared difference to the reference moved by a vector. Exact where both components are even.
+    /// Two places of the search's planes, whose mean is the reference moved by a vector.
     #[inline(always)]
-    fn squares<K: Kernels>(&self, v: Vector) -> u32 {
+    fn planes(&self, v: Vector) -> (&'a [u8], &'a [u8]) {
         let (fx, fy) = (v.x & 3, v.y & 3);
         let left = self.x as isize + isize::from(v.x >> 2);
         let top = self.y as isize + isize::from(v.y >> 2);
         let Halves { full, h, v, c } = self.halves;
         let planes = [full, h, v, c];
-        let stride = full.stride();
         let (first, second) = PLANES[(fy * 4 + fx) as usize];
         let a = planes[usize::from(first)].from(left, top + isize::from(fy == 3));
         if (fx | fy) & 1 == 0 {
+            return (a, a);
+        }
+        let b = planes[usize::from(second)].from(left + isize::from(fx == 3), top);
+        (a, b)
+    }
+
+    /// Squared difference to the reference moved by a vector. Exact where both components are even.
+    #[inline(always)]
+    fn squares<K: Kernels>(&self, v: Vector) -> u32 {
+        let (a, b) = self.planes(v);
+        let stride = self.halves.full.stride();
+        if (v.x | v.y) & 1 == 0 {
             K::squares::<N>(self.block, self.stride, a, stride)
         } else {
-            let b = planes[usize::from(second)].from(left + isize::from(fx == 3), top);
             K::squares_mean::<N>(self.block, self.stride, a, b, stride)
         }
     }
 
-    /// The same against the prediction itself.
+    /// Squared difference and what coding it costs, against the prediction itself.
     #[inline(always)]
-    fn exact_squares<K: Kernels>(&self, v: Vector) -> u32 {
-        if (v.x | v.y) & 1 == 0 {
-            return self.squares::<K>(v);
-        }
+    fn exact<K: Kernels>(&self, v: Vector, coding: &Coding) -> (u32, f32) {
         let mut out = [0u8; BLOCK * BLOCK];
-        luma_block::<N, u8>(self.exact, self.x, self.y, v, &mut out, N);
-        K::squares::<N>(self.block, self.stride, &out, N)
+        let (made, stride) = if (v.x | v.y) & 1 == 0 {
+            (self.planes(v).0, self.halves.full.stride())
+        } else {
+            luma_block::<N, u8>(self.exact, self.x, self.y, v, &mut out, N);
+            (&out[..], N)
+        };
+        (
+            K::squares::<N>(self.block, self.stride, made, stride),
+            K::coding::<N>(self.block, self.stride, made, stride, coding),
+        )
     }
 
     /// Descends from `start` in whole, half, then quarter steps; gives the best vector. A `settled` start
@@ -674,22 +731,27 @@ struct BlockCost<'a, 'b> {
 }
 
 impl BlockCost<'_, '_> {
-    /// Bits beside the vector's.
+    /// Bits of a candidate's vector.
     #[inline(always)]
     fn merge(&self, index: usize, squares: u32) -> f32 {
         let skip = self.value.skips(squares);
-        self.value.of(squares) + self.price.skip[usize::from(skip)] + self.price.merge(skip, index)
+        self.price.skip[usize::from(skip)] + self.price.merge(skip, index)
+    }
+
+    /// Bits of a new vector.
+    #[inline(always)]
+    fn fresh(&self, vector: Vector, squares: u32) -> f32 {
+        let skip = self.value.skips(squares);
+        self.price.skip[usize::from(skip)]
+            + self.price.whole(skip)
+            + self.pricer.difference(&self.price.candidates, vector)
     }
 }
 
 impl Cost for BlockCost<'_, '_> {
     #[inline(always)]
     fn of(&self, vector: Vector, squares: u32) -> f32 {
-        let skip = self.value.skips(squares);
-        self.value.of(squares)
-            + self.price.skip[usize::from(skip)]
-            + self.price.whole(skip)
-            + self.pricer.difference(&self.price.candidates, vector)
+        self.value.of(squares) + self.fresh(vector, squares)
     }
 }
 
@@ -701,19 +763,49 @@ struct PartCost<'a, 'b> {
     pricer: &'a Pricer<'b>,
 }
 
-impl Cost for PartCost<'_, '_> {
+impl PartCost<'_, '_> {
+    /// Bits of a new vector.
     #[inline(always)]
-    fn of(&self, vector: Vector, squares: u32) -> f32 {
-        self.slope * squares as f32 + self.other + self.pricer.difference(self.candidates, vector)
+    fn fresh(&self, vector: Vector) -> f32 {
+        self.other + self.pricer.difference(self.candidates, vector)
     }
 }
 
-/// A choice for a block.
+impl Cost for PartCost<'_, '_> {
+    #[inline(always)]
+    fn of(&self, vector: Vector, squares: u32) -> f32 {
+        self.slope * squares as f32 + self.fresh(vector)
+    }
+}
+
+/// A choice for a block or a part.
 #[derive(Clone, Copy)]
 struct Best {
     vector: Vector,
     cost: f32,
     squares: u32,
+}
+
+impl Best {
+    const NONE: Self = Self {
+        vector: Vector::ZERO,
+        cost: f32::INFINITY,
+        squares: 0,
+    };
+
+    /// Takes another where that costs less; says whether it does.
+    #[inline(always)]
+    fn consider(&mut self, vector: Vector, squares: u32, cost: f32) -> bool {
+        let better = cost < self.cost;
+        if better {
+            *self = Self {
+                vector,
+                cost,
+                squares,
+            };
+        }
+        better
+    }
 }
 
 /// Searches a tile; `out` gets one vector a part.
@@ -759,11 +851,8 @@ fn block<K: Kernels>(
         price,
         pricer,
     };
-    let mut best = Best {
-        vector: Vector::ZERO,
-        cost: f32::INFINITY,
-        squares: 0,
-    };
+    let mut best = Best::NONE;
+    let coding = Coding::new(value);
     let mut start = (Vector::ZERO, f32::INFINITY);
     for (i, &vector) in price.candidates.as_slice().iter().enumerate() {
         if !square.allows(vector) {
@@ -774,18 +863,12 @@ fn block<K: Kernels>(
         if fresh < start.1 {
             start = (vector, fresh);
         }
-        if cost.merge(i, squares) > best.cost + DOUBT {
+        let bits = cost.merge(i, squares);
+        if bits >= best.cost || value.is_far_behind(squares, &best) {
             continue;
         }
-        let squares = square.exact_squares::<K>(vector);
-        let merged = cost.merge(i, squares);
-        if merged < best.cost {
-            best = Best {
-                vector,
-                cost: merged,
-                squares,
-            };
-        }
+        let (squares, coded) = square.exact::<K>(vector, &coding);
+        best.consider(vector, squares, coded + cost.merge(i, squares));
     }
     // No new vector can be better than one without any error.
     if best.cost < price.skip[1] + price.whole(true) + LEAST_DIFFERENCE {
@@ -804,15 +887,8 @@ fn block<K: Kernels>(
     }
     let vector = square.refine::<K>(start, start.0 == best.vector, [8, 1, 1], &cost);
     if price.candidates.index(vector).is_none() {
-        let squares = square.exact_squares::<K>(vector);
-        let cost = cost.of(vector, squares);
-        if cost < best.cost {
-            best = Best {
-                vector,
-                cost,
-                squares,
-            };
-        }
+        let (squares, coded) = square.exact::<K>(vector, &coding);
+        best.consider(vector, squares, coded + cost.fresh(vector, squares));
     }
     best
 }
@@ -832,9 +908,9 @@ fn parts<K: Kernels>(
     let value = task.value;
     let (x, y) = (column * BLOCK, (task.first + row) * BLOCK);
     let skip = value.skips(best.squares);
-    let slope = value.slope(best.squares);
-    let mut bits = price.skip[usize::from(skip)] + price.divided(skip) + DIVISION;
-    let (mut all, mut merged) = (0, 0);
+    let (slope, coding) = (value.slope(best.squares), Coding::new(value));
+    let bits = price.skip[usize::from(skip)] + price.divided(skip) + DIVISION;
+    let (mut all, mut cost_of_all, mut merged) = (0, bits, 0);
     let mut vectors = [Vector::ZERO; 4];
     for (i, chosen) in vectors.iter_mut().enumerate() {
         let (px, py) = (2 * column + i % 2, 2 * row + i / 2);
@@ -848,7 +924,7 @@ fn parts<K: Kernels>(
             pricer,
         };
         let mut start = (best.vector, f32::INFINITY);
-        let mut least = (f32::INFINITY, 0, 0.0, false);
+        let (mut least, mut is_merged) = (Best::NONE, false);
         for (i, &vector) in candidates.as_slice().iter().enumerate() {
             if !square.allows(vector) {
                 continue;
@@ -858,14 +934,11 @@ fn parts<K: Kernels>(
             if fresh < start.1 {
                 start = (vector, fresh);
             }
-            if slope * squares as f32 + prices[i] > least.0 + DOUBT {
+            if prices[i] >= least.cost || value.is_far_behind(squares, &least) {
                 continue;
             }
-            let squares = square.exact_squares::<K>(vector);
-            let merge = slope * squares as f32 + prices[i];
-            if merge < least.0 {
-                (*chosen, least) = (vector, (merge, squares, prices[i], true));
-            }
+            let (squares, coded) = square.exact::<K>(vector, &coding);
+            is_merged |= least.consider(vector, squares, coded + prices[i]);
         }
         if candidates.index(best.vector).is_none() {
             let fresh = cost.of(best.vector, square.squares::<K>(best.vector));
@@ -873,21 +946,18 @@ fn parts<K: Kernels>(
                 start = (best.vector, fresh);
             }
         }
-        if least.0 > other + LEAST_DIFFERENCE {
+        if least.cost > other + LEAST_DIFFERENCE {
             let vector = square.refine::<K>(start, false, [4, 2, 2], &cost);
             if candidates.index(vector).is_none() {
-                let squares = square.exact_squares::<K>(vector);
-                let fresh = cost.of(vector, squares);
-                if fresh < least.0 {
-                    let bits = other + pricer.difference(&candidates, vector);
-                    (*chosen, least) = (vector, (fresh, squares, bits, false));
-                }
+                let (squares, coded) = square.exact::<K>(vector, &coding);
+                is_merged &= !least.consider(vector, squares, coded + cost.fresh(vector));
             }
         }
-        all += least.1;
-        bits += least.2;
-        merged += usize::from(least.3);
-        if value.of(all) + bits >= best.cost {
+        *chosen = least.vector;
+        all += least.squares;
+        cost_of_all += least.cost;
+        merged += usize::from(is_merged);
+        if cost_of_all >= best.cost {
             return None;
         }
         pricer.set_part(px, py, *chosen);

@@ -10,7 +10,7 @@ use super::Vector;
 use super::interpolate::{self, Reference};
 use super::overlap::{self, Rows};
 use super::plane::Plane;
-use super::search::{self, Halves, TileTask};
+use super::search::{self, Coding, Halves, TileTask};
 use crate::dispatch::dispatch;
 #[cfg(all(test, target_arch = "x86_64"))]
 use crate::dispatch::has_avx2;
@@ -29,6 +29,14 @@ pub(super) trait Kernels {
         c: &[u8],
         stride: usize,
     ) -> u32;
+    /// What coding the difference costs.
+    fn coding<const N: usize>(
+        a: &[u8],
+        a_stride: usize,
+        b: &[u8],
+        b_stride: usize,
+        coding: &Coding,
+    ) -> f32;
 }
 
 /// For any machine; the definition.
@@ -77,6 +85,59 @@ impl Kernels for Plain {
         }
         sums.iter().sum::<i32>() as u32
     }
+
+    #[inline(always)]
+    fn coding<const N: usize>(
+        a: &[u8],
+        a_stride: usize,
+        b: &[u8],
+        b_stride: usize,
+        coding: &Coding,
+    ) -> f32 {
+        // In the order in which the kernel by hand adds up: the sums of floats are the same.
+        let mut sums = [0.0f32; 8];
+        for top in (0..N).step_by(8) {
+            let mut blocks = [[[0i16; 8]; 8]; 2];
+            for (column, block) in blocks[..N / 8].iter_mut().enumerate() {
+                for (i, out) in block.iter_mut().enumerate() {
+                    let a = &a[(top + i) * a_stride + 8 * column..][..8];
+                    let b = &b[(top + i) * b_stride + 8 * column..][..8];
+                    for j in 0..8 {
+                        out[j] = i16::from(a[j]) - i16::from(b[j]);
+                    }
+                }
+                hadamard(block);
+                let rows = *block;
+                for (i, out) in block.iter_mut().enumerate() {
+                    for (out, row) in out.iter_mut().zip(rows) {
+                        *out = row[i];
+                    }
+                }
+                hadamard(block);
+            }
+            for row in 0..8 {
+                for block in &blocks[..N / 8] {
+                    for (sum, coefficient) in sums.iter_mut().zip(block[row]) {
+                        *sum += coding.of(coefficient);
+                    }
+                }
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+/// The transform of eight columns.
+#[inline(always)]
+fn hadamard(rows: &mut [[i16; 8]; 8]) {
+    for half in [4, 2, 1] {
+        for i in (0..8).filter(|i| i & half == 0) {
+            let (a, b) = (rows[i], rows[i + half]);
+            for k in 0..8 {
+                (rows[i][k], rows[i + half][k]) = (a[k] + b[k], a[k] - b[k]);
+            }
+        }
+    }
 }
 
 /// For AVX2. To be named only in functions that are called where the processor has it.
@@ -115,6 +176,19 @@ impl Kernels for Avx2 {
         // SAFETY: see the type; all slices hold N rows of N samples.
         unsafe { avx2::squares::<N, true>(a.as_ptr(), a_stride, b.as_ptr(), c.as_ptr(), stride) }
     }
+
+    #[inline(always)]
+    fn coding<const N: usize>(
+        a: &[u8],
+        a_stride: usize,
+        b: &[u8],
+        b_stride: usize,
+        coding: &Coding,
+    ) -> f32 {
+        let (a, b) = (rows::<N>(a, a_stride), rows::<N>(b, b_stride));
+        // SAFETY: see the type; both slices hold N rows of N samples.
+        unsafe { avx2::coding::<N>(a.as_ptr(), a_stride, b.as_ptr(), b_stride, coding) }
+    }
 }
 
 /// Exactly the samples from the first to the last of an `N` x `N` block.
@@ -126,6 +200,7 @@ fn rows<const N: usize>(samples: &[u8], stride: usize) -> &[u8] {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
+    use super::Coding;
     use std::arch::x86_64::*;
 
     /// # Safety
@@ -194,6 +269,127 @@ mod avx2 {
         let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
         let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b10_11_00_01>(sums));
         _mm_cvtsi128_si32(sums) as u32
+    }
+
+    /// # Safety
+    /// AVX2; `N` rows of `N` samples behind each pointer, `N` being 8 or 16.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    pub unsafe fn coding<const N: usize>(
+        a: *const u8,
+        a_stride: usize,
+        b: *const u8,
+        b_stride: usize,
+        coding: &Coding,
+    ) -> f32 {
+        const { assert!(N == 8 || N == 16) };
+        let scale = _mm256_set1_ps(coding.scale);
+        let coded = _mm256_set1_ps(Coding::CODED);
+        let per_coded = _mm256_set1_ps(1.0 / Coding::CODED);
+        let doubled = _mm256_set1_ps(Coding::DOUBLED);
+        let (mantissa, bias) = (
+            _mm256_set1_ps(1.0 / (1 << 23) as f32),
+            _mm256_set1_ps(127.0),
+        );
+        let mut sums = _mm256_setzero_ps();
+        for top in (0..N).step_by(8) {
+            // Two blocks side by side, one in each half; of a single one the other half is zeros.
+            let mut rows = [_mm256_setzero_si256(); 8];
+            for (i, row) in rows.iter_mut().enumerate() {
+                // SAFETY: N samples of a row, as the caller promises.
+                let (a, b) = unsafe {
+                    (
+                        row_of::<N>(a.add((top + i) * a_stride)),
+                        row_of::<N>(b.add((top + i) * b_stride)),
+                    )
+                };
+                *row = _mm256_sub_epi16(_mm256_cvtepu8_epi16(a), _mm256_cvtepu8_epi16(b));
+            }
+            hadamard(&mut rows);
+            transpose(&mut rows);
+            hadamard(&mut rows);
+            for row in rows {
+                let halves = [
+                    _mm256_castsi256_si128(row),
+                    _mm256_extracti128_si256::<1>(row),
+                ];
+                for half in &halves[..N / 8] {
+                    let coefficient = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(*half));
+                    let square = _mm256_mul_ps(coefficient, coefficient);
+                    let left = _mm256_mul_ps(square, scale);
+                    let share = _mm256_castps_si256(_mm256_mul_ps(left, per_coded));
+                    let bits = _mm256_mul_ps(_mm256_cvtepi32_ps(share), mantissa);
+                    let octaves = _mm256_sub_ps(bits, bias);
+                    let cost = _mm256_add_ps(coded, _mm256_mul_ps(doubled, octaves));
+                    let large = _mm256_cmp_ps::<_CMP_GT_OQ>(left, coded);
+                    sums = _mm256_add_ps(sums, _mm256_blendv_ps(left, cost, large));
+                }
+            }
+        }
+        let mut lanes = [0.0f32; 8];
+        // SAFETY: eight numbers.
+        unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sums) };
+        lanes.iter().sum()
+    }
+
+    /// # Safety
+    /// AVX2; `N` samples behind the pointer.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    unsafe fn row_of<const N: usize>(at: *const u8) -> __m128i {
+        // SAFETY: as the caller promises.
+        unsafe {
+            match N {
+                8 => _mm_loadl_epi64(at.cast()),
+                _ => _mm_loadu_si128(at.cast()),
+            }
+        }
+    }
+
+    /// The transform of the columns of two blocks of 8x8.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn hadamard(rows: &mut [__m256i; 8]) {
+        let mut half = 4;
+        while half > 0 {
+            let mut i = 0;
+            while i < 8 {
+                if i & half == 0 {
+                    let (a, b) = (rows[i], rows[i + half]);
+                    rows[i] = _mm256_add_epi16(a, b);
+                    rows[i + half] = _mm256_sub_epi16(a, b);
+                }
+                i += 1;
+            }
+            half /= 2;
+        }
+    }
+
+    /// Exchanges rows and columns of two blocks of 8x8, each in its half.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn transpose(rows: &mut [__m256i; 8]) {
+        let [a, b, c, d, e, f, g, h] = *rows;
+        let (ab, ab_high) = (_mm256_unpacklo_epi16(a, b), _mm256_unpackhi_epi16(a, b));
+        let (cd, cd_high) = (_mm256_unpacklo_epi16(c, d), _mm256_unpackhi_epi16(c, d));
+        let (ef, ef_high) = (_mm256_unpacklo_epi16(e, f), _mm256_unpackhi_epi16(e, f));
+        let (gh, gh_high) = (_mm256_unpacklo_epi16(g, h), _mm256_unpackhi_epi16(g, h));
+        let upper = [
+            _mm256_unpacklo_epi32(ab, cd),
+            _mm256_unpackhi_epi32(ab, cd),
+            _mm256_unpacklo_epi32(ab_high, cd_high),
+            _mm256_unpackhi_epi32(ab_high, cd_high),
+        ];
+        let lower = [
+            _mm256_unpacklo_epi32(ef, gh),
+            _mm256_unpackhi_epi32(ef, gh),
+            _mm256_unpacklo_epi32(ef_high, gh_high),
+            _mm256_unpackhi_epi32(ef_high, gh_high),
+        ];
+        for (i, (upper, lower)) in upper.into_iter().zip(lower).enumerate() {
+            rows[2 * i] = _mm256_unpacklo_epi64(upper, lower);
+            rows[2 * i + 1] = _mm256_unpackhi_epi64(upper, lower);
+        }
     }
 
     /// # Safety
@@ -316,6 +512,15 @@ mod tests {
             prop_assert_eq!(Plain::difference8(&a, s, &b, t), Avx2::difference8(&a, s, &b, t));
             prop_assert_eq!(Plain::squares::<16>(&a, s, &b, t), Avx2::squares::<16>(&a, s, &b, t));
             prop_assert_eq!(Plain::squares::<8>(&a, s, &b, t), Avx2::squares::<8>(&a, s, &b, t));
+            let coding = Coding { scale: 0.01 * (seed % 100) as f32 };
+            prop_assert_eq!(
+                Plain::coding::<16>(&a, s, &b, t, &coding),
+                Avx2::coding::<16>(&a, s, &b, t, &coding)
+            );
+            prop_assert_eq!(
+                Plain::coding::<8>(&a, s, &b, t, &coding),
+                Avx2::coding::<8>(&a, s, &b, t, &coding)
+            );
             prop_assert_eq!(
                 Plain::squares_mean::<16>(&a, s, &b, &c, t),
                 Avx2::squares_mean::<16>(&a, s, &b, &c, t)

@@ -329,8 +329,10 @@ pub(super) fn magnitudes(
     bit: impl Fn(Context) -> [f32; 2],
 ) -> ([f32; 4], f32) {
     let near = around(shape, usize::from(shape.order()[at]), magnitude);
-    let [some, two, three] = level_contexts(shape, near, at, state)
-        .map(|(kind, index)| bit(contexts.all[kind.first + index]));
+    // Not by `map`, which the compiler calls for each of them.
+    let [some, two, three] = level_contexts(shape, near, at, state);
+    let bit = |(kind, index): (Kind, usize)| bit(contexts.all[kind.first + index]);
+    let [some, two, three] = [bit(some), bit(two), bit(three)];
     let sign = 1.0;
     let (one, more) = (some[1] + sign, some[1] + two[1] + sign);
     let bits = [some[0], one + two[0], more + three[0], more + three[1]];

@@ -3,7 +3,7 @@
 
 use super::code::{Contexts, MOST_LEVEL, MOST_NEAR, Shape, last_place, levels, magnitudes, zero};
 use super::quantizer::{STATES, State, halves};
-use super::transform::{AREA, LARGE_AREA};
+use super::transform::{AREA, LARGE, LARGE_AREA, SIDE};
 use crate::motion::range::{Bits, Context};
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -43,10 +43,15 @@ fn price(contexts: &mut Contexts, shape: Shape, chosen: &mut [i16]) -> f32 {
     bits.0
 }
 
-/// What both values of a bit cost.
-fn both(context: Context) -> [f32; 2] {
-    let zero = context.probability() as usize / 16;
-    [BITS[zero], BITS[256 - zero]]
+/// What both values of a bit cost, by its context.
+#[inline(always)]
+fn both() -> impl Fn(Context) -> [f32; 2] + Copy {
+    // Asked for once, not for each bit.
+    let bits: &[f32; 257] = &BITS;
+    move |context| {
+        let zero = context.probability() as usize / 16;
+        [bits[zero], bits[256 - zero]]
+    }
 }
 
 /// What of a magnitude's cost follows behind "more than two": an Exp-Golomb number.
@@ -102,12 +107,28 @@ impl Default for Scratch {
 
 /// A way through the levels of what is transformed together to a state, from the last place on.
 #[derive(Clone, Copy)]
-struct Way<const AREA: usize> {
+struct Way<const KEPT: usize> {
     /// Infinite where there is none.
     cost: f32,
-    /// Magnitudes of the square, the large ones as [`MOST_NEAR`].
-    near: [u8; AREA],
+    /// Magnitudes of the last three diagonals, the large ones as [`MOST_NEAR`]: nothing further away counts for the contexts, and ways are copied at
+    /// each place.
+    near: [u8; KEPT],
 }
+
+/// Where the magnitude of a place (row by row) is kept of three diagonals.
+const fn kept<const AREA: usize>(side: usize) -> [u8; AREA] {
+    let mut kept = [0; AREA];
+    let mut at = 0;
+    while at < AREA {
+        let (row, column) = (at / side, at % side);
+        kept[at] = ((row + column) % 3 * side + row) as u8;
+        at += 1;
+    }
+    kept
+}
+
+static KEPT: [u8; AREA] = kept(SIDE);
+static KEPT_LARGE: [u8; LARGE_AREA] = kept(LARGE);
 
 /// The state before the first level of a way.
 const NO_STATE: u8 = STATES as u8;
@@ -151,6 +172,7 @@ impl Chooser<'_> {
         let state = State::default();
         let mut near = [0u8; AREA];
         let costs = &mut self.scratch.costs;
+        let both = both();
         let mut end = 0;
         for (at, &to) in order.iter().enumerate().rev() {
             let to = usize::from(to);
@@ -207,8 +229,13 @@ impl Chooser<'_> {
         for first in (0..levels.len()).step_by(together) {
             let places = first..first + together;
             match coefficients.len() {
-                LARGE_AREA => self.find_way::<LARGE_AREA>(coefficients, places, &mut levels),
-                _ => self.find_way::<AREA>(coefficients, places, &mut levels),
+                LARGE_AREA => self.find_way::<{ 3 * LARGE }, LARGE_AREA>(
+                    coefficients,
+                    places,
+                    &KEPT_LARGE,
+                    &mut levels,
+                ),
+                _ => self.find_way::<{ 3 * SIDE }, AREA>(coefficients, places, &KEPT, &mut levels),
             }
         }
         if levels.iter().all(|level| *level == 0) {
@@ -226,10 +253,11 @@ impl Chooser<'_> {
 
     /// Chooses the levels of what is transformed together, some places of the zigzag order: the cheapest way through the
     /// [states](State), from the last place on (Viterbi's algorithm), the bits and error of all levels counted, under contexts that stand still.
-    fn find_way<const AREA: usize>(
+    fn find_way<const KEPT: usize, const AREA: usize>(
         &mut self,
         coefficients: &[f32],
         places: Range<usize>,
+        kept: &[u8; AREA],
         chosen: &mut [i16],
     ) {
         let unit = self.step * self.step / self.worth / 4.0;
@@ -237,9 +265,10 @@ impl Chooser<'_> {
         let order = &self.shape.order()[places.clone()];
         let none = Way {
             cost: f32::INFINITY,
-            near: [0; AREA],
+            near: [0; KEPT],
         };
         let (mut ways, mut before) = ([none; STATES], [none; STATES]);
+        let both = both();
         let mut start = None;
         for (at, &to) in order.iter().enumerate().rev() {
             let to = usize::from(to);
@@ -274,7 +303,7 @@ impl Chooser<'_> {
                     if way.cost == f32::INFINITY {
                         continue;
                     }
-                    let known = |at: usize| way.near[at].into();
+                    let known = |at: usize| way.near[usize::from(kept[at])].into();
                     let (bits, _) =
                         magnitudes(self.contexts, self.shape, place, state, known, both);
                     let from = state.number() as u8;
@@ -306,9 +335,9 @@ impl Chooser<'_> {
                 if cost < f32::INFINITY {
                     match before.get(usize::from(from)) {
                         Some(before) => way.near = before.near,
-                        None => way.near = [0; AREA],
+                        None => way.near = [0; KEPT],
                     }
-                    way.near[to] = magnitude.min(MOST_NEAR as i16) as u8;
+                    way.near[usize::from(kept[to])] = magnitude.min(MOST_NEAR as i16) as u8;
                 }
             }
         }

@@ -193,9 +193,11 @@ fn the_two_lower_bits_survive() {
         })
         .collect();
     println!("ten bits {ten:.1?} dB; eight bits {coded:.1?} dB, at most {limit:.1}");
-    for (ten, eight) in ten.iter().zip(&coded).skip(1) {
+    assert!(ten[0] > limit + 2.0, "{ten:.2?}, {limit:.2} in eight");
+    for (ten, eight) in ten.iter().zip(&coded) {
+        // The search sees eight bits: predicted frames are a little behind the first.
         assert!(
-            *ten > limit && *ten > eight + 2.0,
+            *ten > limit - 2.0 && *ten > eight + 2.0,
             "{ten:.2} dB in ten bits; in eight {eight:.2}, {limit:.2} without any coding"
         );
     }
