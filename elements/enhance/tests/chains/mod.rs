@@ -268,6 +268,7 @@ fn colour_is_changed_on_the_card_as_on_the_host() {
     let lut = cube(folder.path());
     for operations in [
         "color",
+        "color:stretch=0:contrast=0.2",
         "color:white-balance=0.8:contrast=1",
         "color:look=1:contrast=0",
         "color:white-balance=0:contrast=0.5",
@@ -278,7 +279,7 @@ fn colour_is_changed_on_the_card_as_on_the_host() {
     compare("color", "I420", (66, 34), Some("bt601"));
     compare("color", "NV12", (40, 24), Some("1:4:0:0"));
     // Too small for local contrast.
-    compare("color", "NV12", (7, 5), None);
+    compare("color:contrast=0.2", "NV12", (7, 5), None);
 }
 
 #[test]
@@ -426,7 +427,7 @@ fn what_crosses_the_bus_is_what_is_told() {
     let cases = [
         ("denoise", 8, THUMBNAIL + noise + STILL),
         ("denoise:strength=7", 8, THUMBNAIL + STILL),
-        ("color:white-balance=0:contrast=1", 0, THUMBNAIL),
+        ("color:stretch=0:white-balance=0:contrast=1", 0, THUMBNAIL),
         // Its table goes up when it was made anew, which it is not here once it has come to rest.
         ("color:contrast=0", 8 * 33 * 33 * 33, THUMBNAIL + FIELDS),
         ("hdr:window=0", 0, 4096),

@@ -21,12 +21,52 @@ fn mean(plane: &[u8]) -> f64 {
 fn nothing_of_everything_changes_nothing() {
     let picture = leaves(96, 64, 7);
     let out = run_one(
-        "color:look=0:white-balance=0:contrast=0",
+        "color:look=0:stretch=0:white-balance=0:contrast=0",
         VideoFormat::I420,
         &picture,
         0,
     );
     assert!(out == picture);
+}
+
+#[test]
+fn a_veil_is_taken_away_by_default_and_starts_anew_at_a_cut() {
+    // Leaves from black to white, under a veil of grey and without it.
+    let mut good = leaves(128, 96, 3);
+    good.u.fill(128);
+    good.v.fill(128);
+    for (i, v) in good.y.iter_mut().enumerate() {
+        *v = match i / 128 % 24 {
+            0..8 => 20,
+            8..12 => 230,
+            _ => (*v).clamp(16, 235),
+        };
+    }
+    let mut veiled = good.clone();
+    for v in &mut veiled.y {
+        *v = (16.0 + 0.6 * (f32::from(*v) - 16.0) + 0.4 * 0.7 * 219.0) as u8;
+    }
+    let mut h = harness("color:white-balance=0");
+    h.set_src_caps(caps_of(VideoFormat::I420, 128, 96));
+    let error = |a: &Picture, b: &Picture| {
+        let pairs = a.y.iter().zip(&b.y);
+        pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.y.len() as f64
+    };
+    let out = frame_through(&mut h, &veiled);
+    assert!(error(&veiled, &good) > 25.0 && error(&out, &good) < 4.0);
+    let stats = h
+        .element()
+        .expect("an element")
+        .property::<gst::Structure>("stats");
+    let black = stats.get::<f64>("color-black").expect("measured");
+    assert!((black - 0.3).abs() < 0.04, "{black}");
+    // What has none stays as it is, from its first frame on.
+    let clear = leaves(128, 96, 11);
+    let alone = run_one("color:white-balance=0", VideoFormat::I420, &clear, 0);
+    assert!(frame_through(&mut h, &clear) == alone);
+    let mut h = harness("color:white-balance=0");
+    h.set_src_caps(caps_of(VideoFormat::I420, 128, 96));
+    assert!(frame_through(&mut h, &good) == good);
 }
 
 #[test]
@@ -90,7 +130,7 @@ fn a_cube_file_grades_and_a_bad_one_is_one_error_with_its_line() {
         ));
     }
     let negative = write("negative.cube", &text);
-    let base = "color:look=0:white-balance=0:contrast=0";
+    let base = "color:look=0:stretch=0:white-balance=0:contrast=0";
     let mut picture = leaves(64, 48, 2);
     picture.u.fill(128);
     picture.v.fill(128);

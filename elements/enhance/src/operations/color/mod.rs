@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Colour: white balance, a predicted colour table, a given one, and local contrast.
+//! Colour: black and white of flat pictures, white balance, a predicted colour table, a given one, and local contrast.
 //!
-//! The first three become one table of luma and chroma, made anew when they have moved; contrast is
+//! All but the last become one table of luma and chroma, made anew when they have moved; contrast is
 //! done on luma behind it. All of it follows the picture slowly and starts again at cuts.
 
 mod balance;
 pub mod clahe;
 mod device;
 mod look;
+mod stretch;
 
 use aivideo_color::{cube::Cube, table::ColorTable};
 use aivideo_core::{engine::Engine, pixels::Yuv420};
@@ -47,13 +48,18 @@ pub const DEFINITION: Definition = Definition {
     name: NAME,
     preset: Some("color_enhancement"),
     nick: "Colour",
-    blurb: "White balance, a colour table predicted for the picture, a .cube table, and local contrast",
+    blurb: "Black and white of flat pictures, white balance, a colour table predicted for the picture, a .cube table, and local contrast",
     params: &[
         Param {
             name: "look",
             blurb: "How much of the colour table that the net predicts",
-            // The net that ships is hardly trained and makes pictures worse.
+            // It changes good pictures, too.
             kind: share(0.0),
+        },
+        Param {
+            name: "stretch",
+            blurb: "How much of the veil over a flat or hazy picture is taken away",
+            kind: share(1.0),
         },
         Param {
             name: "white-balance",
@@ -63,7 +69,8 @@ pub const DEFINITION: Definition = Definition {
         Param {
             name: "contrast",
             blurb: "How much local contrast is raised",
-            kind: share(0.2),
+            // It changes good pictures as much as bad ones.
+            kind: share(0.0),
         },
         Param {
             name: "lut",
@@ -97,6 +104,7 @@ fn build(values: &Values, build: &Build) -> Built {
     Ok(Box::new(Color {
         amounts: Amounts {
             look: amount("look"),
+            stretch: amount("stretch"),
             balance: amount("white-balance"),
             contrast: amount("contrast"),
             lut: amount("lut-amount"),
@@ -108,6 +116,7 @@ fn build(values: &Values, build: &Build) -> Built {
         clahe: Clahe::default(),
         table: None,
         last: [1.0; 3],
+        levels: stretch::levels(&[]),
         device: device::DeviceColor::default(),
     }))
 }
@@ -115,13 +124,27 @@ fn build(values: &Values, build: &Build) -> Built {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Amounts {
     look: f32,
+    stretch: f32,
     balance: f32,
     contrast: f32,
     lut: f32,
 }
 
+impl Amounts {
+    /// What becomes of a colour before the tables: its veil is taken away, then the light's colour.
+    fn first(self, levels: [f32; 2], gains: [f32; 3]) -> impl Fn([f32; 3]) -> [f32; 3] {
+        let gains = gains.map(|gain| gain.powf(self.balance / 2.2));
+        move |colour| {
+            let out = stretch::stretched(colour, levels, self.stretch);
+            std::array::from_fn(|c| (out[c] * gains[c]).min(1.0))
+        }
+    }
+}
+
 /// What follows the picture.
 struct State {
+    /// What black and white have become: where they are.
+    levels: [f32; 2],
     /// Gains of linear red, green and blue: where they are, and where they go.
     gains: [f32; 3],
     /// The predicted table, likewise.
@@ -137,6 +160,7 @@ struct Made {
     version: u64,
     amounts: Amounts,
     colour: Colour,
+    levels: [f32; 2],
     gains: [f32; 3],
     look: Vec<[f32; 3]>,
 }
@@ -151,6 +175,8 @@ pub struct Color {
     table: Option<Made>,
     /// Gains measured on the latest picture.
     last: [f32; 3],
+    /// What black and white are there.
+    levels: [f32; 2],
     device: device::DeviceColor,
 }
 
@@ -199,7 +225,7 @@ fn thumbnail_of(colour: Colour, sums: impl Fn(usize) -> [u32; 3]) -> Vec<[f32; 3
         .collect()
 }
 
-fn toward(from: &mut [f32; 3], to: &[f32; 3]) {
+fn toward(from: &mut [f32], to: &[f32]) {
     for (from, to) in from.iter_mut().zip(to) {
         *from += RATE * (to - *from);
     }
@@ -215,18 +241,26 @@ impl Color {
             Some(state) => state.age >= INTERVAL,
             None => true,
         };
-        let balance = self.amounts.balance > 0.0;
-        let small = match due && self.amounts.look > 0.0 || balance {
+        let amounts = self.amounts;
+        let (stretch, balance) = (amounts.stretch > 0.0, amounts.balance > 0.0);
+        let predicts = due && amounts.look > 0.0;
+        let small = match predicts || balance || stretch {
             true => Some(thumbnail()?),
             false => None,
         };
-        if let Some(small) = &small
-            && balance
-        {
-            self.last = balance::gains(small).unwrap_or([1.0; 3]);
+        if let Some(small) = &small {
+            self.levels = stretch::levels(if stretch { small } else { &[] });
+            if balance {
+                self.last = balance::gains(small).unwrap_or([1.0; 3]);
+            }
         }
         let predicted = match &small {
-            Some(small) if due && self.amounts.look > 0.0 => Some(self.net.predict(NAME, small)?),
+            Some(small) if predicts => {
+                // As it will be when the table comes.
+                let first = amounts.first(self.levels, self.last);
+                let seen: Vec<_> = small.iter().map(|colour| first(*colour)).collect();
+                Some(self.net.predict(NAME, &seen)?)
+            }
             _ => None,
         };
         match &mut self.state {
@@ -237,6 +271,7 @@ impl Color {
                 if let Some(table) = predicted {
                     state.wanted = table;
                 }
+                toward(&mut state.levels, &self.levels);
                 toward(&mut state.gains, &self.last);
                 for (entry, wanted) in state.look.entries.iter_mut().zip(&state.wanted) {
                     toward(entry, wanted);
@@ -248,6 +283,7 @@ impl Color {
                 let wanted = predicted.unwrap_or_else(|| look.entries.clone());
                 look.entries.clone_from(&wanted);
                 self.state = Some(State {
+                    levels: self.levels,
                     gains: self.last,
                     look,
                     wanted,
@@ -273,10 +309,11 @@ impl Color {
             contrast: 0.0,
             ..self.amounts
         };
-        let far = |a: &[f32; 3], b: &[f32; 3]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > MOVED);
+        let far = |a: &[f32], b: &[f32]| a.iter().zip(b).any(|(a, b)| (a - b).abs() > MOVED);
         let stands = self.table.as_ref().is_some_and(|made| {
             made.amounts == amounts
                 && made.colour == self.format.colour
+                && !far(&made.levels, &state.levels)
                 && !far(&made.gains, &state.gains)
                 && !made
                     .look
@@ -287,16 +324,14 @@ impl Color {
         if stands {
             return;
         }
-        let gains = state
-            .gains
-            .map(|gain| f64::from(gain.powf(amounts.balance / 2.2)));
         let mix = |own: [f32; 3], new: [f32; 3], amount: f32| {
             std::array::from_fn(|c| own[c] + amount * (new[c] - own[c]))
         };
+        let first = amounts.first(state.levels, state.gains);
         let side = (self.format.colour, Depth::Eight);
         let table = tables::bake(SIZE, side, side, |rgb| {
             let inside = rgb.map(|v| v.clamp(0.0, 1.0));
-            let mut c: [f32; 3] = std::array::from_fn(|c| (inside[c] * gains[c]).min(1.0) as f32);
+            let mut c = first(inside.map(|v| v as f32));
             if amounts.look > 0.0 {
                 c = mix(c, state.look.sample(c), amounts.look);
             }
@@ -312,6 +347,7 @@ impl Color {
             version,
             amounts,
             colour: self.format.colour,
+            levels: state.levels,
             gains: state.gains,
             look: state.look.entries.clone(),
         });
@@ -406,6 +442,7 @@ impl Operation for Color {
         let value = value as f32;
         match parameter {
             "look" => self.amounts.look = value,
+            "stretch" => self.amounts.stretch = value,
             "white-balance" => self.amounts.balance = value,
             "contrast" => self.amounts.contrast = value,
             "lut-amount" => self.amounts.lut = value,
@@ -430,6 +467,8 @@ impl Operation for Color {
             ("color-light-green", f64::from(1.0 / self.last[1])),
             ("color-light-blue", f64::from(1.0 / self.last[2])),
             ("color-look-change", change),
+            ("color-black", f64::from(self.levels[0])),
+            ("color-white", f64::from(self.levels[1])),
         ]
     }
 
