@@ -154,12 +154,13 @@ fn restore(bench: &Bench, figures: &mut Figures) -> Result<()> {
             let good = stills::theirs(bench, &good, "null", 1)?;
             let bad = still(file, spoil, "bad.i420")?;
             let spoiled = stills::theirs(bench, &bad, "null", 1)?;
-            results[0].push(stills::psnr(&spoiled[0], &good[0], 0).min(60.0));
+            let nearness = |picture: &Plane| stills::psnr(picture, &good[0], 0).min(60.0);
+            results[0].push(nearness(&spoiled[0]));
             let out = stills::ours(bench, &bad, "color", 1)?;
-            results[1].push(stills::psnr(&out[0], &good[0], 0));
+            results[1].push(nearness(&out[0]));
             for (result, (_, filter)) in results[2..].iter_mut().zip(PEERS) {
                 let out = stills::theirs(bench, &bad, filter, 1)?;
-                result.push(stills::psnr(&out[0], &good[0], 0));
+                result.push(nearness(&out[0]));
             }
         }
         let means: Vec<f64> = results.iter().map(|r| stills::mean(r)).collect();
