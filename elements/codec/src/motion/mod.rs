@@ -13,6 +13,7 @@
 //! - [`code`]: lossless coding of flags and vectors by adaptive integer contexts ([`range`]).
 
 pub mod code;
+mod coding;
 pub mod interpolate;
 pub mod overlap;
 pub mod parallel;

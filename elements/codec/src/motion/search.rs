@@ -10,6 +10,7 @@
 //! are coded.
 
 use super::code::{BlockPrice, Pricer, Prices};
+use super::coding::Coding;
 use super::interpolate::{LUMA, luma_block};
 use super::parallel::Steps;
 use super::plane::Plane;
@@ -324,43 +325,6 @@ const SKIP_AT: f32 = 60.0;
 pub(super) const DIVIDE_FROM: f32 = 10.0;
 /// What four vectors cost beyond their own bits: those of the neighbours and of the next frames become dearer.
 pub(super) const DIVISION: f32 = 5.0;
-/// What coding a difference costs, in bits, by the Hadamard transform of its 8x8 samples: a coefficient left as it is costs in proportion to its square, and
-/// one that is coded by the number of its bits.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Coding {
-    /// For the square of a coefficient, which the transform makes eight times as large.
-    pub scale: f32,
-}
-
-impl Coding {
-    /// An error is worth this many times itself: it lasts.
-    const LASTING: f32 = 4.0;
-    /// What a coefficient has that it is just worth coding, and what one of twice the square costs more.
-    pub const CODED: f32 = 5.0;
-    pub const DOUBLED: f32 = 2.0;
-
-    fn new(value: Value) -> Self {
-        Self {
-            scale: Self::LASTING * value.per_bit / 64.0,
-        }
-    }
-
-    /// For a coefficient.
-    #[inline(always)]
-    pub fn of(self, coefficient: i16) -> f32 {
-        let coefficient = f32::from(coefficient);
-        let left = coefficient * coefficient * self.scale;
-        if left > Self::CODED {
-            // The logarithm, by a straight line between powers of two.
-            let bits = (left * (1.0 / Self::CODED)).to_bits() as i32 as f32;
-            let octaves = bits * (1.0 / (1 << 23) as f32) - 127.0;
-            Self::CODED + Self::DOUBLED * octaves
-        } else {
-            left
-        }
-    }
-}
-
 /// A difference to the median takes no fewer bits than this, hardly ever.
 const LEAST_DIFFERENCE: f32 = 3.0;
 /// Error, in bits' worth, from which coding a block keeps the cost from growing in proportion.
@@ -384,6 +348,11 @@ impl Value {
             divide_from: DIVIDE_FROM,
             division: DIVISION,
         }
+    }
+
+    /// What a squared difference of 1 is worth.
+    pub(super) fn per_bit(self) -> f32 {
+        self.per_bit
     }
 
     /// In bits' worth.

@@ -7,10 +7,11 @@
 #![allow(unsafe_code)]
 
 use super::Vector;
+use super::coding::{Coding, cosine};
 use super::interpolate::{self, Reference};
 use super::overlap::{self, Rows};
 use super::plane::Plane;
-use super::search::{self, Coding, Halves, TileTask};
+use super::search::{self, Halves, TileTask};
 use crate::dispatch::dispatch;
 #[cfg(all(test, target_arch = "x86_64"))]
 use crate::dispatch::has_avx2;
@@ -106,37 +107,24 @@ impl Kernels for Plain {
                         out[j] = i16::from(a[j]) - i16::from(b[j]);
                     }
                 }
-                hadamard(block);
+                cosine(block);
                 let rows = *block;
                 for (i, out) in block.iter_mut().enumerate() {
                     for (out, row) in out.iter_mut().zip(rows) {
                         *out = row[i];
                     }
                 }
-                hadamard(block);
+                cosine(block);
             }
             for row in 0..8 {
                 for block in &blocks[..N / 8] {
-                    for (sum, coefficient) in sums.iter_mut().zip(block[row]) {
-                        *sum += coding.of(coefficient);
+                    for (column, sum) in sums.iter_mut().enumerate() {
+                        *sum += coding.of(row, column, block[row][column]);
                     }
                 }
             }
         }
         sums.iter().sum()
-    }
-}
-
-/// The transform of eight columns.
-#[inline(always)]
-fn hadamard(rows: &mut [[i16; 8]; 8]) {
-    for half in [4, 2, 1] {
-        for i in (0..8).filter(|i| i & half == 0) {
-            let (a, b) = (rows[i], rows[i + half]);
-            for k in 0..8 {
-                (rows[i][k], rows[i + half][k]) = (a[k] + b[k], a[k] - b[k]);
-            }
-        }
     }
 }
 
@@ -200,6 +188,7 @@ fn rows<const N: usize>(samples: &[u8], stride: usize) -> &[u8] {
 
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
+    use super::super::coding::{HALF_ROOT, LESS, MORE, ROTATION};
     use super::Coding;
     use std::arch::x86_64::*;
 
@@ -283,7 +272,6 @@ mod avx2 {
         coding: &Coding,
     ) -> f32 {
         const { assert!(N == 8 || N == 16) };
-        let scale = _mm256_set1_ps(coding.scale);
         let coded = _mm256_set1_ps(Coding::CODED);
         let per_coded = _mm256_set1_ps(1.0 / Coding::CODED);
         let doubled = _mm256_set1_ps(Coding::DOUBLED);
@@ -305,10 +293,12 @@ mod avx2 {
                 };
                 *row = _mm256_sub_epi16(_mm256_cvtepu8_epi16(a), _mm256_cvtepu8_epi16(b));
             }
-            hadamard(&mut rows);
+            cosine(&mut rows);
             transpose(&mut rows);
-            hadamard(&mut rows);
-            for row in rows {
+            cosine(&mut rows);
+            for (row, scales) in rows.into_iter().zip(&coding.scales) {
+                // SAFETY: eight numbers.
+                let scales = unsafe { _mm256_loadu_ps(scales.as_ptr()) };
                 let halves = [
                     _mm256_castsi256_si128(row),
                     _mm256_extracti128_si256::<1>(row),
@@ -316,7 +306,7 @@ mod avx2 {
                 for half in &halves[..N / 8] {
                     let coefficient = _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(*half));
                     let square = _mm256_mul_ps(coefficient, coefficient);
-                    let left = _mm256_mul_ps(square, scale);
+                    let left = _mm256_mul_ps(square, scales);
                     let share = _mm256_castps_si256(_mm256_mul_ps(left, per_coded));
                     let bits = _mm256_mul_ps(_mm256_cvtepi32_ps(share), mantissa);
                     let octaves = _mm256_sub_ps(bits, bias);
@@ -346,23 +336,42 @@ mod avx2 {
         }
     }
 
-    /// The transform of the columns of two blocks of 8x8.
+    /// See [`super::super::coding::cosine`]; of two blocks of 8x8, each in its half.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn hadamard(rows: &mut [__m256i; 8]) {
-        let mut half = 4;
-        while half > 0 {
-            let mut i = 0;
-            while i < 8 {
-                if i & half == 0 {
-                    let (a, b) = (rows[i], rows[i + half]);
-                    rows[i] = _mm256_add_epi16(a, b);
-                    rows[i + half] = _mm256_sub_epi16(a, b);
-                }
-                i += 1;
-            }
-            half /= 2;
-        }
+    fn cosine(d: &mut [__m256i; 8]) {
+        let add = |a, b| _mm256_add_epi16(a, b);
+        let sub = |a, b| _mm256_sub_epi16(a, b);
+        let times = |a, factor| _mm256_mulhrs_epi16(a, _mm256_set1_epi16(factor));
+        let sums = [
+            add(d[0], d[7]),
+            add(d[1], d[6]),
+            add(d[2], d[5]),
+            add(d[3], d[4]),
+        ];
+        let [d7, d6, d5, d4] = [
+            sub(d[0], d[7]),
+            sub(d[1], d[6]),
+            sub(d[2], d[5]),
+            sub(d[3], d[4]),
+        ];
+        let (outer, outer_less) = (add(sums[0], sums[3]), sub(sums[0], sums[3]));
+        let (inner, inner_less) = (add(sums[1], sums[2]), sub(sums[1], sums[2]));
+        let turned = times(add(inner_less, outer_less), HALF_ROOT);
+        d[0] = add(outer, inner);
+        d[4] = sub(outer, inner);
+        d[2] = add(outer_less, turned);
+        d[6] = sub(outer_less, turned);
+        let (low, middle, high) = (add(d4, d5), add(d5, d6), add(d6, d7));
+        let rotated = times(sub(low, high), ROTATION);
+        let less = add(times(low, LESS), rotated);
+        let more = add(add(high, times(high, MORE)), rotated);
+        let middle = times(middle, HALF_ROOT);
+        let (plus, minus) = (add(d7, middle), sub(d7, middle));
+        d[5] = add(minus, less);
+        d[3] = sub(minus, less);
+        d[1] = add(plus, more);
+        d[7] = sub(plus, more);
     }
 
     /// Exchanges rows and columns of two blocks of 8x8, each in its half.
@@ -512,7 +521,7 @@ mod tests {
             prop_assert_eq!(Plain::difference8(&a, s, &b, t), Avx2::difference8(&a, s, &b, t));
             prop_assert_eq!(Plain::squares::<16>(&a, s, &b, t), Avx2::squares::<16>(&a, s, &b, t));
             prop_assert_eq!(Plain::squares::<8>(&a, s, &b, t), Avx2::squares::<8>(&a, s, &b, t));
-            let coding = Coding { scale: 0.01 * (seed % 100) as f32 };
+            let coding = Coding::of_worth(0.64 * (seed % 100) as f32);
             prop_assert_eq!(
                 Plain::coding::<16>(&a, s, &b, t, &coding),
                 Avx2::coding::<16>(&a, s, &b, t, &coding)

@@ -2,7 +2,8 @@
 //! Which squares of a picture's blocks an encoder sends: those whose levels take more off the squared error than their bits are worth.
 
 use super::code::{DIVIDED, Flags, PARTS, QUARTERS, Shape, Square, WHOLE, Walk};
-use super::levels::{Chooser, Found, Price, Scratch};
+use super::levels::{Chooser, Found, Scratch};
+use super::prices::{Price, Prices};
 use super::transform::{AREA, LARGE, LARGE_AREA, SIDE, forward, forward_fine, forward_large};
 use super::{Area, Scale};
 use crate::motion::range::Adapt;
@@ -48,6 +49,7 @@ pub fn tile<S: Sample>(
     let scale = Scale::new(quality, S::BITS);
     let mut walk = Walk::new(area.width / BLOCK, classes, quality);
     let mut scratch = Box::<Scratch>::default();
+    let mut prices = Shape::ALL.map(|shape| Box::new(Prices::new(shape)));
     for (block, &class) in classes.iter().enumerate() {
         let mut found: Choices = Default::default();
         for part in 0..PARTS as u8 {
@@ -59,6 +61,7 @@ pub fn tile<S: Sample>(
             let (source, made) = (&source[plane][at..], &area.plane(part)[at..]);
             let mut chooser = Chooser {
                 contexts: &mut walk.contexts,
+                prices: &mut prices[shape as usize],
                 shape,
                 step: scale.step(chroma),
                 worth,
@@ -118,6 +121,7 @@ pub fn tile<S: Sample>(
         for mut square in chosen {
             let shape = square.shape();
             let _ = walk.levels(&mut Adapt, block, shape, &mut square.levels);
+            prices[shape as usize].forget();
             area.add(&square, scale);
             squares.push(square);
         }

@@ -16,7 +16,7 @@ pub const MOST_LEVEL: i32 = (1 << 12) - 1;
 /// Magnitudes from 3 on follow as Exp-Golomb numbers, whose prefix has at most so many bits.
 const MAX_PREFIX: u32 = 12;
 /// Powers of two that the last position lies between.
-const BUCKETS: usize = 9;
+pub(super) const BUCKETS: usize = 9;
 
 /// Places of the zigzag order of a square of so many rows, row by row.
 const fn zigzag<const AREA: usize>(side: usize) -> [u8; AREA] {
@@ -125,20 +125,32 @@ impl Shape {
         }
     }
 
-    /// The group of a place of the zigzag order.
-    fn group(self, at: usize) -> usize {
-        let ends = match self {
-            Self::Large => [1, 6, 15, 36, 91],
-            Self::Luma | Self::Chroma => [1, 3, 6, 15, 28],
-            Self::Fine => [1, 3, 6, 10, 13],
-        };
-        let at = match self {
-            Self::Fine => at % (FINE * FINE),
-            _ => at,
-        };
-        ends.iter().filter(|end| at >= **end).count()
+    /// The groups of the places of the zigzag order.
+    pub(super) fn groups(self) -> &'static [u8] {
+        match self {
+            Self::Large => &LARGE_GROUPS,
+            Self::Luma | Self::Chroma => &GROUPS,
+            Self::Fine => &FINE_GROUPS,
+        }
     }
 }
+
+/// Groups of places of the zigzag order, which end before these, of so many that are transformed together.
+const fn groups<const AREA: usize>(together: usize, ends: [usize; PLACES - 1]) -> [u8; AREA] {
+    let mut groups = [0; AREA];
+    let mut at = 0;
+    while at < AREA {
+        while (groups[at] as usize) < ends.len() && at % together >= ends[groups[at] as usize] {
+            groups[at] += 1;
+        }
+        at += 1;
+    }
+    groups
+}
+
+static GROUPS: [u8; AREA] = groups(AREA, [1, 3, 6, 15, 28]);
+static FINE_GROUPS: [u8; AREA] = groups(FINE * FINE, [1, 3, 6, 10, 13]);
+static LARGE_GROUPS: [u8; LARGE_AREA] = groups(LARGE_AREA, [1, 6, 15, 36, 91]);
 
 /// Why a tile's levels could not be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -186,9 +198,9 @@ pub fn class(activity: Option<u32>) -> u8 {
 /// What left and above have, as contexts know it: 0 for none, then one with few and with many levels of luma, and both with few and many.
 const NEARS: usize = 5;
 /// The levels of luma that left and above have: few, some or many.
-const BUSY: usize = 3;
+pub(super) const BUSY: usize = 3;
 /// Sets of contexts by state.
-const SETS: usize = 3;
+pub(super) const SETS: usize = 3;
 
 /// Contexts of one kind, within [`Contexts`].
 #[derive(Clone, Copy)]
@@ -251,6 +263,11 @@ const CODED: usize = 3;
 const STARTS: [[u8; COUNT]; PREDICTED + CODED] = include!("starts.in");
 
 impl Contexts {
+    /// How many levels are around the block whose levels follow, below [`BUSY`].
+    pub(super) fn busy(&self) -> usize {
+        self.busy
+    }
+
     /// Those that a tile of such blocks begins with, in a frame of this quality.
     fn new(classes: &[u8], quality: u8) -> Self {
         let table = match classes.iter().all(|class| *class == 0) {
@@ -266,92 +283,100 @@ impl Contexts {
 }
 
 /// Groups of places of the zigzag order.
-const PLACES: usize = 6;
+pub(super) const PLACES: usize = 6;
 
-/// What the magnitudes of the levels to the right of and below a place of what is transformed with it, whose levels are known before its own,
-/// sum up to, as contexts know it.
+/// What the magnitudes around a place may mean for its contexts.
+pub(super) const NEAR: usize = 4;
+
+/// By their sum.
 #[inline(always)]
-fn around(shape: Shape, at: usize, magnitude: impl Fn(usize) -> u32) -> usize {
+pub(super) fn near_of(sum: u32) -> usize {
+    sum.div_ceil(2).min(NEAR as u32 - 1) as usize
+}
+
+/// The places around one that its contexts see: to the right of and below it, within what is transformed together, whose levels are known before its own.
+#[inline(always)]
+pub(super) fn seen_from(shape: Shape, at: usize, see: impl FnMut(usize)) {
     match shape {
-        Shape::Luma | Shape::Chroma => around_within::<SIDE, SIDE>(at, magnitude),
-        Shape::Large => around_within::<LARGE, LARGE>(at, magnitude),
-        Shape::Fine => around_within::<SIDE, FINE>(at, magnitude),
+        Shape::Luma | Shape::Chroma => seen_within::<SIDE, SIDE>(at, see),
+        Shape::Large => seen_within::<LARGE, LARGE>(at, see),
+        Shape::Fine => seen_within::<SIDE, FINE>(at, see),
     }
 }
 
 /// The same in rows of `SIDE` levels, `WITHIN` of which are transformed together.
 #[inline(always)]
-fn around_within<const SIDE: usize, const WITHIN: usize>(
-    at: usize,
-    magnitude: impl Fn(usize) -> u32,
-) -> usize {
+fn seen_within<const SIDE: usize, const WITHIN: usize>(at: usize, mut see: impl FnMut(usize)) {
     let (row, column) = (at / SIDE % WITHIN, at % SIDE % WITHIN);
-    let mut sum = 0;
-    let mut add = |down: usize, right: usize| {
+    for (down, right) in SEEN {
         if row + down < WITHIN && column + right < WITHIN {
-            sum += magnitude(at + SIDE * down + right).min(MOST_NEAR);
+            see(at + SIDE * down + right);
         }
-    };
-    add(0, 1);
-    add(1, 0);
-    add(1, 1);
-    add(0, 2);
-    add(2, 0);
-    sum.div_ceil(2).min(3) as usize
+    }
+}
+
+/// Rows down and columns to the right.
+const SEEN: [(usize, usize); 5] = [(0, 1), (1, 0), (1, 1), (0, 2), (2, 0)];
+
+/// The places that see one: [`seen_from`] the other way.
+#[inline(always)]
+pub(super) fn seen_by(shape: Shape, at: usize, see: impl FnMut(usize)) {
+    match shape {
+        Shape::Luma | Shape::Chroma => seen_by_within::<SIDE, SIDE>(at, see),
+        Shape::Large => seen_by_within::<LARGE, LARGE>(at, see),
+        Shape::Fine => seen_by_within::<SIDE, FINE>(at, see),
+    }
+}
+
+#[inline(always)]
+fn seen_by_within<const SIDE: usize, const WITHIN: usize>(at: usize, mut see: impl FnMut(usize)) {
+    let (row, column) = (at / SIDE % WITHIN, at % SIDE % WITHIN);
+    for (up, left) in SEEN {
+        if row >= up && column >= left {
+            see(at - SIDE * up - left);
+        }
+    }
 }
 
 /// A larger magnitude counts as this one for those around it.
 pub(super) const MOST_NEAR: u32 = 4;
 
-/// The contexts of a level: whether it is not zero, more than one, more than two. `at` is its place in the zigzag order.
+/// The set of contexts of a state.
 #[inline(always)]
-fn level_contexts(shape: Shape, near: usize, at: usize, state: State) -> [(Kind, usize); 3] {
-    let set = SETS * shape as usize + state.number().saturating_sub(1);
+pub(super) fn set_of(state: State) -> usize {
+    state.number().saturating_sub(1)
+}
+
+/// The contexts of a level: whether it is not zero, more than one, more than two; in a [group](Shape::groups) of places.
+#[inline(always)]
+fn level_contexts(shape: Shape, near: usize, group: usize, state: State) -> [(Kind, usize); 3] {
+    let set = SETS * shape as usize + set_of(state);
     let odd = 2 * shape as usize + state.odd() as usize;
-    let more = |more: usize| (MORE, 4 * (2 * odd + more) + near);
+    let more = |more: usize| (MORE, NEAR * (2 * odd + more) + near);
     [
-        (ZERO, 4 * (PLACES * set + shape.group(at)) + near),
+        (ZERO, NEAR * (PLACES * set + group) + near),
         more(0),
         more(1),
     ]
 }
 
-/// What the magnitudes 0, 1, 2, and 3 without what follows it cost at a place of the zigzag order, sign
-/// included, and how much of it says that it is not zero: sums of what `bit` says of a context and each value of its bit. `magnitude` knows
-/// those of the later places.
+/// What the magnitudes 0, 1, 2, and 3 without what follows it cost, sign
+/// included, and how much of it says that the level is not zero: sums of what `bit` says of a context and each value of its bit.
 #[inline(always)]
-pub(super) fn magnitudes(
+pub(super) fn level_prices(
     contexts: &Contexts,
     shape: Shape,
-    at: usize,
+    group: usize,
+    near: usize,
     state: State,
-    magnitude: impl Fn(usize) -> u32,
     bit: impl Fn(Context) -> [f32; 2],
 ) -> ([f32; 4], f32) {
-    let near = around(shape, usize::from(shape.order()[at]), magnitude);
-    // Not by `map`, which the compiler calls for each of them.
-    let [some, two, three] = level_contexts(shape, near, at, state);
     let bit = |(kind, index): (Kind, usize)| bit(contexts.all[kind.first + index]);
-    let [some, two, three] = [bit(some), bit(two), bit(three)];
+    let [some, two, three] = level_contexts(shape, near, group, state).map(bit);
     let sign = 1.0;
     let (one, more) = (some[1] + sign, some[1] + two[1] + sign);
     let bits = [some[0], one + two[0], more + three[0], more + three[1]];
     (bits, some[1])
-}
-
-/// What of [`magnitudes`] a zero costs.
-#[inline(always)]
-pub(super) fn zero(
-    contexts: &Contexts,
-    shape: Shape,
-    at: usize,
-    state: State,
-    magnitude: impl Fn(usize) -> u32,
-    bit: impl Fn(Context) -> [f32; 2],
-) -> f32 {
-    let near = around(shape, usize::from(shape.order()[at]), magnitude);
-    let [(kind, index), ..] = level_contexts(shape, near, at, state);
-    bit(contexts.all[kind.first + index])[0]
 }
 
 /// The levels of a square that has some. A reader fills them in.
@@ -381,7 +406,7 @@ pub(super) fn levels<B: Bits>(
 }
 
 /// Those that are transformed together: some places of the zigzag order.
-fn levels_at<B: Bits>(
+pub(super) fn levels_at<B: Bits>(
     bits: &mut B,
     contexts: &mut Contexts,
     shape: Shape,
@@ -389,6 +414,7 @@ fn levels_at<B: Bits>(
     levels: &mut [i16],
 ) -> Result<(), ResidualError> {
     let order = &shape.order()[places.clone()];
+    let groups = &shape.groups()[places];
     let last = (0..order.len())
         .rev()
         .find(|&at| levels[usize::from(order[at])] != 0)
@@ -397,8 +423,12 @@ fn levels_at<B: Bits>(
     let mut state = State::default();
     for at in (0..=last).rev() {
         let to = usize::from(order[at]);
-        let near = around(shape, to, |at| levels[at].unsigned_abs().into());
-        let [some, more @ ..] = level_contexts(shape, near, places.start + at, state);
+        let mut sum = 0;
+        seen_from(shape, to, |at| {
+            sum += u32::from(levels[at].unsigned_abs()).min(MOST_NEAR)
+        });
+        let group = groups[at].into();
+        let [some, more @ ..] = level_contexts(shape, near_of(sum), group, state);
         let mut bit = |(kind, index): (Kind, usize), bit| bits.bit(kind.of(contexts, index), bit);
         let level = i32::from(levels[to]);
         if at != last && !bit(some, level != 0) {
@@ -427,6 +457,12 @@ fn levels_at<B: Bits>(
     Ok(())
 }
 
+/// 0, 1, 2 to 3, 4 to 7, ... 32 to 63, and so on.
+#[inline(always)]
+pub(super) fn bucket_of(last: usize) -> usize {
+    (usize::BITS - last.leading_zeros()) as usize
+}
+
 /// The place of the last level in the zigzag order.
 pub(super) fn last_place<B: Bits>(
     bits: &mut B,
@@ -434,10 +470,8 @@ pub(super) fn last_place<B: Bits>(
     shape: Shape,
     last: usize,
 ) -> usize {
-    // 0, 1, 2 to 3, 4 to 7, ... 32 to 63, and so on.
-    let bucket = |last: usize| (usize::BITS - last.leading_zeros()) as usize;
     let count = shape.transformed() * shape.transformed();
-    let (most, bucket) = (bucket(count - 1), bucket(last));
+    let (most, bucket) = (bucket_of(count - 1), bucket_of(last));
     let shape = shape as usize;
     let first = (BUCKETS - 1) * (BUSY * shape + contexts.busy);
     let mut read = 0;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The levels of a square that take most off the squared error for what their bits are worth.
 
-use super::code::{Contexts, MOST_LEVEL, MOST_NEAR, Shape, last_place, levels, magnitudes, zero};
+use super::code::{Contexts, MOST_LEVEL, MOST_NEAR, Shape, levels, seen_by};
+use super::prices::{Price, Prices};
 use super::quantizer::{STATES, State, halves};
 use super::transform::{AREA, LARGE, LARGE_AREA, SIDE};
-use crate::motion::range::{Bits, Context};
 use std::ops::Range;
-use std::sync::LazyLock;
 
 /// Of a step; smaller coefficients are zeros where levels are estimated.
 const LEAST: f32 = 0.5;
@@ -16,56 +15,10 @@ const ESTIMATED: f32 = 0.85;
 const DIVIDED_FLAGS: f32 = 4.0;
 /// Half steps beyond a coefficient; nothing further away is looked at.
 const FAR: f32 = 1.5;
-/// Counts bits, and leaves contexts as they are.
-pub(super) struct Price(pub f32);
-
-/// Bits of a zero, by its probability in 256ths.
-static BITS: LazyLock<[f32; 257]> =
-    LazyLock::new(|| std::array::from_fn(|p| -((p as f32).clamp(0.25, 255.75) / 256.0).log2()));
-
-impl Bits for Price {
-    fn bit(&mut self, context: &mut Context, bit: bool) -> bool {
-        let zero = context.probability() as usize / 16;
-        self.0 += BITS[if bit { 256 - zero } else { zero }];
-        bit
-    }
-
-    fn raw(&mut self, value: u32, count: u32) -> u32 {
-        self.0 += count as f32;
-        value
-    }
-}
-
 fn price(contexts: &mut Contexts, shape: Shape, chosen: &mut [i16]) -> f32 {
     let mut bits = Price(0.0);
     // Only readers find levels out of range.
     let _ = levels(&mut bits, contexts, shape, chosen);
-    bits.0
-}
-
-/// What both values of a bit cost, by its context.
-#[inline(always)]
-fn both() -> impl Fn(Context) -> [f32; 2] + Copy {
-    // Asked for once, not for each bit.
-    let bits: &[f32; 257] = &BITS;
-    move |context| {
-        let zero = context.probability() as usize / 16;
-        [bits[zero], bits[256 - zero]]
-    }
-}
-
-/// What of a magnitude's cost follows behind "more than two": an Exp-Golomb number.
-fn rest_bits(magnitude: i32) -> f32 {
-    match magnitude {
-        0..=3 => 0.0,
-        _ => 2.0 * ((magnitude - 2) as f32).log2(),
-    }
-}
-
-/// What the place of the last level costs.
-fn last_bits(contexts: &mut Contexts, shape: Shape, last: usize) -> f32 {
-    let mut bits = Price(0.0);
-    last_place(&mut bits, contexts, shape, last);
     bits.0
 }
 
@@ -80,6 +33,8 @@ pub(super) struct Found {
 /// What levels are chosen by.
 pub(super) struct Chooser<'a> {
     pub contexts: &'a mut Contexts,
+    /// The shape's.
+    pub prices: &'a mut Prices,
     pub shape: Shape,
     pub step: f32,
     /// Squared error that a bit is worth.
@@ -110,12 +65,12 @@ impl Default for Scratch {
 struct Way<const KEPT: usize> {
     /// Infinite where there is none.
     cost: f32,
-    /// Magnitudes of the last three diagonals, the large ones as [`MOST_NEAR`]: nothing further away counts for the contexts, and ways are copied at
-    /// each place.
+    /// What is around the places of the next two diagonals and of this one, by magnitudes, the large ones as [`MOST_NEAR`]: nothing
+    /// further away sees them, and ways are copied at each place.
     near: [u8; KEPT],
 }
 
-/// Where the magnitude of a place (row by row) is kept of three diagonals.
+/// Where what is around a place (row by row) is kept of three diagonals.
 const fn kept<const AREA: usize>(side: usize) -> [u8; AREA] {
     let mut kept = [0; AREA];
     let mut at = 0;
@@ -168,34 +123,38 @@ impl Chooser<'_> {
     ) -> f32 {
         let unit = step * step / self.worth;
         let steps = 1.0 / step;
-        let order = &self.shape.order()[places.clone()];
-        let state = State::default();
-        let mut near = [0u8; AREA];
+        let (order, groups) = (
+            &self.shape.order()[places.clone()],
+            &self.shape.groups()[places],
+        );
+        let (state, shape) = (State::default(), self.shape);
+        // What is around each place, and where there are levels.
+        let (mut near, mut chosen) = ([0u8; AREA], [false; AREA]);
         let costs = &mut self.scratch.costs;
-        let both = both();
         let mut end = 0;
         for (at, &to) in order.iter().enumerate().rev() {
             let to = usize::from(to);
             let size = coefficients[to].abs() * steps;
-            let known = |at: usize| near[at].into();
-            let place = places.start + at;
             if size < LEAST {
                 if end > 0 {
-                    let bits = zero(self.contexts, self.shape, place, state, known, both);
-                    costs[at] = [bits; 2];
+                    let level = self
+                        .prices
+                        .level(self.contexts, state, groups[at], near[to]);
+                    costs[at] = [level.bits[0]; 2];
                 }
                 continue;
             }
             let nearest = (size + 0.5) as i32;
-            let (bits, some) = magnitudes(self.contexts, self.shape, place, state, known, both);
+            let level = self
+                .prices
+                .level(self.contexts, state, groups[at], near[to]);
             let error = |magnitude: i32| {
                 let left = size - magnitude as f32;
                 unit * left * left
             };
-            let mut best = (bits[0] + error(0), 0);
+            let mut best = (level.bits[0] + error(0), 0);
             for magnitude in (nearest - 1).max(1)..=nearest {
-                let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
-                let cost = error(magnitude) + bits;
+                let cost = error(magnitude) + level.of(magnitude);
                 if cost < best.0 {
                     best = (cost, magnitude);
                 }
@@ -205,16 +164,24 @@ impl Chooser<'_> {
             }
             end = end.max(at + 1);
             let own = best.0 - error(0);
-            costs[at] = [own, own - some];
-            near[to] = best.1.min(MOST_NEAR as i32) as u8;
+            costs[at] = [own, own - level.some];
+            if best.1 > 0 {
+                chosen[at] = true;
+                let magnitude = best.1.min(MOST_NEAR as i32) as u8;
+                seen_by(shape, to, |at| near[at] += magnitude);
+            }
         }
         let (mut least, mut before) = (0.0f32, 0.0);
-        for (at, &to) in order.iter().enumerate().take(end) {
-            if near[usize::from(to)] != 0 {
-                let cost = before + self.scratch.costs[at][1];
-                least = least.min(cost + last_bits(self.contexts, self.shape, at));
+        for (at, (chosen, costs)) in chosen
+            .into_iter()
+            .zip(&self.scratch.costs)
+            .enumerate()
+            .take(end)
+        {
+            if chosen {
+                least = least.min(before + costs[1] + self.prices.end(self.contexts, at));
             }
-            before += self.scratch.costs[at][0];
+            before += costs[0];
         }
         least
     }
@@ -262,13 +229,16 @@ impl Chooser<'_> {
     ) {
         let unit = self.step * self.step / self.worth / 4.0;
         let halves = 2.0 / self.step;
-        let order = &self.shape.order()[places.clone()];
+        let (order, groups) = (
+            &self.shape.order()[places.clone()],
+            &self.shape.groups()[places],
+        );
+        let shape = self.shape;
         let none = Way {
             cost: f32::INFINITY,
             near: [0; KEPT],
         };
         let (mut ways, mut before) = ([none; STATES], [none; STATES]);
-        let both = both();
         let mut start = None;
         for (at, &to) in order.iter().enumerate().rev() {
             let to = usize::from(to);
@@ -296,23 +266,20 @@ impl Chooser<'_> {
                 let low = ((size + state.odd() as f32) / 2.0) as i32;
                 [low, low + 1].map(|magnitude| magnitude.min(MOST_LEVEL))
             };
-            let place = places.start + at;
             if at < start {
                 for state in State::all() {
                     let way = &before[state.number()];
                     if way.cost == f32::INFINITY {
                         continue;
                     }
-                    let known = |at: usize| way.near[usize::from(kept[at])].into();
-                    let (bits, _) =
-                        magnitudes(self.contexts, self.shape, place, state, known, both);
+                    let near = way.near[usize::from(kept[to])];
+                    let level = self.prices.level(self.contexts, state, groups[at], near);
                     let from = state.number() as u8;
-                    offer(state, way.cost + bits[0], from, 0);
+                    offer(state, way.cost + level.bits[0], from, 0);
                     for magnitude in next_to(state) {
                         // A multiple far beyond a coefficient is never the best.
                         if magnitude > 0 && state.halves(magnitude) as f32 <= size + FAR {
-                            let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
-                            let cost = way.cost + error(state, magnitude) + bits;
+                            let cost = way.cost + error(state, magnitude) + level.of(magnitude);
                             offer(state, cost, from, magnitude);
                         }
                     }
@@ -320,11 +287,11 @@ impl Chooser<'_> {
             }
             if begins {
                 let state = State::default();
-                let (bits, some) = magnitudes(self.contexts, self.shape, place, state, |_| 0, both);
-                let last = last_bits(self.contexts, self.shape, at) - some;
+                let end = self.prices.end(self.contexts, at);
+                let level = self.prices.level(self.contexts, state, groups[at], 0);
+                let last = end - level.some;
                 for magnitude in next_to(state).into_iter().filter(|m| *m > 0) {
-                    let bits = bits[magnitude.min(3) as usize] + rest_bits(magnitude);
-                    let cost = last + error(state, magnitude) + bits;
+                    let cost = last + error(state, magnitude) + level.of(magnitude);
                     offer(state, cost, NO_STATE, magnitude);
                 }
             }
@@ -337,7 +304,12 @@ impl Chooser<'_> {
                         Some(before) => way.near = before.near,
                         None => way.near = [0; KEPT],
                     }
-                    way.near[usize::from(kept[to])] = magnitude.min(MOST_NEAR as i16) as u8;
+                    // Another diagonal takes its place.
+                    way.near[usize::from(kept[to])] = 0;
+                    if magnitude > 0 {
+                        let magnitude = magnitude.min(MOST_NEAR as i16) as u8;
+                        seen_by(shape, to, |at| way.near[usize::from(kept[at])] += magnitude);
+                    }
                 }
             }
         }

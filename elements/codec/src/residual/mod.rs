@@ -10,6 +10,7 @@
 pub mod choose;
 pub mod code;
 mod levels;
+mod prices;
 pub mod quantizer;
 pub mod transform;
 
