@@ -8,6 +8,8 @@
 //! to symbols, do with one. Stable Rust has no intrinsics for the unit, hence the assembly.
 #![allow(unsafe_code)]
 
+pub mod windows;
+
 use crate::aligned::Aligned;
 use crate::dense::Tap;
 use std::arch::asm;
@@ -101,7 +103,8 @@ pub fn available() -> bool {
         let leaves = __cpuid(0).eax;
         let features = __cpuid_count(7, 0).edx;
         let has = |bit: u32| features >> bit & 1 == 1;
-        if leaves < 7 || !has(22) || !has(24) {
+        // Bfloat16 in the unit, the unit, and in vectors.
+        if leaves < 7 || !has(22) || !has(24) || !is_x86_feature_detected!("avx512bf16") {
             return false;
         }
         const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
@@ -145,6 +148,14 @@ thread_local! {
     static MEMORY: Cell<(Aligned<u16>, Aligned<f32>)> = const { Cell::new((Aligned::new(), Aligned::new())) };
 }
 
+/// Makes this thread's tiles what the kernels take them for. [`available`] was true.
+fn shape() {
+    if !SHAPED.replace(true) {
+        // SAFETY: the processor has the unit, and the operand is a shape of the first palette.
+        unsafe { asm!("ldtilecfg [{}]", in(reg) &SHAPE, options(nostack, readonly)) };
+    }
+}
+
 /// Splits 32 floats.
 ///
 /// # Safety
@@ -173,22 +184,19 @@ unsafe fn split32(from: *const f32, high: *mut u16, low: *mut u16) {
     }
 }
 
-/// Rounds 32 floats.
+/// Rounds 32 floats to the nearest bfloat16, ties to even.
 ///
 /// # Safety
-/// The processor has AVX-512 BW; the pointers are good for 32 numbers.
-#[inline(always)]
+/// The processor has AVX-512 with bfloat16, as all have that have this unit; the pointers are good for 32 numbers.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn round32(from: *const f32, to: *mut u16) {
     use std::arch::x86_64::*;
     // SAFETY: the caller's promise.
     unsafe {
-        let half = _mm512_set1_epi32(0x8000);
-        let [a, b] = [from, from.add(16)].map(|p| {
-            let v = _mm512_add_epi32(_mm512_loadu_si512(p.cast()), half);
-            _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(v))
-        });
-        _mm256_storeu_si256(to.cast(), a);
-        _mm256_storeu_si256(to.add(16).cast(), b);
+        let [a, b] = [from, from.add(16)].map(|p| _mm512_loadu_ps(p));
+        let both = _mm512_cvtne2ps_pbh(b, a);
+        to.cast::<__m512bh>().write_unaligned(both);
     }
 }
 
@@ -197,7 +205,7 @@ unsafe fn round32(from: *const f32, to: *mut u16) {
 ///
 /// # Safety
 /// The processor has AVX-512 BW.
-#[target_feature(enable = "avx512f,avx512bw")]
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn load<const ROUND: bool>(
     taps: &[Tap<'_>],
     at: usize,
@@ -400,10 +408,7 @@ pub struct Room {
 
 impl Room {
     pub fn take(inputs: usize, products: Products) -> Self {
-        if !SHAPED.replace(true) {
-            // SAFETY: `available` was true, and the operand is a shape of the first palette.
-            unsafe { asm!("ldtilecfg [{}]", in(reg) &SHAPE, options(nostack, readonly)) };
-        }
+        shape();
         let depth = inputs.next_multiple_of(DEPTH);
         let (mut inputs, mut sums) = MEMORY.take();
         inputs.resize(2 * POSITIONS * depth);
