@@ -113,15 +113,14 @@ impl Conv {
             pad,
             fast,
             #[cfg(target_arch = "x86_64")]
-            // Samples have more than bfloat16's 8 bits to say; features do not.
-            tiles: (isa.has_tiles() && inputs.is_multiple_of(LANES)).then(|| {
+            tiles: isa.has_tiles().then(|| {
                 crate::amx::windows::Windows::new(&rows, [inputs, padded, side], stride, pad)
             }),
             direct: Linear::new(taps * inputs, &rows, &biases),
         })
     }
 
-    /// The same layer by the plain sum, in dense layers.
+    /// The same layer by the plain sum, in dense layers: as exact as floats on a matrix unit, too.
     pub fn plain(self) -> Self {
         Self {
             fast: None,
@@ -399,10 +398,9 @@ mod tests {
         (conv, weights, bias)
     }
 
-    /// What a layer takes a number for: a matrix unit rounds features and their weights.
+    /// What a layer takes a number for: a matrix unit rounds it.
     fn seen(conv: &Conv, value: f32) -> f64 {
-        let is_rounded = conv.isa.has_tiles() && conv.inputs.is_multiple_of(LANES);
-        match is_rounded {
+        match conv.isa.has_tiles() {
             true => half::bf16::from_f32(value).to_f64(),
             false => f64::from(value),
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Layers of windows of features on the matrix unit. A row of a window lies in one piece in the map, so positions' inputs
+//! Layers of windows on the matrix unit. A row of a window lies in one piece in the map, so positions' inputs
 //! need not be copied next to each other: the rows that some rows of the result are made of are rounded to bfloat16
 //! once, and tiles are read from there, at any number of values from position to position.
 //!

@@ -57,7 +57,8 @@ impl Net {
             head: layers.conv("head", [1, features], fold, 2)?,
             body: layers.chain("body", features)?,
             tail: layers.conv("tail", [features, samples], 1, 1)?,
-            base: layers.conv("base", [1, samples], fold, 2)?,
+            // Its weights sum to one: rounded they would change the brightness.
+            base: layers.conv("base", [1, samples], fold, 2)?.plain(),
             maps: None,
         };
         let sides = [net.head.side(), net.tail.side(), net.base.side()];
