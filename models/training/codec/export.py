@@ -610,10 +610,6 @@ def decide_skip(y, py, q):
     return (sad < SKIP * steps[:, None, None, None]).float()
 
 
-# Added to the quality of the frames that tables and filters are fitted on, as the encoder did when the networks of now were trained (its key frames get 24 now).
-KEY_BOOST, CYCLE = 28, (-6, -3, -6, 9)
-
-
 class Coder:
     """Codes frames in torch, as the Rust encoder drives the graphs. Planes float [B,...].
 
@@ -676,7 +672,7 @@ def coded(coder, segments, batches, frames, seed):
         q = torch.tensor([(16 * b + rng.randrange(16)) for b in range(4)])
         coder.restart()
         for t in range(frames):
-            qt = (q + (KEY_BOOST if t == 0 else CYCLE[t % 4])).clamp(0, codec.QUALITIES - 1)
+            qt = (q + (codec.KEY_BOOST if t == 0 else codec.CYCLE[t % 4])).clamp(0, codec.QUALITIES - 1)
             if coder.net.tier.name == "K":
                 qt = q
             last = coder.last

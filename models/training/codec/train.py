@@ -43,8 +43,6 @@ DRIFTING = 0.5
 # Of predicted frames: those in which blocks are skipped, those with a lost tile, those whose prediction has
 # nothing to do with them, and those that are key frames instead.
 SKIPPING, LOSING, STRANGE, ANEW = 0.9, 0.03, 0.01, 0.01
-# The encoder's own: what frames get beside their run's quality.
-KEY_BOOST, CYCLE = 28, [-6, -3, -6, 9]
 
 
 def stage(progress, tier, follow=False):
@@ -146,7 +144,7 @@ class Sequence:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             return self.run(*args, **kwargs)
 
-    def run(self, batch, quality, rng=None, hard=False, key_boost=KEY_BOOST, cycle=CYCLE, before=None, first=0):
+    def run(self, batch, quality, rng=None, hard=False, key_boost=codec.KEY_BOOST, cycle=codec.CYCLE, before=None, first=0):
         """`before`: what an earlier call has `decoded` of the batch's first frame, which is `first` in its run."""
         ys, uvs, mvs = batch
         dev = self.device
@@ -437,8 +435,8 @@ def worker(rank, args):
             batch = tuple(v[:, first : first + t] for v in batch)
         quality = draw_quality(rng, b, p, args.tier)
         # Mostly the encoder's own.
-        cycle = rng.choice([None, CYCLE, CYCLE, [0, -5, -2, -5]])
-        boost = 0 if single else rng.choice([0, 12, 18, KEY_BOOST])
+        cycle = rng.choice([None, codec.CYCLE, codec.CYCLE, [0, -5, -2, -5]])
+        boost = 0 if single else rng.choice([0, 12, 18, codec.KEY_BOOST])
         return batch, place, {"quality": quality, "cycle": cycle, "key_boost": boost}
 
     ahead = data.Ahead(make, step)
