@@ -162,3 +162,50 @@ class Crops:
 
     def batch(self, n, channels):
         return torch.from_numpy(np.stack([self.one(channels) for _ in range(n)]).astype(np.float32) / 255)
+
+
+class Taught:
+    """Small pictures with what a teacher enlarges them to; the generator's state is part of a checkpoint.
+
+    Half of them are training pictures shrunk as usual, half are such pictures as they are: what these are
+    the half of, only the teacher says.
+    """
+
+    COUNT, SIDE = 3000, 80
+
+    def __init__(self, planes, composed, share, teacher, size, seed, cache):
+        self.size, self.rng = size, np.random.default_rng(seed)
+        path = os.path.join(cache, f"taught-{CHOICE}.npz")
+        if not os.path.exists(path):
+            self.ask(planes, composed, share, teacher, path)
+        with np.load(path) as z:
+            self.small, self.large = z["small"], z["large"]
+
+    def ask(self, planes, composed, share, teacher, path):
+        print(f"asking the teacher about {self.COUNT} pictures (once)", flush=True)
+        as_is = Crops(planes, composed, share, self.SIDE, 2)
+        to_shrink = Crops(planes, composed, share, 2 * self.SIDE, 3)
+        small, large, together = [], [], 10
+        for at in range(0, self.COUNT, together):
+            with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+                x = as_is.batch(together, 1) if at // together % 2 else half(to_shrink.batch(together, 1))
+                x = (x * 255).round().clamp(0, 255) / 255
+                large.append(teacher(x).to(torch.float16).numpy())
+            small.append((x * 255).round().byte().numpy())
+        tmp = path + ".tmp.npz"
+        np.savez(tmp, small=np.concatenate(small), large=np.concatenate(large))
+        os.replace(tmp, path)
+
+    def batch(self, n):
+        """(large, small), both with white at 1."""
+        pairs = []
+        for _ in range(n):
+            i, k = self.rng.integers(len(self.small)), int(self.rng.integers(8))
+            y, x = self.rng.integers(0, self.SIDE - self.size + 1, 2)
+            pair = (
+                self.large[i][:, 2 * y : 2 * (y + self.size), 2 * x : 2 * (x + self.size)].astype(np.float32),
+                self.small[i][:, y : y + self.size, x : x + self.size].astype(np.float32) / 255,
+            )
+            pair = [np.rot90(p, k & 3, (1, 2)) for p in pair]
+            pairs.append([p[:, :, ::-1] if k & 4 else p for p in pair])
+        return tuple(torch.from_numpy(np.stack(side)) for side in zip(*pairs))

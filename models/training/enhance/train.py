@@ -36,6 +36,7 @@ def psnr(a, b):
 
 class UpscaleTask:
     crop, batch_size, composed = 128, 32, 0.15
+    shave = 4  # as in benchmarks
 
     def pair(self, crops):
         hr = crops.batch(self.batch_size, 1)
@@ -45,8 +46,8 @@ class UpscaleTask:
     def loss(self, net, sample, late):
         hr, lr = sample
         out = net(lr)
-        # The shave of the benchmarks: the net pads with zeros, real frames have few borders.
-        d = (out - hr)[:, :, 4:-4, 4:-4]
+        # The net pads with zeros, real frames have few borders.
+        d = (out - hr)[:, :, self.shave : -self.shave, self.shave : -self.shave]
         return d.square().mean() * 40 if late else d.abs().mean()
 
     def validate(self, net, planes):
@@ -57,6 +58,15 @@ class UpscaleTask:
             lr = (pictures.half(hr) * 255).round().clamp(0, 255) / 255
             total.append(psnr((net(lr) * 255).round()[..., 4:-4, 4:-4] / 255, hr[..., 4:-4, 4:-4]))
         return {"psnr": float(np.mean(total))}
+
+
+class TaughtTask(UpscaleTask):
+    """Learns what a teacher makes of pictures, in place of what they were."""
+
+    shave = 12  # the teacher knew what lies beyond
+
+    def pair(self, taught):
+        return taught.batch(self.batch_size)
 
 
 class DenoiseTask:
@@ -189,6 +199,7 @@ def main():
     p.add_argument("--square-from", type=float, default=0.7, help="progress from which the squared error is minimised")
     p.add_argument("--batch", type=int, help="crops a step (default: the task's)")
     p.add_argument("--composed", type=float, help="share of composed pictures among the crops (default: the task's)")
+    p.add_argument("--teacher", help="weights of an upscaler whose ensemble says what pictures are to become (kept in --work)")
     p.add_argument("--threads", type=int, default=0)
     p.add_argument("--init", help="compact checkpoint to start from (a deeper or wider net may start from a smaller one)")
     a = p.parse_args()
@@ -198,7 +209,9 @@ def main():
     run = os.path.join(a.work, a.name or a.task)
     os.makedirs(run, exist_ok=True)
     ckpt, log = os.path.join(run, "checkpoint.pt"), os.path.join(run, "log.csv")
-    task = TASKS[a.task]()
+    if a.teacher and a.task != "upscale":
+        p.error("--teacher is for upscale")
+    task = TaughtTask() if a.teacher else TASKS[a.task]()
     task.batch_size = a.batch or task.batch_size
     if a.composed is not None:
         task.composed = a.composed
@@ -207,7 +220,15 @@ def main():
     net = nets.make(a.task, **(ast.literal_eval(a.config) if a.config else first["config"]))
     step, spent = 0, 0.0
     planes = pictures.load(a.data, a.work, "train")
-    crops = pictures.Crops(planes, pictures.composed(planes, a.work), task.composed, task.crop, 1)
+    composed = pictures.composed(planes, a.work)
+    if a.teacher:
+        state = torch.load(a.teacher, weights_only=True)
+        teacher = nets.make(a.task, **state["config"])
+        teacher.load_state_dict(state["net"])
+        teacher = nets.Ensemble(teacher.eval())
+        crops = pictures.Taught(planes, composed, task.composed, teacher, task.crop // 2, 1, a.work)
+    else:
+        crops = pictures.Crops(planes, composed, task.composed, task.crop, 1)
     val = pictures.load(a.data, a.work, "val")[::3]
     if a.init:
         # Layers that the file does not have begin as they would be absent: identities.
