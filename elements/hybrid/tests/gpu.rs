@@ -136,17 +136,21 @@ fn the_built_in_net_gives_the_same_on_both() {
     // Nothing is known of the stream, so that it works on the host, too.
     let with = "strength=1.0";
     let wanted = expected(with, &host, &FRAMES);
+    let tenths = match aivideo_nets::isa::Isa::detect() {
+        Some(isa) if isa.has_tiles() => 1,
+        _ => 0,
+    };
     let pool = own_pool(&device);
     let mut harness = harness(&format!("device=cuda {with}"), &device);
     for ((number, jump), wanted) in FRAMES.iter().zip(wanted) {
         let buffer = from_pool(&pool, &device, *number);
         harness.push(flagged(buffer, *jump)).unwrap();
-        // The host's own kernels round some samples to the other side.
+        // A matrix unit of the host rounds some samples to the other side.
         let got = content(harness.pull().unwrap(), &device);
         let apart = || got.iter().zip(&wanted).map(|(a, b)| a.abs_diff(*b));
         let count = apart().filter(|d| *d > 0).count();
         assert!(
-            apart().all(|d| d <= 1) && 10 * count <= got.len(),
+            apart().all(|d| d <= 1) && count <= got.len() * tenths / 10,
             "{number}: {count} of {}",
             got.len()
         );
