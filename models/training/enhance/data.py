@@ -7,6 +7,7 @@ the compression the sources carry.
 """
 
 import glob
+import hashlib
 import os
 
 import cv2
@@ -175,7 +176,11 @@ class Taught:
 
     def __init__(self, planes, composed, share, teacher, size, seed, cache):
         self.size, self.rng = size, np.random.default_rng(seed)
-        path = os.path.join(cache, f"taught-{CHOICE}.npz")
+        # Of another teacher, or of other pictures, answers are others.
+        told = hashlib.sha256(repr((CHOICE, self.COUNT, self.SIDE, share)).encode())
+        for name, value in sorted(teacher.state_dict().items()):
+            told.update(name.encode() + value.numpy().tobytes())
+        path = os.path.join(cache, f"taught-{told.hexdigest()[:12]}.npz")
         if not os.path.exists(path):
             self.ask(planes, composed, share, teacher, path)
         with np.load(path) as z:
