@@ -206,8 +206,8 @@ fn weigh(table: &ColorTable, walk: &Walk, sums: &mut [[i32; 4]]) {
     for (i, sum) in sums.iter_mut().enumerate().take(BLOCK) {
         // SAFETY: SSE2 is part of x86-64. The loads read the eight bytes of an entry, and the store writes the
         // sixteen of `sum`; neither needs alignment. Places along an axis are limited to the cells 0 to `size - 2`,
-        // whatever the codes, so that no corner lies beyond entry `size.pow(3) - 1`, the last (a test goes there);
-        // to check each of the four takes a sixth of the time.
+        // whatever the codes, so that no corner lies beyond entry `size.pow(3) - 1`, the last (a test goes there).
+        // To check each of the four takes a tenth of the time and more (docs/decisions.md).
         unsafe {
             let load = |k: usize| {
                 let at = walk.corners[k][i] as usize;
